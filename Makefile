@@ -1,0 +1,85 @@
+# `make help` lists what there is. Nothing here needs root.
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+BUILD := $(BIN)/python -m build --wheel -C--global-option=--quiet
+PYTEST := $(BIN)/python -P -m pytest
+ARGS ?=
+
+SOURCES := setup.py pyproject.toml $(shell find src -name '*.py' -o -name py.typed)
+INPUTS := OPT=$(SWELLMQ_OPT) INTERPRETED=$(SWELLMQ_INTERPRETED) CC=$(CC) CFLAGS=$(CFLAGS) $(sort $(SOURCES))
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help serve install test test-compiled test-interpreted check format lint bench wheel docs clean FORCE
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@echo "ARGS=... goes to the command; SWELLMQ_OPT=1 compiles faster, SWELLMQ_INTERPRETED=1 not at all."
+
+serve: $(VENV)/installed ## run the broker, installing it first where needed
+	$(BIN)/swellmq serve $(ARGS)
+
+install: $(VENV)/installed $(VENV)/test-libraries ## install into .venv, with what the tests need
+
+test: test-compiled test-interpreted ## run the tests against the compiled build, then the interpreted one
+
+test-compiled: $(VENV)/installed $(VENV)/test-libraries ## run the tests against what is installed in .venv
+	EXPECT_BUILD=compiled $(PYTEST) $(ARGS)
+
+test-interpreted: $(VENV)/installed $(VENV)/test-libraries ## run the tests against src
+	EXPECT_BUILD=interpreted PYTHONPATH=src $(PYTEST) $(ARGS)
+
+check: lint test ## what must pass before a commit
+
+lint: $(VENV)/installed $(VENV)/test-libraries $(VENV)/dev-libraries ## check format, style and types
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+	$(BIN)/mypy
+
+format: $(VENV)/dev-libraries ## put the sources into the common format
+	$(BIN)/ruff format
+	$(BIN)/ruff check --fix
+
+bench: $(VENV)/installed ## measure, beside mosquitto where it is installed
+	$(BIN)/python bench/run.py $(ARGS)
+
+wheel: $(VENV)/created ## build two wheels into dist: compiled for this platform, and interpreted for any
+	rm -rf dist
+	$(BUILD) --outdir dist
+	SWELLMQ_INTERPRETED=1 $(BUILD) --outdir dist
+
+docs: $(VENV)/installed ## write docs/settings.md anew
+	$(BIN)/swellmq reference > docs/settings.md
+
+clean: ## remove all that make has made
+	rm -rf $(VENV) build dist src/*.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find src tests -name __pycache__ -prune -exec rm -rf {} +
+
+$(VENV)/created:
+	$(PYTHON) -m venv --clear $(VENV)
+	$(PIP) install build
+	@touch $@
+
+# Written only when it changes, so that a file that is gone and another option lead to a new build too.
+build/inputs: FORCE
+	@mkdir -p build
+	@echo '$(INPUTS)' | cmp -s - $@ || echo '$(INPUTS)' > $@
+
+# The first install brings the libraries, the second replaces a build of the same version.
+$(VENV)/installed: $(VENV)/created build/inputs $(SOURCES)
+	rm -rf build/wheel
+	$(BUILD) --outdir build/wheel
+	$(PIP) install "$$(echo build/wheel/*.whl)[admin,auth,tools]"
+	$(PIP) install --force-reinstall --no-deps build/wheel/*.whl
+	$(BIN)/swellmq --version
+	@touch $@
+
+$(VENV)/%-libraries: pyproject.toml $(VENV)/created
+	@mkdir -p build
+	$(BIN)/python -c "import tomllib; extras = tomllib.load(open('$<', 'rb'))['project']['optional-dependencies']; \
+		print(*extras['$*'], sep='\n')" > build/$*.txt
+	$(PIP) install --requirement build/$*.txt
+	@touch $@

@@ -1,0 +1,112 @@
+"""PUBACK, PUBREC, PUBREL and PUBCOMP: the rest of QoS 1 and 2, MQTT 5.0 sections 4.3.2 and 4.3.3.
+
+What we sent is in `session.inflight` until its last acknowledgement; it counts against the client's Receive Maximum
+until PUBACK, PUBCOMP, or a PUBREC that refuses. What the client sent at QoS 2 is routed at once, and its packet
+identifier stays in `session.received` until PUBREL, so that a repeated PUBLISH is not routed twice.
+"""
+
+from __future__ import annotations
+
+from mypy_extensions import i32, u8
+
+from swellmq.broker.core import Core
+from swellmq.broker.publish import pump, replay, resend_unsent
+from swellmq.broker.session import RELEASED, SENT, UNSENT, Session
+from swellmq.codec.encode import encode_ack, encode_short_ack
+from swellmq.codec.packets import Ack
+from swellmq.codec.spec import PACKET_IDENTIFIER_NOT_FOUND, PUBCOMP, PUBREL
+from swellmq.connection import Connection
+
+
+def _done(core: Core, session: Session, identifier: i32) -> None:
+    """A delivery is acknowledged to the end, or refused: its place in the window is free."""
+    inflight = session.inflight
+    assert inflight is not None
+    delivery = inflight.pop(int(identifier))
+    session.window -= 1
+    if not inflight:
+        session.inflight = None
+    if core.kept(session):
+        core.touch()
+        core.storage.delivery_removed(session, delivery)
+    if session.queue is not None or session.unsent:
+        pump(core, session)
+    if session.replays is not None:
+        replay(core, session)
+
+
+def on_puback(core: Core, session: Session, identifier: i32) -> None:
+    """A QoS 1 message has arrived; an identifier that is not in use is passed over."""
+    inflight = session.inflight
+    if inflight is None:
+        return
+    delivery = inflight.get(int(identifier))
+    if delivery is not None and delivery.qos == 1:
+        _done(core, session, identifier)
+
+
+def on_pubrec(core: Core, connection: Connection, session: Session, ack: Ack) -> None:
+    """A QoS 2 message has arrived, or was refused: in the first case PUBREL goes out, [MQTT-4.3.3-4]."""
+    delivery = session.inflight.get(int(ack.packet_identifier)) if session.inflight is not None else None
+    if delivery is None or delivery.qos != 2:
+        connection.send(_release(connection, ack.packet_identifier, PACKET_IDENTIFIER_NOT_FOUND))
+        return
+    if ack.reason_code >= 0x80:
+        if delivery.state == SENT:
+            _done(core, session, ack.packet_identifier)  # [MQTT-4.3.3-4]
+        return
+    delivery.state = RELEASED
+    changes = core.changes
+    if core.kept(session):
+        core.touch()
+        core.storage.delivery_saved(session, delivery)
+    core.acknowledge(connection, encode_short_ack(PUBREL, int(ack.packet_identifier)), changes)
+
+
+def _release(connection: Connection, identifier: i32, reason_code: u8) -> bytes:
+    return encode_ack(Ack(PUBREL, identifier, reason_code), connection.protocol_version)
+
+
+def on_pubcomp(core: Core, session: Session, identifier: i32) -> None:
+    """A QoS 2 message has arrived exactly once; its packet identifier is free again."""
+    delivery = session.inflight.get(int(identifier)) if session.inflight is not None else None
+    if delivery is not None and delivery.qos == 2 and delivery.state == RELEASED:
+        _done(core, session, identifier)
+
+
+def on_pubrel(core: Core, connection: Connection, session: Session, ack: Ack) -> None:
+    """The client releases a QoS 2 message: its packet identifier is free, [MQTT-4.3.3-11]."""
+    identifier = int(ack.packet_identifier)
+    received = session.received
+    if received is None or identifier not in received:
+        reply = Ack(PUBCOMP, ack.packet_identifier, PACKET_IDENTIFIER_NOT_FOUND)
+        connection.send_in_order(encode_ack(reply, connection.protocol_version))
+        return
+    del received[identifier]
+    if not received:
+        session.received = None
+    changes = core.changes
+    if core.kept(session):
+        core.touch()
+        core.storage.received_removed(session, identifier)
+    core.acknowledge(connection, encode_short_ack(PUBCOMP, identifier), changes)
+
+
+def resend(core: Core, session: Session, connection: Connection) -> None:
+    """After a session was resumed: send again what is in flight, in its order, [MQTT-4.4.0-1] and [MQTT-4.6.0-1].
+
+    The new connection's Receive Maximum may be smaller than the old one's: what does not fit waits for its turn.
+    """
+    inflight = session.inflight
+    if inflight is None:
+        return
+    session.window = 0
+    session.unsent = 0
+    for delivery in inflight.values():
+        if delivery.state == RELEASED:
+            connection.send(encode_short_ack(PUBREL, int(delivery.packet_identifier)))
+            session.window += 1
+        else:
+            delivery.state = UNSENT
+            session.unsent += 1
+    resend_unsent(core, session, connection)

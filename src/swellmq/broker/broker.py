@@ -1,0 +1,426 @@
+"""Bytes in, packets out: the packet loop, dispatch, errors to reason codes, deadlines, answers that come late.
+
+`MqttBroker` is the engine that the loop drives. The rules of each packet family are in the files named after them.
+"""
+
+from __future__ import annotations
+
+from typing import Final, final
+
+from mypy_extensions import i64, mypyc_attr
+
+from swellmq.broker.access import (
+    ACQUIRE,
+    AUTHENTICATE,
+    BARRIER,
+    KIND_NAMES,
+    PENDING,
+    PUBLISH,
+    SUBSCRIBE,
+    TAKE_OVER,
+    Access,
+    Request,
+)
+from swellmq.broker.acks import on_puback, on_pubcomp, on_pubrec, on_pubrel
+from swellmq.broker.connect import acquire, admit, on_connect, read_connect, refuse
+from swellmq.broker.core import Core, log
+from swellmq.broker.inbound import accept_publish, on_publish
+from swellmq.broker.publish import PUBLISH_QOS_0, forward_run, pump, replay, route_publish
+from swellmq.broker.refuse import Refuser
+from swellmq.broker.session import Session
+from swellmq.broker.storage import Storage
+from swellmq.broker.subscribe import on_barrier_answered, on_subscribe, on_unsubscribe, subscribe
+from swellmq.broker.uplink import Uplink
+from swellmq.broker.will import detach, on_session_due, publish_will
+from swellmq.codec import spec
+from swellmq.codec.decode import (
+    check_flags,
+    decode_ack,
+    decode_disconnect,
+    decode_subscribe,
+    decode_unsubscribe,
+    header_length,
+    packet_length,
+)
+from swellmq.codec.encode import encode_disconnect
+from swellmq.codec.packets import ABSENT, Disconnect, Properties, Publish
+from swellmq.connection import Connection, Engine, Turn
+from swellmq.errors import (
+    CLIENT_DISCONNECTED,
+    CONNECT_TIMEOUT,
+    INTERNAL_ERROR,
+    KEEP_ALIVE_TIMEOUT,
+    MALFORMED_PACKET,
+    OPEN,
+    PACKET_TOO_LARGE,
+    PENDING_TIMEOUT,
+    PROTOCOL_ERROR,
+    REFUSED,
+    SERVER_SHUTTING_DOWN,
+    WRITE_STALLED,
+    MalformedPacket,
+    PeerError,
+    ProtocolError,
+)
+from swellmq.limits import CONNECT_BYTES_MAX, Limits
+from swellmq.stats import Stats
+
+PUBACK_FIRST: Final = 0x40
+PINGRESP: Final = b"\xd0\x00"
+
+
+@final
+@mypyc_attr(native_class=True)
+class MqttBroker(Engine):
+    """An MQTT server without sockets and clocks: feed it bytes and time, take what it sends from the connections."""
+
+    def __init__(
+        self, limits: Limits, turn: Turn, stats: Stats, storage: Storage, uplink: Uplink, access: Access
+    ) -> None:
+        self.core = Core(limits, turn, stats, storage, uplink, access)
+        self.refuser = Refuser(self.core)
+        # Whether a run of QoS 0 may pass without a look at each message.
+        self.runs_allowed: bool = not (access.authorizes_publish or uplink.enabled)
+
+    # The loop calls
+
+    def on_open(self, connection: Connection, now_ms: i64) -> None:
+        """A client has come; it has so long to send its CONNECT."""
+        connection.last_ms = now_ms
+        self.core.deadlines.set(connection, now_ms + self.core.limits.connect_timeout_ms)
+
+    def on_data(self, connection: Connection, data: bytes, now_ms: i64) -> None:
+        """Handle all packets that are complete, and keep the rest."""
+        connection.last_ms = now_ms
+        core = self.core
+        core.stats.bytes_received += len(data)
+        data = connection.take(data)
+        if not data:
+            return
+        try:
+            self._packets(connection, data)
+        except PeerError as error:
+            self._on_peer_error(connection, error)
+        except Exception:
+            self._on_bug(connection)
+
+    def on_stalled(self, connection: Connection, now_ms: i64) -> None:
+        """The client reads too slowly: look again when it has taken nothing for as long as it may."""
+        due = now_ms + self.core.limits.write_timeout_ms
+        if connection.question is None and (connection.deadline_ms == 0 or due < connection.deadline_ms):
+            self.core.deadlines.set(connection, due)
+
+    def on_drained(self, connection: Connection, now_ms: i64) -> None:
+        """The client has taken all: send what waited for that."""
+        session = connection.owner
+        if isinstance(session, Session):
+            pump(self.core, session)
+            if session.replays is not None:
+                replay(self.core, session)
+
+    def on_closed(self, connection: Connection, now_ms: i64) -> None:
+        """The connection is gone for the session too."""
+        if isinstance(connection.question, Request):
+            self.core.unpark(connection.question)
+        detach(self.core, connection, now_ms)
+
+    def tick(self, now_ms: i64) -> None:
+        """Run the deadlines of connections and sessions."""
+        deadlines = self.core.deadlines
+        if deadlines.next_ms() > now_ms:
+            return
+        for timed in deadlines.due(now_ms):
+            try:
+                if isinstance(timed, Connection):
+                    self._on_connection_due(timed, now_ms)
+                elif isinstance(timed, Session):
+                    on_session_due(self.core, timed, now_ms)
+            except Exception:
+                self.core.stats.errors_internal += 1
+                log.exception("a bug of ours at a deadline")
+
+    def deadline_ms(self) -> i64:
+        """When the first deadline is due; -1: never."""
+        return self.core.deadlines.next_ms()
+
+    def settle(self, now_ms: i64) -> None:
+        """Put the questions of this turn to access, in one batch, and go on with those that it answers at once.
+
+        What is resumed may ask again; a bounded number of rounds is done now, and the loop comes back for the rest.
+        """
+        core = self.core
+        rounds = 0
+        while core.requests and rounds < 64:
+            rounds += 1
+            requests = core.requests
+            core.requests = []
+            core.access.decide(requests)
+            for request in requests:
+                if request.result != PENDING:
+                    self._answered(request, now_ms)
+        if core.requests:
+            core.turn.again = True
+        if core.events:
+            events = core.events
+            core.events = []
+            core.access.on_session_events(events)
+
+    def seal(self) -> None:
+        """Hand the open batch to storage and uplink."""
+        self.core.seal()
+
+    # Packets
+
+    def _packets(self, connection: Connection, data: bytes) -> None:
+        core = self.core
+        limits = core.limits
+        pos: i64 = 0
+        end: i64 = len(data)
+        while pos < end:
+            if connection.close_reason != OPEN:
+                return
+            if connection.question is not None:
+                connection.inbox = data[pos:]
+                return
+            first = data[pos]
+            if first == PUBLISH_QOS_0 and self.runs_allowed and connection.owner is not None:
+                following = forward_run(core, connection, data, pos, end)
+                if following != pos:
+                    pos = following
+                    continue
+            total = packet_length(data, pos, end)
+            connected = connection.owner is not None
+            if not connected:
+                _check_first(connection, first, total)
+            elif total > limits.packet_bytes:
+                raise ProtocolError(spec.PACKET_TOO_LARGE, "larger than the Maximum Packet Size")
+            if total == 0 or pos + total > end:
+                check_flags(first, connection.protocol_version)
+                connection.keep(data[pos:] if pos else data, total)
+                return
+            core.stats.packets_received += 1
+            body = pos + header_length(total)
+            pos += total
+            if first >> 4 == spec.PUBLISH and connected:
+                session = connection.owner
+                assert isinstance(session, Session)
+                on_publish(core, connection, session, first, data, body, pos)
+            elif first == PUBACK_FIRST and total == 4 and connected:
+                session = connection.owner
+                assert isinstance(session, Session)
+                on_puback(core, session, data[body] * 256 + data[body + 1])
+            else:
+                self._packet(connection, first, data, body, pos)
+
+    def _packet(self, connection: Connection, first: int, data: bytes, pos: i64, end: i64) -> None:
+        """All packets but the frequent ones."""
+        core = self.core
+        packet_type = first >> 4
+        version = connection.protocol_version
+        check_flags(first, version)
+        session = connection.owner
+        if not isinstance(session, Session):
+            connect = read_connect(connection, data, pos, end)
+            if connect is not None:
+                on_connect(core, connection, connect)
+            return
+        if packet_type == spec.PINGREQ:
+            if pos != end:
+                raise MalformedPacket(spec.MALFORMED_PACKET, "PINGREQ with a body")
+            connection.send(PINGRESP)  # [MQTT-3.12.4-1]
+        elif packet_type == spec.PUBACK:
+            on_puback(core, session, decode_ack(packet_type, data, pos, end, version).packet_identifier)
+        elif packet_type == spec.PUBREC:
+            on_pubrec(core, connection, session, decode_ack(packet_type, data, pos, end, version))
+        elif packet_type == spec.PUBREL:
+            on_pubrel(core, connection, session, decode_ack(packet_type, data, pos, end, version))
+        elif packet_type == spec.PUBCOMP:
+            on_pubcomp(core, session, decode_ack(packet_type, data, pos, end, version).packet_identifier)
+        elif packet_type == spec.SUBSCRIBE:
+            on_subscribe(core, connection, session, decode_subscribe(data, pos, end, version))
+        elif packet_type == spec.UNSUBSCRIBE:
+            on_unsubscribe(core, connection, session, decode_unsubscribe(data, pos, end, version))
+        elif packet_type == spec.DISCONNECT:
+            self._on_disconnect(connection, session, decode_disconnect(data, pos, end, version))
+        elif packet_type == spec.CONNECT:
+            raise ProtocolError(spec.PROTOCOL_ERROR, "a second CONNECT")  # [MQTT-3.1.0-2]
+        elif packet_type == spec.AUTH and version == spec.MQTT_5_0:
+            raise ProtocolError(spec.PROTOCOL_ERROR, "AUTH without an authentication method")  # [MQTT-4.12.0-6]
+        else:
+            raise ProtocolError(spec.PROTOCOL_ERROR, f"{spec.PACKET_NAMES[packet_type]} from a client")
+
+    def _on_disconnect(self, connection: Connection, session: Session, packet: Disconnect) -> None:
+        properties = packet.properties
+        if properties is not None and properties.session_expiry_interval != ABSENT:
+            if session.expiry_interval == 0 and properties.session_expiry_interval != 0:
+                raise ProtocolError(spec.PROTOCOL_ERROR, "Session Expiry Interval was 0 at CONNECT")
+            session.expiry_interval = min(properties.session_expiry_interval, self.core.limits.session_expiry_max_s)
+        if packet.reason_code == spec.NORMAL_DISCONNECTION:
+            connection.will_wanted = False  # [MQTT-3.14.4-3]
+        connection.close(CLIENT_DISCONNECTED)
+
+    # Faults
+
+    def _on_peer_error(self, connection: Connection, error: PeerError) -> None:
+        """Close a connection that broke a rule, and tell an MQTT 5.0 client which, [MQTT-4.13.1-1]."""
+        self.core.stats.errors_peer += 1
+        reason = MALFORMED_PACKET if isinstance(error, MalformedPacket) else PROTOCOL_ERROR
+        if error.reason_code == spec.PACKET_TOO_LARGE:
+            reason = PACKET_TOO_LARGE
+        if log.isEnabledFor(20):
+            log.info("%s: %s", _name(connection), error.phrase)
+        self.disconnect(connection, error.reason_code, reason, error.phrase)
+
+    def _on_bug(self, connection: Connection) -> None:
+        """An exception that is nobody's fault but ours: closes that one connection. Called while it is handled."""
+        self.core.stats.errors_internal += 1
+        log.exception("a bug of ours; the connection of %s is closed", _name(connection))
+        connection.close(INTERNAL_ERROR)
+
+    def disconnect(self, connection: Connection, reason_code: int, reason: int, phrase: str = "") -> None:
+        """Close a connection; an MQTT 5.0 client that is connected gets a DISCONNECT with the reason first."""
+        if connection.protocol_version == spec.MQTT_5_0 and connection.owner is not None:
+            properties: Properties | None = None
+            if phrase and connection.problem_information:
+                properties = Properties()
+                properties.reason_string = phrase
+            connection.send(encode_disconnect(Disconnect(reason_code, properties), spec.MQTT_5_0))
+        connection.close(reason)
+
+    def _on_connection_due(self, connection: Connection, now_ms: i64) -> None:
+        """A deadline of a connection: of its CONNECT, its question, its reading, or its keep alive."""
+        core = self.core
+        if connection.fd == -1 or connection.close_reason != OPEN:
+            return
+        question = connection.question
+        if isinstance(question, Request):
+            log.warning("%s: no answer in time to: %s", _name(connection), KIND_NAMES[question.kind])
+            if connection.owner is None:
+                refuse(connection, spec.SERVER_UNAVAILABLE, PENDING_TIMEOUT)
+            else:
+                self.disconnect(connection, spec.SERVER_BUSY, PENDING_TIMEOUT)
+            return
+        if connection.owner is None:
+            connection.close(CONNECT_TIMEOUT if connection.handler is not self.refuser else REFUSED)
+            return
+        due: i64 = 0
+        buffers = connection.buffers
+        if buffers is not None and buffers.backlog is not None:
+            due = buffers.stalled_since_ms + core.limits.write_timeout_ms
+            if due <= now_ms:
+                connection.close(WRITE_STALLED)
+                return
+        keep_alive_s = int(connection.keep_alive_s)
+        if keep_alive_s:
+            silent_until = connection.last_ms + keep_alive_s * 1500
+            if silent_until <= now_ms:
+                self.disconnect(connection, spec.KEEP_ALIVE_TIMEOUT, KEEP_ALIVE_TIMEOUT)  # [MQTT-3.1.2-22]
+                return
+            if not due or silent_until < due:
+                due = silent_until
+        if due:
+            core.deadlines.set(connection, due)
+
+    # Answers
+
+    def resume(self, token: int, result: int) -> bool:
+        """Answer a question, now or late; False where its connection is gone. Called from the loop's thread."""
+        request = self.core.waiting.get(token)
+        if request is None:
+            return False
+        request.result = result
+        self._answered(request, self.core.turn.now_ms)
+        return True
+
+    def _answered(self, request: Request, now_ms: i64) -> None:
+        """Go on where a connection was parked, then with the bytes that were kept."""
+        connection = request.connection
+        if connection.question is not request:
+            return
+        core = self.core
+        core.unpark(request)
+        connection.last_ms = now_ms
+        try:
+            self._go_on(request, connection)
+        except PeerError as error:
+            self._on_peer_error(connection, error)
+        except Exception:
+            self._on_bug(connection)
+        self._go_on_reading(connection, now_ms)
+
+    def _go_on_reading(self, connection: Connection, now_ms: i64) -> None:
+        """Keep alive goes on after it stood still, and the bytes that were kept are handled."""
+        if connection.question is not None or connection.close_reason != OPEN:
+            return
+        if connection.owner is not None:
+            keep_alive_s = int(connection.keep_alive_s)
+            if keep_alive_s:
+                self.core.deadlines.set(connection, now_ms + keep_alive_s * 1500)
+            else:
+                self.core.deadlines.clear(connection)
+        if connection.inbox and connection.handler is self:
+            self.on_data(connection, b"", now_ms)
+
+    def _go_on(self, request: Request, connection: Connection) -> None:
+        core = self.core
+        kind = request.kind
+        if kind == TAKE_OVER:
+            self.refuser.on_answered(request)
+        elif kind == AUTHENTICATE or kind == ACQUIRE:
+            assert request.connect is not None
+            if request.result != 0:
+                refuse(connection, request.result)
+            elif kind == AUTHENTICATE:
+                request.connect.username = request.username
+                acquire(core, connection, request.connect)
+            else:
+                admit(core, connection, request.connect)
+        else:
+            session = connection.owner
+            assert isinstance(session, Session)
+            if kind == PUBLISH:
+                assert request.publish is not None
+                accept_publish(core, connection, session, request.publish, request.result)
+            elif kind == SUBSCRIBE:
+                assert request.subscribe is not None
+                verdicts = request.verdicts
+                if request.result != 0:
+                    verdicts = [request.result] * len(request.subscribe.requests)
+                subscribe(core, connection, session, request.subscribe, verdicts)
+            elif kind == BARRIER:
+                on_barrier_answered(core, connection, session, request)
+
+    # For those who embed the broker
+
+    def inject(self, publish: Publish) -> int:
+        """Route a message that came from no connection; how many subscriptions it matched."""
+        return route_publish(self.core, publish, None)
+
+    def shut_down(self) -> None:
+        """Send all wills, tell all clients that the server shuts down, and close their connections."""
+        core = self.core
+        core.stopping = True
+        sessions = core.sessions.values()
+        for session in sessions:
+            if session.connection is not None or session.will_at_ms:
+                publish_will(core, session)
+        for session in sessions:
+            connection = session.connection
+            if connection is not None:
+                self.disconnect(connection, spec.SERVER_SHUTTING_DOWN, SERVER_SHUTTING_DOWN)
+
+
+def _check_first(connection: Connection, first: int, total: i64) -> None:
+    """Before a client is admitted: its first packet is CONNECT, and of a sane size."""
+    if first >> 4 != spec.CONNECT:
+        raise ProtocolError(spec.PROTOCOL_ERROR, "the first packet is not CONNECT")  # [MQTT-3.1.0-1]
+    if total > CONNECT_BYTES_MAX:
+        raise ProtocolError(spec.PACKET_TOO_LARGE, "a CONNECT of more than 512 KiB")
+
+
+def _name(connection: Connection) -> str:
+    """How a connection is called in a log line."""
+    session = connection.owner
+    if isinstance(session, Session):
+        return "client " + session.client_id
+    return f"a connection without a client (descriptor {connection.fd})"

@@ -1,0 +1,138 @@
+"""The parts of one broker, and what all packet families need of them: questions, tickets, the clock.
+
+`connect`, `publish`, `acks`, `subscribe` and `will` are functions over a Core; `broker.py` calls them. So no two of
+them need to know each other in a circle.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Final, final
+
+from mypy_extensions import i64, mypyc_attr, u8
+
+from swellmq.broker.access import Access, Request, SessionEvent
+from swellmq.broker.deadlines import Deadlines
+from swellmq.broker.retained import Retained
+from swellmq.broker.session import Session
+from swellmq.broker.sharded import ShardedMap
+from swellmq.broker.storage import Storage
+from swellmq.broker.topics import Topics
+from swellmq.broker.uplink import Uplink
+from swellmq.connection import Connection, Turn
+from swellmq.limits import Limits
+from swellmq.stats import Stats
+
+log: Final = logging.getLogger("swellmq.broker")
+
+
+@final
+@mypyc_attr(native_class=True)
+class Core:
+    """Everything that one broker knows."""
+
+    def __init__(
+        self, limits: Limits, turn: Turn, stats: Stats, storage: Storage, uplink: Uplink, access: Access
+    ) -> None:
+        self.limits = limits
+        self.turn = turn
+        self.stats = stats
+        self.storage = storage
+        self.uplink = uplink
+        self.access = access
+        self.deadlines = Deadlines()
+        self.sessions: ShardedMap[Session] = ShardedMap()
+        self.topics = Topics()
+        self.retained = Retained()
+        self.clients: i64 = 0  # sessions with a connection
+        self.requests: list[Request] = []  # for access, collected in this turn
+        self.waiting: dict[int, Request] = {}  # all unanswered questions, by token
+        self.events: list[SessionEvent] = []
+        self.replaying: list[Session] = []  # retained messages are to be sent on at the end of the turn
+        self.next_token: i64 = 0
+        self.assigned_prefix: str = "auto-"  # of assigned client ids; made unguessable by server.py
+        self.assigned: i64 = 0
+        self.changes: i64 = 0  # durable changes since the start
+        self.changes_sealed: i64 = 0
+        self.stopping: bool = False
+        turn.durable = storage.durable or uplink.enabled
+
+    # Sessions
+
+    def session(self, client_id: str) -> Session | None:
+        """The session of a client id."""
+        return self.sessions.get(client_id.encode())
+
+    def assign_client_id(self) -> str:
+        """A client id that no one has."""
+        self.assigned += 1
+        return f"{self.assigned_prefix}{self.assigned:x}"
+
+    # Questions
+
+    def park(self, kind: u8, connection: Connection, client_id: str, username: str | None) -> Request:
+        """Park `connection` until the question is answered; it is not read meanwhile."""
+        self.next_token += 1
+        request = Request(kind, int(self.next_token), connection, client_id, username)
+        request.deadline_ms = self.turn.now_ms + self.limits.pending_timeout_ms
+        connection.question = request
+        self.waiting[request.token] = request
+        self.turn.watch.append(connection)
+        self.deadlines.set(connection, request.deadline_ms)
+        return request
+
+    def unpark(self, request: Request) -> None:
+        """The question is answered or its connection is gone; cuts the circle between the two."""
+        self.waiting.pop(request.token, None)
+        connection = request.connection
+        if connection.question is request:
+            connection.question = None
+            self.turn.watch.append(connection)
+
+    # Durability
+
+    def kept(self, session: Session) -> bool:
+        """Whether changes of this session are to be stored."""
+        return self.storage.durable and session.expiry_interval > 0
+
+    def touch(self) -> None:
+        """Something durable has changed: it belongs to the batch that is open."""
+        self.changes += 1
+
+    def acknowledge(self, connection: Connection, packet: bytes, changes_before: i64) -> None:
+        """Send an acknowledgement: once it is stored where something durable changed since `changes_before` was read,
+        else at once, but never before an earlier one that is held."""
+        if self.changes != changes_before:
+            connection.hold(packet)
+        else:
+            connection.send_in_order(packet)
+
+    def seal(self) -> None:
+        """Hand the open batch over if it holds anything, and learn which tickets are stored."""
+        turn = self.turn
+        storage = self.storage
+        uplink = self.uplink
+        if self.changes != self.changes_sealed:
+            ticket = turn.ticket_open
+            turn.ticket_open += 1
+            self.changes_sealed = self.changes
+            if storage.durable:
+                storage.seal(ticket)
+            if uplink.enabled:
+                uplink.seal(ticket)
+        stored = turn.ticket_open - 1
+        if storage.durable:
+            stored = min(stored, storage.stored)
+        if uplink.enabled:
+            stored = min(stored, uplink.stored)
+        turn.ticket_stored = stored
+
+    def statistics(self) -> dict[str, int]:
+        """Counts of what this broker holds."""
+        return {
+            "clients": int(self.clients),
+            "sessions": len(self.sessions),
+            "questions": len(self.waiting),
+            **self.topics.statistics(),
+            **self.retained.statistics(),
+        }

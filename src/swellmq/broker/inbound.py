@@ -1,0 +1,98 @@
+"""PUBLISH from a client: what is checked, stored and answered before and after it is routed, MQTT 5.0 section 3.3."""
+
+from __future__ import annotations
+
+from mypy_extensions import i64
+
+from swellmq.broker.access import PUBLISH
+from swellmq.broker.core import Core
+from swellmq.broker.publish import route_publish
+from swellmq.broker.session import Session
+from swellmq.codec import spec
+from swellmq.codec.decode import decode_publish
+from swellmq.codec.encode import encode_ack, encode_short_ack
+from swellmq.codec.packets import ABSENT, Ack, Publish
+from swellmq.connection import Aliases, Connection
+from swellmq.errors import ProtocolError
+
+
+def on_publish(
+    core: Core, connection: Connection, session: Session, first: int, data: bytes, pos: i64, end: i64
+) -> None:
+    """Take one PUBLISH: resolve its alias, check it against the limits, ask access if it wants to be asked."""
+    publish = decode_publish(first, data, pos, end, connection.protocol_version)
+    stats = core.stats
+    stats.publishes_received += 1
+    stats.publish_bytes_received += len(publish.payload)
+    if publish.topic_alias:
+        _resolve_alias(core, connection, publish)
+    limits = core.limits
+    if int(publish.qos) > limits.maximum_qos:
+        raise ProtocolError(spec.QOS_NOT_SUPPORTED, "QoS above the Maximum QoS")  # [MQTT-3.2.2-11]
+    if publish.retain and not limits.retain_available:
+        raise ProtocolError(spec.RETAIN_NOT_SUPPORTED, "RETAIN where retain is not available")  # [MQTT-3.2.2-14]
+    if len(publish.topic_name) > limits.topic_bytes or publish.topic_name.count(b"/") >= limits.topic_levels:
+        raise ProtocolError(spec.TOPIC_NAME_INVALID, "a topic name that is too long")
+    publish.client_id = session.client_id
+    if publish.message_expiry_interval != ABSENT:
+        publish.expires_at_ms = core.turn.wall_ms + publish.message_expiry_interval * 1000
+    if publish.qos == 2:
+        received = session.received
+        if received is not None:
+            if publish.packet_identifier in received:
+                # A repetition: it was routed before, and only its PUBREC was lost, [MQTT-4.3.3-10].
+                connection.send_in_order(encode_short_ack(spec.PUBREC, int(publish.packet_identifier)))
+                return
+            if len(received) >= limits.receive_maximum and connection.protocol_version == spec.MQTT_5_0:
+                raise ProtocolError(spec.RECEIVE_MAXIMUM_EXCEEDED, "more than the Receive Maximum under way")
+    if core.access.authorizes_publish:
+        request = core.park(PUBLISH, connection, session.client_id, session.username)
+        request.publish = publish
+        core.requests.append(request)
+        return
+    accept_publish(core, connection, session, publish, 0)
+
+
+def accept_publish(core: Core, connection: Connection, session: Session, publish: Publish, refusal: int) -> None:
+    """Route a PUBLISH and acknowledge it; `refusal` is the reason code why access forbids it, or 0.
+
+    An MQTT 3.x client is acknowledged all the same: it has no way to be told, and would repeat it for ever.
+    """
+    changes = core.changes
+    reason_code = refusal
+    if not refusal:
+        if publish.qos == 2:
+            if session.received is None:
+                session.received = {}
+            session.received[int(publish.packet_identifier)] = 0
+            if core.kept(session):
+                core.touch()
+                core.storage.received_saved(session, int(publish.packet_identifier))
+        matched = route_publish(core, publish, session)
+        if not matched and publish.qos == 1:
+            reason_code = spec.NO_MATCHING_SUBSCRIBERS
+    if publish.qos == 0:
+        return
+    packet_type = spec.PUBACK if publish.qos == 1 else spec.PUBREC
+    if reason_code == 0 or connection.protocol_version != spec.MQTT_5_0:
+        packet = encode_short_ack(packet_type, int(publish.packet_identifier))
+    else:
+        packet = encode_ack(Ack(packet_type, publish.packet_identifier, reason_code), spec.MQTT_5_0)
+    core.acknowledge(connection, packet, changes)
+
+
+def _resolve_alias(core: Core, connection: Connection, publish: Publish) -> None:
+    """Set or look up a topic alias of the client, MQTT 5.0 section 3.3.2.3.4."""
+    alias = int(publish.topic_alias)
+    if alias > core.limits.topic_alias_maximum:
+        raise ProtocolError(spec.TOPIC_ALIAS_INVALID, "topic alias above the Topic Alias Maximum")  # [MQTT-3.3.2-9]
+    aliases = connection.aliases
+    if aliases is None:
+        aliases = connection.aliases = Aliases()
+    if publish.topic_name:
+        aliases.inbound[alias] = publish.topic_name
+    else:
+        topic_name = aliases.inbound.get(alias)
+        if topic_name is None:
+            raise ProtocolError(spec.PROTOCOL_ERROR, "a topic alias that was never set")
+        publish.topic_name = topic_name

@@ -1,0 +1,495 @@
+"""From one PUBLISH to its subscribers: runs of QoS 0, routing, deliveries, queues, retained messages.
+
+Most traffic is QoS 0 between clients of one protocol version, where the bytes that came in are the bytes that go out.
+`forward_run` takes all such packets that follow each other in one read and have the same subscribers, and gives each
+subscriber one slice of the receive buffer. Whatever needs more than that makes a Publish and takes `route_publish`.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from mypy_extensions import i64, u8
+
+from swellmq.broker.core import Core
+from swellmq.broker.session import SENT, UNSENT, Delivery, DeliveryQueue, Session, Subscription
+from swellmq.broker.topics import Route, ShareGroup
+from swellmq.codec.decode import decode_publish, header_length, packet_length
+from swellmq.codec.encode import encode_hop_properties, encode_publish
+from swellmq.codec.packets import ABSENT, Publish
+from swellmq.codec.spec import MQTT_5_0
+from swellmq.connection import Aliases, Connection
+
+PUBLISH_QOS_0: Final = 0x30  # the first byte of a PUBLISH without DUP, QoS and RETAIN
+REPLAY_SLICE: Final = 256  # retained messages looked up at a time
+TOPIC_ALIAS_FROM_BYTES: Final = 4  # shorter topic names are cheaper than an alias
+
+
+# Runs of QoS 0
+
+
+def forward_run(core: Core, connection: Connection, data: bytes, pos: i64, end: i64) -> i64:
+    """Forward the PUBLISH packets at `pos` that are complete, of QoS 0 without RETAIN or properties, and whose topics
+    were matched before; the position behind them, which is `pos` where the first one needs the slow path.
+
+    Nothing is validated twice: a topic name that has a route was checked when it was matched.
+    """
+    topics = core.topics
+    five = connection.protocol_version == MQTT_5_0
+    packet_bytes = core.limits.packet_bytes
+    run: Route | None = None
+    run_start = pos
+    run_count: i64 = 0
+    run_overhead: i64 = 0  # bytes that are not payload
+    last_topic = b""
+    while pos + 4 <= end and data[pos] == PUBLISH_QOS_0:
+        length: i64 = data[pos + 1]
+        body = pos + 2
+        if length >= 128:
+            total = packet_length(data, pos, end)
+            if total == 0:
+                break
+            body = pos + header_length(total)
+            length = pos + total - body
+        following = body + length
+        if following > end or length < 2 or following - pos > packet_bytes:
+            break
+        high: i64 = data[body]
+        low: i64 = data[body + 1]
+        topic_end = body + 2 + high * 256 + low
+        payload = topic_end + 1 if five else topic_end
+        if payload > following or (five and data[topic_end] != 0):
+            break
+        topic_name = data[body + 2 : topic_end]
+        if topic_name != last_topic:
+            route = topics.route(topic_name)
+            if route is None:
+                break
+            last_topic = topic_name
+            if route is not run:
+                if run is not None and (run.solo is None or run.solo is not route.solo):
+                    _forward(core, connection, run, data, run_start, pos, run_count, run_overhead)
+                    run_start = pos
+                    run_count = 0
+                    run_overhead = 0
+                run = route
+        run_count += 1
+        run_overhead += payload - pos
+        pos = following
+    if run is not None and run_count:
+        _forward(core, connection, run, data, run_start, pos, run_count, run_overhead)
+    return pos
+
+
+def _forward(
+    core: Core, connection: Connection, route: Route, data: bytes, start: i64, end: i64, count: i64, overhead: i64
+) -> None:
+    """Send `count` packets, `data[start:end]`, to all targets of `route`."""
+    stats = core.stats
+    stats.packets_received += count
+    stats.publishes_received += count
+    payload_bytes = end - start - overhead
+    stats.publish_bytes_received += payload_bytes
+    piece = data if start == 0 and end == len(data) else data[start:end]
+    five = connection.protocol_version == MQTT_5_0
+    limit = core.limits.outbox_bytes
+    sent: i64 = 0
+    slow: list[Subscription] | None = None
+    for subscription in route.targets:
+        target = subscription.session.connection
+        if target is None:
+            if core.limits.queue_qos_0:
+                slow = _append(slow, subscription)
+            else:
+                stats.dropped_offline += count
+        elif (
+            (target.protocol_version == MQTT_5_0) != five
+            or not subscription.plain
+            or target.packet_bytes_max
+            or target.topic_alias_maximum
+        ):
+            slow = _append(slow, subscription)
+        elif target.outbox_bytes > limit:
+            stats.dropped_outbox_full += count
+        else:
+            target.send(piece)
+            sent += count
+    stats.packets_sent += sent
+    stats.publishes_sent += sent
+    if sent:
+        stats.publish_bytes_sent += sent // count * payload_bytes
+    if slow is not None or route.groups is not None:
+        _forward_each(core, connection, route, slow, piece)
+
+
+def _append(subscriptions: list[Subscription] | None, subscription: Subscription) -> list[Subscription]:
+    if subscriptions is None:
+        return [subscription]
+    subscriptions.append(subscription)
+    return subscriptions
+
+
+def _forward_each(
+    core: Core, connection: Connection, route: Route, subscriptions: list[Subscription] | None, piece: bytes
+) -> None:
+    """Deliver the packets of a run one by one, to subscribers whose bytes differ and to shared groups.
+
+    Packets of a run may have different topics only where the route has one target, which then is the only one here.
+    """
+    publisher = connection.owner
+    assert isinstance(publisher, Session)
+    pos: i64 = 0
+    end: i64 = len(piece)
+    while pos < end:
+        total = packet_length(piece, pos, end)
+        publish = decode_publish(
+            PUBLISH_QOS_0, piece, pos + header_length(total), pos + total, connection.protocol_version
+        )
+        publish.client_id = publisher.client_id
+        pos += total
+        if subscriptions is not None:
+            for subscription in subscriptions:
+                deliver(core, subscription, publish, publisher)
+        if route.groups is not None:
+            for group in route.groups:
+                deliver_shared(core, group, publish)
+
+
+# One message
+
+
+def route_publish(core: Core, publish: Publish, publisher: Session | None) -> int:
+    """Give a message to the retained store and to all its subscribers; how many subscriptions matched.
+
+    `publisher` is the session it came from, for No Local; None for the broker's own messages and those of other nodes.
+    """
+    if publish.retain:
+        retain_publish(core, publish)
+    topics = core.topics
+    route = topics.route(publish.topic_name)
+    if route is None:
+        route = topics.match(publish.topic_name)
+    for subscription in route.targets:
+        deliver(core, subscription, publish, publisher)
+    matched = len(route.targets)
+    if route.groups is not None:
+        matched += len(route.groups)
+        for group in route.groups:
+            deliver_shared(core, group, publish)
+    if core.uplink.enabled and not publish.origin:
+        core.uplink.publish(publish, core.turn.ticket_open)
+        core.touch()
+    return matched
+
+
+def retain_publish(core: Core, publish: Publish) -> None:
+    """Set or clear the retained message of a topic. Where the store is full a new topic is dropped and counted."""
+    retained = core.retained
+    if not publish.payload:
+        if retained.remove(publish.topic_name) and core.storage.durable:  # [MQTT-3.3.1-6] [MQTT-3.3.1-7]
+            core.touch()
+            core.storage.retained_removed(publish.topic_name)
+        return
+    limits = core.limits
+    full = retained.count >= limits.retained_messages or retained.bytes + len(publish.payload) > limits.retained_bytes
+    if full and retained.get(publish.topic_name) is None:
+        core.stats.dropped_retained_full += 1
+        return
+    retained.set(publish)
+    if core.storage.durable:
+        core.touch()
+        core.storage.retained_saved(publish)
+
+
+def deliver(core: Core, subscription: Subscription, publish: Publish, publisher: Session | None) -> None:
+    """Give a message to one subscription, at the lower of the two QoS."""
+    session = subscription.session
+    if subscription.no_local and session is publisher:
+        return  # [MQTT-3.8.3-3]
+    qos = min(subscription.qos, publish.qos)  # [MQTT-3.8.4-8]
+    retain = publish.retain and subscription.retain_as_published  # [MQTT-3.3.1-12] [MQTT-3.3.1-13]
+    deliver_to(core, session, publish, qos, retain, subscription.identifiers)
+
+
+def deliver_shared(core: Core, group: ShareGroup, publish: Publish) -> None:
+    """Give a message to one member of a shared group: in turn, those first that can take it now."""
+    members = group.members
+    count: i64 = len(members)
+    if core.uplink.enabled:
+        picked: i64 = core.uplink.pick(group.share_name, members)
+        if picked < 0:
+            return
+        group.turn = picked
+    chosen: Subscription | None = None
+    for step in range(count):
+        index = (group.turn + step) % count
+        member = members[index]
+        connection = member.session.connection
+        if connection is None:
+            continue
+        if chosen is None:
+            chosen = member
+            group.turn = (index + 1) % count
+        if connection.outbox_bytes <= core.limits.outbox_bytes and _window_open(core, member.session, connection):
+            chosen = member
+            group.turn = (index + 1) % count
+            break
+    if chosen is None:
+        chosen = members[group.turn % count]  # nobody is here: it waits in one session
+        group.turn = (group.turn + 1) % count
+    deliver(core, chosen, publish, None)
+
+
+def deliver_to(
+    core: Core, session: Session, publish: Publish, qos: u8, retain: bool, identifiers: list[int] | None
+) -> None:
+    """Send a message to one session, or queue it; drop and count what can be neither."""
+    connection = session.connection
+    if qos == 0:
+        if connection is None:
+            if core.limits.queue_qos_0:
+                enqueue(core, session, Delivery(publish, 0, retain, identifiers))
+            else:
+                core.stats.dropped_offline += 1
+        elif connection.outbox_bytes > core.limits.outbox_bytes:
+            core.stats.dropped_outbox_full += 1
+        else:
+            _send_qos_0(core, connection, publish, retain, identifiers)
+        return
+    delivery = Delivery(publish, qos, retain, identifiers)
+    if (
+        connection is None
+        or session.queue is not None
+        or session.unsent
+        or connection.outbox_bytes > core.limits.outbox_bytes
+        or not _window_open(core, session, connection)
+    ):
+        enqueue(core, session, delivery)
+    else:
+        transmit(core, session, connection, delivery)
+
+
+def enqueue(core: Core, session: Session, delivery: Delivery) -> None:
+    """Let a delivery wait in its session; a full queue drops the new one and counts it."""
+    queue = session.queue
+    if queue is None:
+        queue = session.queue = DeliveryQueue()
+    if len(queue) >= core.limits.queued_messages or queue.bytes >= core.limits.queued_bytes:
+        core.stats.dropped_queue_full += 1
+        return
+    queue.push(delivery)
+    if core.kept(session) and delivery.qos:
+        core.touch()
+        core.storage.delivery_saved(session, delivery)
+
+
+def _window_open(core: Core, session: Session, connection: Connection) -> bool:
+    window: int = session.window
+    return window < connection.receive_maximum and window < core.limits.inflight_max  # [MQTT-3.3.4-9]
+
+
+def pump(core: Core, session: Session) -> None:
+    """Send what waits in the session, as far as the window and the outbox allow."""
+    connection = session.connection
+    if connection is None:
+        return
+    if session.unsent:
+        resend_unsent(core, session, connection)
+    queue = session.queue
+    if queue is None or session.unsent:
+        return
+    while _window_open(core, session, connection) and connection.outbox_bytes <= core.limits.outbox_bytes:
+        delivery = queue.pop()
+        if delivery is None:
+            break
+        if expired(core, delivery.publish):
+            core.stats.dropped_expired += 1  # [MQTT-3.3.2-5]
+            _forget(core, session, delivery)
+        elif delivery.qos == 0:
+            _send_qos_0(core, connection, delivery.publish, delivery.retain, delivery.identifiers)
+        else:
+            transmit(core, session, connection, delivery)
+    if not len(queue):
+        session.queue = None
+
+
+def resend_unsent(core: Core, session: Session, connection: Connection) -> None:
+    """Send again what was in flight on an earlier connection, as far as this one's window allows, with DUP."""
+    inflight = session.inflight
+    if inflight is None:
+        return
+    for identifier, delivery in list(inflight.items()):
+        if delivery.state != UNSENT:
+            continue
+        if not _window_open(core, session, connection):
+            return
+        session.unsent -= 1
+        frame = delivery_frame(core, session, connection, delivery, True)  # [MQTT-3.3.1-1]
+        if connection.packet_bytes_max and len(frame) > connection.packet_bytes_max:
+            core.stats.dropped_too_large += 1
+            del inflight[identifier]
+            _forget(core, session, delivery)
+            continue
+        delivery.state = SENT
+        session.window += 1
+        connection.send(frame)
+        _count_sent(core, delivery.publish)
+
+
+def expired(core: Core, publish: Publish) -> bool:
+    """Whether the message's expiry interval has passed."""
+    return publish.expires_at_ms != 0 and publish.expires_at_ms <= core.turn.wall_ms
+
+
+def _forget(core: Core, session: Session, delivery: Delivery) -> None:
+    if core.kept(session) and delivery.qos:
+        core.touch()
+        core.storage.delivery_removed(session, delivery)
+
+
+# Frames
+
+
+def _hop_properties(core: Core, publish: Publish, topic_alias: int, identifiers: list[int] | None) -> bytes:
+    interval = ABSENT
+    if publish.expires_at_ms:
+        remaining_ms = publish.expires_at_ms - core.turn.wall_ms
+        interval = max(1, (int(remaining_ms) + 999) // 1000)  # [MQTT-3.3.2-6]
+    return encode_hop_properties(interval, topic_alias, identifiers)
+
+
+def _send_qos_0(
+    core: Core, connection: Connection, publish: Publish, retain: bool, identifiers: list[int] | None
+) -> None:
+    """Send at QoS 0: one frame for all of a version where nothing in it is personal."""
+    if connection.protocol_version != MQTT_5_0:
+        if retain:
+            frame = encode_publish(publish, 4, 0, True, False, 0)
+        else:
+            shared = publish.frame_3
+            if shared is None:
+                shared = publish.frame_3 = encode_publish(publish, 4, 0, False, False, 0)
+            frame = shared
+    elif retain or identifiers is not None or publish.expires_at_ms or connection.topic_alias_maximum:
+        frame = _personal_frame(core, connection, publish, 0, retain, False, 0, identifiers, True)
+    else:
+        shared = publish.frame_5
+        if shared is None:
+            shared = publish.frame_5 = encode_publish(publish, MQTT_5_0, 0, False, False, 0)
+        frame = shared
+    if connection.packet_bytes_max and len(frame) > connection.packet_bytes_max:
+        core.stats.dropped_too_large += 1  # [MQTT-3.1.2-24] [MQTT-3.1.2-25]
+        return
+    connection.send(frame)
+    _count_sent(core, publish)
+
+
+def _count_sent(core: Core, publish: Publish) -> None:
+    stats = core.stats
+    stats.packets_sent += 1
+    stats.publishes_sent += 1
+    stats.publish_bytes_sent += len(publish.payload)
+
+
+def _personal_frame(
+    core: Core,
+    connection: Connection,
+    publish: Publish,
+    qos: u8,
+    retain: bool,
+    dup: bool,
+    packet_identifier: int,
+    identifiers: list[int] | None,
+    alias_allowed: bool,
+) -> bytes:
+    """A PUBLISH for one MQTT 5.0 connection, with its topic alias where it has one or may get one.
+
+    A new alias is only counted on once its frame is sure to leave, and before any other frame that uses it.
+    """
+    topic_name = publish.topic_name
+    alias = 0
+    known = False
+    if alias_allowed and connection.topic_alias_maximum and len(topic_name) >= TOPIC_ALIAS_FROM_BYTES:
+        aliases = connection.aliases
+        if aliases is None:
+            aliases = connection.aliases = Aliases()
+        known = topic_name in aliases.outbound
+        if known:
+            alias = aliases.outbound[topic_name]
+        elif len(aliases.outbound) < min(int(connection.topic_alias_maximum), int(core.limits.topic_aliases_out)):
+            alias = len(aliases.outbound) + 1  # [MQTT-3.3.2-8] [MQTT-3.1.2-26]
+    hop = _hop_properties(core, publish, alias, identifiers)
+    frame = encode_publish(publish, MQTT_5_0, qos, retain, dup, packet_identifier, hop, not known)
+    leaves = not connection.packet_bytes_max or len(frame) <= connection.packet_bytes_max
+    if alias and not known and leaves and connection.aliases is not None:
+        connection.aliases.outbound[topic_name] = alias
+    return frame
+
+
+def transmit(core: Core, session: Session, connection: Connection, delivery: Delivery) -> None:
+    """Send a QoS 1 or 2 message under a new packet identifier; the window has a place."""
+    identifier = session.next_packet_identifier()
+    delivery.packet_identifier = identifier
+    delivery.state = SENT
+    frame = delivery_frame(core, session, connection, delivery, False)
+    if connection.packet_bytes_max and len(frame) > connection.packet_bytes_max:
+        core.stats.dropped_too_large += 1  # [MQTT-3.1.2-25]: as if it had been sent and acknowledged
+        _forget(core, session, delivery)
+        return
+    inflight = session.inflight
+    if inflight is None:
+        inflight = session.inflight = {}
+    inflight[identifier] = delivery
+    session.window += 1
+    if core.kept(session):
+        core.touch()
+        core.storage.delivery_saved(session, delivery)
+    if delivery.qos == 2 and core.kept(session):
+        connection.hold(frame)  # its packet identifier must be known after a restart
+    else:
+        connection.send(frame)
+    _count_sent(core, delivery.publish)
+
+
+def delivery_frame(core: Core, session: Session, connection: Connection, delivery: Delivery, dup: bool) -> bytes:
+    """The PUBLISH of a delivery that has its packet identifier."""
+    publish = delivery.publish
+    qos = delivery.qos
+    retain = delivery.retain
+    identifier = delivery.packet_identifier
+    if connection.protocol_version != MQTT_5_0:
+        return encode_publish(publish, 4, qos, retain, dup, identifier)
+    if delivery.identifiers is None and not publish.expires_at_ms and not connection.topic_alias_maximum:
+        return encode_publish(publish, MQTT_5_0, qos, retain, dup, identifier)
+    # What is held may be overtaken by what is not, so it can't set up an alias that others rely on.
+    alias_allowed = not (qos == 2 and core.kept(session)) and not dup
+    return _personal_frame(core, connection, publish, qos, retain, dup, identifier, delivery.identifiers, alias_allowed)
+
+
+# Retained messages for new subscriptions
+
+
+def replay(core: Core, session: Session) -> None:
+    """Send on retained messages to a session, until its outbox is full or nothing is left."""
+    connection = session.connection
+    if connection is None:
+        session.replays = None
+        return
+    while session.replays is not None and connection.outbox_bytes <= core.limits.outbox_bytes:
+        if len(session.replays) == 0:
+            session.replays = None
+            return
+        if session.queued() > core.limits.inflight_max:
+            return  # QoS 1 and 2 go on when the client has acknowledged some
+        current = session.replays[0]
+        for publish in core.retained.next(current, REPLAY_SLICE):
+            if expired(core, publish):
+                core.stats.dropped_expired += 1
+                if core.retained.remove(publish.topic_name) and core.storage.durable:
+                    core.touch()
+                    core.storage.retained_removed(publish.topic_name)
+                continue
+            qos = min(current.qos, publish.qos)
+            deliver_to(core, session, publish, qos, True, current.identifiers)  # [MQTT-3.3.1-8]
+        if not current.nodes:
+            session.replays.pop(0)

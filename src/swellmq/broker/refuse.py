@@ -1,0 +1,110 @@
+"""Clients past `max_connections`: told politely that the broker is full, or let in where they replace themselves.
+
+A refused client is not served: it has one of a few slots, and a few seconds to send its CONNECT. The answer is MQTT 5.0
+0x97 Quota exceeded, or 3.x 3 Server unavailable. One client is let in all the same: one whose client id is connected
+here. A device whose old socket is half dead must never be locked out by itself.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Final, final
+
+from mypy_extensions import i64, mypyc_attr
+
+from swellmq.broker.access import TAKE_OVER, Request
+from swellmq.broker.connect import read_connect, refuse
+from swellmq.broker.core import Core
+from swellmq.codec.decode import header_length, packet_length
+from swellmq.codec.encode import encode_disconnect
+from swellmq.codec.packets import Connect, Disconnect
+from swellmq.codec.spec import CONNECT, MQTT_5_0, QUOTA_EXCEEDED, SESSION_TAKEN_OVER
+from swellmq.connection import Connection, Handler
+from swellmq.errors import (
+    MALFORMED_PACKET,
+    PROTOCOL_ERROR,
+    REFUSED_FULL,
+    PeerError,
+)
+from swellmq.errors import (
+    SESSION_TAKEN_OVER as TAKEN_OVER,
+)
+from swellmq.limits import CONNECT_BYTES_MAX, REFUSING_DEADLINE_MS
+
+log: Final = logging.getLogger("swellmq.broker")
+
+LOG_EVERY_MS: Final = 10_000
+
+
+@final
+@mypyc_attr(native_class=True)
+class Refuser(Handler):
+    """The handler of the refusing slots."""
+
+    def __init__(self, core: Core) -> None:
+        self.core = core
+        self.log_at_ms: i64 = 0
+
+    def on_open(self, connection: Connection, now_ms: i64) -> None:
+        """A client has come while the broker is full."""
+        self.core.deadlines.set(connection, now_ms + REFUSING_DEADLINE_MS)
+        if now_ms >= self.log_at_ms:
+            self.log_at_ms = now_ms + LOG_EVERY_MS
+            log.warning("full: %d connections are served, further clients are refused", self.core.clients)
+
+    def on_data(self, connection: Connection, data: bytes, now_ms: i64) -> None:
+        """Wait for the whole CONNECT, then answer it."""
+        data = connection.inbox + data
+        connection.inbox = data
+        end: i64 = len(data)
+        try:
+            total = packet_length(data, 0, end)
+            if data[0] >> 4 != CONNECT or total > CONNECT_BYTES_MAX:
+                connection.close(PROTOCOL_ERROR)
+                return
+            if total == 0 or total > end:
+                return
+            connect = read_connect(connection, data, header_length(total), total)
+        except PeerError:
+            self.core.stats.errors_peer += 1
+            connection.close(MALFORMED_PACKET)
+            return
+        if connect is not None and connection.question is None:
+            self._answer(connection, connect)
+
+    def _answer(self, connection: Connection, connect: Connect) -> None:
+        core = self.core
+        session = core.session(connect.client_id) if connect.client_id else None
+        if session is None or session.connection is None:
+            refuse(connection, QUOTA_EXCEEDED, REFUSED_FULL, "all connections are in use")
+        elif core.access.authenticates:
+            request = core.park(TAKE_OVER, connection, connect.client_id, connect.username)
+            request.connect = connect
+            core.requests.append(request)
+        else:
+            self.take_over(connection, connect.client_id)
+
+    def on_answered(self, request: Request) -> None:
+        """Access has answered whether the client may take its place over."""
+        if request.result == 0:
+            self.take_over(request.connection, request.client_id)
+        else:
+            refuse(request.connection, request.result, REFUSED_FULL)
+
+    def take_over(self, connection: Connection, client_id: str) -> None:
+        """Close the client's old connection, and ask the loop to give this one a proper place once that is free."""
+        session = self.core.session(client_id)
+        old = session.connection if session is not None else None
+        if old is None:
+            refuse(connection, QUOTA_EXCEEDED, REFUSED_FULL, "all connections are in use")
+            return
+        if old.protocol_version == MQTT_5_0:
+            old.send(encode_disconnect(Disconnect(SESSION_TAKEN_OVER), MQTT_5_0))
+        old.close(TAKEN_OVER)
+        connection.protocol_version = 0
+        self.core.turn.promote.append(connection)
+
+    def on_closed(self, connection: Connection, now_ms: i64) -> None:
+        """The slot is free again."""
+        if isinstance(connection.question, Request):
+            self.core.unpark(connection.question)

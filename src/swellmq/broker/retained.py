@@ -1,0 +1,156 @@
+"""Retained messages, in a tree by topic level, and the walk that finds those that match a new subscription.
+
+The walk is a `Replay`: it holds its own place, so that a filter that matches 100,000 messages is answered in slices, as
+the client's outbox drains, and messages that come and go meanwhile do not disturb it.
+"""
+
+from __future__ import annotations
+
+from typing import Final, final
+
+from mypy_extensions import i64, mypyc_attr, u8
+
+from swellmq.broker.sharded import ShardedMap
+from swellmq.codec.packets import Publish
+
+DOLLAR: Final = 0x24
+
+
+@final
+@mypyc_attr(native_class=True, acyclic=True)
+class RetainedNode:
+    """One topic level."""
+
+    def __init__(self) -> None:
+        self.children: ShardedMap[RetainedNode] | None = None
+        self.publish: Publish | None = None
+
+
+@final
+@mypyc_attr(native_class=True, acyclic=True)
+class Replay:
+    """Where the walk for one new subscription has come to."""
+
+    def __init__(self, topic_filter: bytes, qos: u8, identifiers: list[int] | None) -> None:
+        self.levels = topic_filter.split(b"/")
+        self.qos: u8 = qos
+        self.identifiers = identifiers
+        self.nodes: list[RetainedNode] = []  # still to be visited, the next one last
+        self.depths: list[int] = []  # how many levels of the filter each has used up
+
+
+@final
+@mypyc_attr(native_class=True)
+class Retained:
+    """All retained messages of one broker, MQTT 5.0 section 3.3.1.3."""
+
+    def __init__(self) -> None:
+        self.root = RetainedNode()
+        self.count: i64 = 0
+        self.bytes: i64 = 0  # topic names, payloads and properties
+
+    def get(self, topic_name: bytes) -> Publish | None:
+        """The retained message of one topic."""
+        node: RetainedNode | None = self.root
+        for level in topic_name.split(b"/"):
+            assert node is not None
+            node = node.children.get(level) if node.children is not None else None
+            if node is None:
+                return None
+        assert node is not None
+        return node.publish
+
+    def set(self, publish: Publish) -> None:
+        """Keep `publish` as the retained message of its topic, in place of an earlier one."""
+        node = self.root
+        for level in publish.topic_name.split(b"/"):
+            if node.children is None:
+                node.children = ShardedMap()
+            child = node.children.get(level)
+            if child is None:
+                child = RetainedNode()
+                node.children.put(level, child)
+            node = child
+        if node.publish is not None:
+            self._discount(node.publish)
+        node.publish = publish  # [MQTT-3.3.1-5]
+        self.count += 1
+        self.bytes += _size(publish)
+
+    def remove(self, topic_name: bytes) -> bool:
+        """Forget the retained message of a topic; whether there was one."""
+        levels = topic_name.split(b"/")
+        path = [self.root]
+        for level in levels:
+            children = path[len(path) - 1].children
+            child = children.get(level) if children is not None else None
+            if child is None:
+                return False
+            path.append(child)
+        node = path[len(path) - 1]
+        if node.publish is None:
+            return False
+        self._discount(node.publish)
+        node.publish = None
+        for depth in range(len(levels), 0, -1):
+            node = path[depth]
+            if node.publish is not None or node.children is not None:
+                break
+            siblings = path[depth - 1].children
+            assert siblings is not None
+            siblings.remove(levels[depth - 1])
+            if len(siblings):
+                break
+            path[depth - 1].children = None
+        return True
+
+    def _discount(self, publish: Publish) -> None:
+        self.count -= 1
+        self.bytes -= _size(publish)
+
+    def begin(self, replay: Replay) -> None:
+        """Set a replay to the start of its walk."""
+        replay.nodes = [self.root]
+        replay.depths = [0]
+
+    def next(self, replay: Replay, messages: int) -> list[Publish]:
+        """Up to `messages` more that match; the walk is over when `replay.nodes` is empty."""
+        found: list[Publish] = []
+        levels = replay.levels
+        nodes = replay.nodes
+        depths = replay.depths
+        while nodes and len(found) < messages:
+            node = nodes.pop()
+            depth = depths.pop()
+            if depth == len(levels):
+                if node.publish is not None:
+                    found.append(node.publish)
+                continue
+            level = levels[depth]
+            if level == b"#" and node.publish is not None:
+                found.append(node.publish)  # "sport/#" matches "sport" too
+            children = node.children
+            if children is None:
+                continue
+            if level == b"#" or level == b"+":
+                following = depth if level == b"#" else depth + 1
+                at_root = node is self.root
+                for name, child in children.items():
+                    if at_root and name and name[0] == DOLLAR:
+                        continue  # [MQTT-4.7.2-1]
+                    nodes.append(child)
+                    depths.append(following)
+            else:
+                only = children.get(level)
+                if only is not None:
+                    nodes.append(only)
+                    depths.append(depth + 1)
+        return found
+
+    def statistics(self) -> dict[str, int]:
+        """How many retained messages there are, and their bytes."""
+        return {"retained": int(self.count), "retained_bytes": int(self.bytes)}
+
+
+def _size(publish: Publish) -> int:
+    return len(publish.topic_name) + len(publish.payload) + len(publish.properties)

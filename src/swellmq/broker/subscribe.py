@@ -1,0 +1,163 @@
+"""SUBSCRIBE and UNSUBSCRIBE, MQTT 5.0 sections 3.8 to 3.11."""
+
+from __future__ import annotations
+
+from mypy_extensions import i64
+
+from swellmq.broker.access import BARRIER, SUBSCRIBE, Request
+from swellmq.broker.core import Core
+from swellmq.broker.publish import replay
+from swellmq.broker.retained import Replay
+from swellmq.broker.session import Session, Subscription
+from swellmq.broker.topics import is_wild
+from swellmq.codec import spec
+from swellmq.codec.encode import encode_suback
+from swellmq.codec.packets import Suback, Subscribe, TopicRequest, Unsubscribe
+from swellmq.codec.topic import split_share
+from swellmq.connection import Connection
+from swellmq.errors import ProtocolError
+
+
+def on_subscribe(core: Core, connection: Connection, session: Session, packet: Subscribe) -> None:
+    """Take a SUBSCRIBE: ask access first if it wants to be asked."""
+    if (
+        not core.limits.subscription_identifier_available
+        and packet.properties is not None
+        and packet.properties.subscription_identifiers is not None
+    ):
+        raise ProtocolError(spec.SUBSCRIPTION_IDENTIFIERS_NOT_SUPPORTED, "subscription identifiers are not available")
+    if core.access.authorizes_subscribe:
+        request = core.park(SUBSCRIBE, connection, session.client_id, session.username)
+        request.subscribe = packet
+        core.requests.append(request)
+        return
+    subscribe(core, connection, session, packet, None)
+
+
+def subscribe(
+    core: Core, connection: Connection, session: Session, packet: Subscribe, verdicts: list[int] | None
+) -> None:
+    """Make the subscriptions that are allowed, answer, and begin to send retained messages.
+
+    `verdicts` has a reason code of access for each request; below 0x80 it is allowed.
+    """
+    changes = core.changes
+    reason_codes: list[int] = []
+    identifiers: list[int] | None = None
+    if packet.properties is not None:
+        identifiers = packet.properties.subscription_identifiers
+    retained: list[TopicRequest] = []
+    for index in range(len(packet.requests)):
+        request = packet.requests[index]
+        reason_code = verdicts[index] if verdicts is not None else 0
+        if reason_code < 0x80:
+            reason_code = _refusal(core, session, request)
+        if reason_code < 0x80:
+            is_new = _subscribe_one(core, session, request, identifiers)
+            reason_code = min(int(request.qos), int(core.limits.maximum_qos))  # [MQTT-3.8.4-7]
+            shared = split_share(request.topic_filter)[0]
+            if not shared and (request.retain_handling == 0 or (request.retain_handling == 1 and is_new)):
+                retained.append(request)
+        elif connection.protocol_version != spec.MQTT_5_0:
+            reason_code = spec.SUBACK_FAILURE
+        reason_codes.append(reason_code)
+    suback = encode_suback(
+        Suback(spec.SUBACK, packet.packet_identifier, bytes(reason_codes)), connection.protocol_version
+    )
+    if core.uplink.enabled:
+        barrier = core.park(BARRIER, connection, session.client_id, session.username)
+        if not core.uplink.barrier(session.client_id, barrier.token):
+            barrier.subscribe = Subscribe(packet.packet_identifier, retained, packet.properties)
+            barrier.reply = suback
+            return
+        core.unpark(barrier)
+    finish_subscribe(core, connection, session, suback, changes, retained, identifiers)
+
+
+def on_barrier_answered(core: Core, connection: Connection, session: Session, request: Request) -> None:
+    """The cluster knows the new routes: SUBACK may leave."""
+    packet = request.subscribe
+    assert packet is not None
+    identifiers = packet.properties.subscription_identifiers if packet.properties is not None else None
+    finish_subscribe(core, connection, session, request.reply, core.changes, packet.requests, identifiers)
+
+
+def finish_subscribe(
+    core: Core,
+    connection: Connection,
+    session: Session,
+    suback: bytes,
+    changes: i64,
+    retained: list[TopicRequest],
+    identifiers: list[int] | None,
+) -> None:
+    """Send SUBACK, then the retained messages of the filters that want them."""
+    core.acknowledge(connection, suback, changes)  # [MQTT-3.8.4-1]
+    if not retained or not core.retained.count:
+        return
+    if session.replays is None:
+        session.replays = []
+    for request in retained:
+        current = Replay(request.topic_filter, request.qos, identifiers)
+        core.retained.begin(current)
+        session.replays.append(current)
+    replay(core, session)
+
+
+def _refusal(core: Core, session: Session, request: TopicRequest) -> int:
+    """The reason code why this broker can't grant a request, or 0."""
+    limits = core.limits
+    share_name, bare = split_share(request.topic_filter)
+    if share_name and not limits.shared_subscription_available:
+        return spec.SHARED_SUBSCRIPTIONS_NOT_SUPPORTED
+    if not limits.wildcard_subscription_available and is_wild(bare):
+        return spec.WILDCARD_SUBSCRIPTIONS_NOT_SUPPORTED
+    if bare.count(b"/") >= limits.topic_levels or len(bare) > limits.topic_bytes:
+        return spec.TOPIC_FILTER_INVALID
+    if session.subscription_count() >= limits.subscriptions and core.topics.find(session, request.topic_filter) is None:
+        return spec.QUOTA_EXCEEDED
+    return 0
+
+
+def _subscribe_one(core: Core, session: Session, request: TopicRequest, identifiers: list[int] | None) -> bool:
+    """Make or replace one subscription; whether it is new."""
+    subscription = core.topics.find(session, request.topic_filter)
+    is_new = subscription is None
+    if subscription is None:
+        subscription = Subscription(session, request.topic_filter)
+    subscription.qos = min(int(request.qos), int(core.limits.maximum_qos))
+    subscription.no_local = request.no_local
+    subscription.retain_as_published = request.retain_as_published
+    subscription.identifiers = identifiers
+    subscription.plain = identifiers is None and not request.no_local
+    if is_new:
+        session.add_subscription(subscription)
+        if core.topics.add(subscription) and core.uplink.enabled:
+            core.uplink.route_added(subscription.topic_filter)
+    else:
+        core.topics.changed(subscription)  # [MQTT-3.8.4-3]
+    if core.kept(session):
+        core.touch()
+        core.storage.subscription_saved(subscription)
+    return is_new
+
+
+def on_unsubscribe(core: Core, connection: Connection, session: Session, packet: Unsubscribe) -> None:
+    """Remove subscriptions; messages already under way or queued still arrive, [MQTT-3.10.4-3]."""
+    changes = core.changes
+    reason_codes: list[int] = []
+    kept = core.kept(session)
+    for topic_filter in packet.topic_filters:
+        subscription = core.topics.find(session, topic_filter)  # [MQTT-3.10.4-1]
+        if subscription is None:
+            reason_codes.append(spec.NO_SUBSCRIPTION_EXISTED)
+            continue
+        session.remove_subscription(subscription)
+        if core.topics.remove(subscription) and core.uplink.enabled:
+            core.uplink.route_removed(topic_filter)
+        if kept:
+            core.touch()
+            core.storage.subscription_removed(subscription)
+        reason_codes.append(spec.SUCCESS)
+    unsuback = Suback(spec.UNSUBACK, packet.packet_identifier, bytes(reason_codes))
+    core.acknowledge(connection, encode_suback(unsuback, connection.protocol_version), changes)  # [MQTT-3.10.4-4]

@@ -1,0 +1,383 @@
+"""Topic filters and who subscribed to them; from a topic name to its subscribers.
+
+A filter without wildcards is a key in a map; only filters with wildcards live in a tree, a node a level. What a topic
+name matched is remembered as a Route. A change of an exact filter forgets the route of that one topic, a change of a
+wildcard filter makes all routes stale by counting the generation up; so churn of exact subscriptions costs publishers
+of other topics nothing.
+"""
+
+from __future__ import annotations
+
+from typing import Final, final
+
+from mypy_extensions import i64, mypyc_attr
+
+from swellmq.broker.session import Entry, Session, Subscription
+from swellmq.broker.sharded import ShardedMap
+from swellmq.codec.topic import split_share
+from swellmq.limits import MATCH_CACHE_TARGETS, MATCH_CACHE_TOPICS
+
+DOLLAR: Final = 0x24
+
+
+@final
+@mypyc_attr(native_class=True)
+class ShareGroup:
+    """The members of one shared subscription, MQTT 5.0 section 4.8.2: each message goes to one of them."""
+
+    def __init__(self, share_name: bytes) -> None:
+        self.share_name = share_name
+        self.members: list[Subscription] = []
+        self.turn: i64 = 0  # whose turn it is
+
+    def remove(self, subscription: Subscription) -> None:
+        """Take a member out."""
+        self.members.remove(subscription)
+
+
+@final
+@mypyc_attr(native_class=True)
+class Subscribers(Entry):
+    """Several subscriptions of one topic filter, and the groups that share one."""
+
+    def __init__(self) -> None:
+        self.by_session: dict[Session, Subscription] = {}
+        self.groups: dict[bytes, ShareGroup] | None = None
+        self.all: list[Subscription] | None = None  # the values of `by_session`, made when they are asked for
+
+    def subscriptions(self) -> list[Subscription]:
+        """All that are not shared. The list is kept until one changes; it is not to be changed."""
+        found = self.all
+        if found is None:
+            found = self.all = list(self.by_session.values())
+        return found
+
+
+@final
+@mypyc_attr(native_class=True)
+class Node:
+    """One level of the tree of wildcard filters."""
+
+    def __init__(self) -> None:
+        self.children: ShardedMap[Node] | None = None
+        self.plus: Node | None = None  # the level is "+"
+        self.here: Entry | None = None  # filters that end at this level
+        self.hash: Entry | None = None  # filters that end with "#" below this level
+
+
+@final
+@mypyc_attr(native_class=True)
+class Route:
+    """Where messages of one topic name go, as of one generation."""
+
+    def __init__(self, topic_name: bytes, generation: i64) -> None:
+        self.topic_name = topic_name
+        self.generation: i64 = generation
+        self.targets: list[Subscription] = NO_TARGETS
+        self.solo: Subscription | None = None  # the only target, where there is one and no group
+        self.groups: list[ShareGroup] | None = None
+
+
+NO_TARGETS: Final[list[Subscription]] = []
+
+
+@final
+@mypyc_attr(native_class=True)
+class Topics:
+    """All subscriptions of one broker."""
+
+    def __init__(self) -> None:
+        self.exact: ShardedMap[Entry] = ShardedMap()
+        self.root = Node()
+        self.generation: i64 = 0  # counts the changes of wildcard filters
+        self.count: i64 = 0
+        self.shared_count: i64 = 0
+        # Routes in two halves: those asked for lately, and those before. A full half replaces the other one.
+        self.routes: dict[bytes, Route] = {}
+        self.routes_before: dict[bytes, Route] = {}
+        self.routes_targets: i64 = 0
+
+    # Routes
+
+    def route(self, topic_name: bytes) -> Route | None:
+        """The route of a topic name that was matched before; None where it must be checked and matched."""
+        route = self.routes.get(topic_name)
+        if route is None:
+            route = self.routes_before.get(topic_name)
+            if route is None:
+                return None
+            self._remember(route)
+        if route.generation != self.generation:
+            return self.match(topic_name)
+        return route
+
+    def match(self, topic_name: bytes) -> Route:
+        """Find and remember who gets messages of a valid topic name."""
+        route = Route(topic_name, self.generation)
+        entries = self._entries(topic_name)
+        if len(entries) == 1:
+            entry = entries[0]
+            if isinstance(entry, Subscription):
+                route.solo = entry
+                route.targets = [entry]
+            elif isinstance(entry, Subscribers):
+                route.targets = entry.subscriptions()
+                if entry.groups is not None:
+                    route.groups = list(entry.groups.values())
+        elif entries:
+            _merge(entries, route)
+        if route.groups is None and len(route.targets) == 1:
+            route.solo = route.targets[0]
+        self._remember(route)
+        return route
+
+    def _remember(self, route: Route) -> None:
+        self.routes[route.topic_name] = route
+        self.routes_targets += len(route.targets)
+        if len(self.routes) >= MATCH_CACHE_TOPICS // 2 or self.routes_targets >= MATCH_CACHE_TARGETS:
+            self.routes_before = self.routes
+            self.routes = {}
+            self.routes_targets = 0
+
+    def _forget(self, topic_filter: bytes, wild: bool) -> None:
+        if wild:
+            self.generation += 1
+            return
+        self.routes.pop(topic_filter, None)
+        self.routes_before.pop(topic_filter, None)
+
+    def _entries(self, topic_name: bytes) -> list[Entry]:
+        found: list[Entry] = []
+        exact = self.exact.get(topic_name)
+        if exact is not None:
+            found.append(exact)
+        root = self.root
+        if root.children is None and root.plus is None and root.hash is None:
+            return found
+        level_nodes: list[Node] = [root]
+        wildcards = topic_name[0] != DOLLAR  # [MQTT-4.7.2-1]: a leading wildcard never matches "$..."
+        for level in topic_name.split(b"/"):
+            following: list[Node] = []
+            for node in level_nodes:
+                if wildcards:
+                    if node.hash is not None:
+                        found.append(node.hash)
+                    if node.plus is not None:
+                        following.append(node.plus)
+                if node.children is not None:
+                    child = node.children.get(level)
+                    if child is not None:
+                        following.append(child)
+            wildcards = True
+            level_nodes = following
+            if not following:
+                return found
+        for node in level_nodes:
+            if node.here is not None:
+                found.append(node.here)
+            if node.hash is not None:
+                found.append(node.hash)  # "sport/#" matches "sport" too
+        return found
+
+    # Subscriptions
+
+    def find(self, session: Session, topic_filter: bytes) -> Subscription | None:
+        """The subscription of `session` with exactly this filter, or None."""
+        share_name, bare = split_share(topic_filter)
+        entry = self._entry(bare)
+        if isinstance(entry, Subscription):
+            return entry if entry.session is session and not share_name else None
+        if not isinstance(entry, Subscribers):
+            return None
+        if not share_name:
+            return entry.by_session.get(session)
+        if entry.groups is not None:
+            group = entry.groups.get(share_name)
+            if group is not None:
+                for member in group.members:
+                    if member.session is session:
+                        return member
+        return None
+
+    def add(self, subscription: Subscription) -> bool:
+        """Add a subscription that is not there yet; whether it is the first of its filter."""
+        share_name, bare = split_share(subscription.topic_filter)
+        wild = is_wild(bare)
+        entry = self._entry(bare)
+        self.count += 1
+        if entry is None and not share_name:
+            self._put(bare, wild, subscription)
+            self._forget(bare, wild)
+            return True
+        if isinstance(entry, Subscribers):
+            subscribers = entry
+        else:
+            subscribers = Subscribers()
+            if isinstance(entry, Subscription):
+                subscribers.by_session[entry.session] = entry
+            self._put(bare, wild, subscribers)
+        if share_name:
+            self.shared_count += 1
+            if subscribers.groups is None:
+                subscribers.groups = {}
+            group = subscribers.groups.get(share_name)
+            if group is None:
+                group = subscribers.groups[share_name] = ShareGroup(share_name)
+            group.members.append(subscription)
+        else:
+            subscribers.by_session[subscription.session] = subscription
+            subscribers.all = None
+        self._forget(bare, wild)
+        return entry is None
+
+    def changed(self, subscription: Subscription) -> None:
+        """The options of a subscription have changed: routes that merged it are stale."""
+        _share_name, bare = split_share(subscription.topic_filter)
+        self._forget(bare, is_wild(bare))
+
+    def remove(self, subscription: Subscription) -> bool:
+        """Take a subscription out; whether it was the last of its filter."""
+        share_name, bare = split_share(subscription.topic_filter)
+        wild = is_wild(bare)
+        entry = self._entry(bare)
+        self.count -= 1
+        self._forget(bare, wild)
+        if isinstance(entry, Subscribers):
+            if share_name:
+                self.shared_count -= 1
+                assert entry.groups is not None
+                group = entry.groups[share_name]
+                group.remove(subscription)
+                if not group.members:
+                    del entry.groups[share_name]
+                    if not entry.groups:
+                        entry.groups = None
+            else:
+                del entry.by_session[subscription.session]
+                entry.all = None
+            if entry.groups is not None or len(entry.by_session) > 1:
+                return False
+            if entry.by_session:
+                self._put(bare, wild, entry.subscriptions()[0])
+                return False
+        if wild:
+            self._remove_wild(bare)
+        else:
+            self.exact.remove(bare)
+        return True
+
+    def _entry(self, bare: bytes) -> Entry | None:
+        if not is_wild(bare):
+            return self.exact.get(bare)
+        node: Node | None = self.root
+        for level in bare.split(b"/"):
+            assert node is not None
+            if level == b"#":
+                return node.hash
+            if level == b"+":
+                node = node.plus
+            else:
+                node = node.children.get(level) if node.children is not None else None
+            if node is None:
+                return None
+        assert node is not None
+        return node.here
+
+    def _put(self, bare: bytes, wild: bool, entry: Entry) -> None:
+        if not wild:
+            self.exact.put(bare, entry)
+            return
+        node = self.root
+        for level in bare.split(b"/"):
+            if level == b"#":
+                node.hash = entry
+                return
+            if level == b"+":
+                if node.plus is None:
+                    node.plus = Node()
+                node = node.plus
+                continue
+            if node.children is None:
+                node.children = ShardedMap()
+            child = node.children.get(level)
+            if child is None:
+                child = Node()
+                node.children.put(level, child)
+            node = child
+        node.here = entry
+
+    def _remove_wild(self, bare: bytes) -> None:
+        """Take a filter out of the tree, with the nodes that lead nowhere else."""
+        levels = bare.split(b"/")
+        path: list[Node] = []
+        node = self.root
+        for level in levels:
+            path.append(node)
+            if level == b"#":
+                node.hash = None
+                break
+            following = node.plus
+            if level != b"+":
+                following = node.children.get(level) if node.children is not None else None
+            assert following is not None
+            node = following
+        else:
+            node.here = None
+            path.append(node)
+        for depth in range(len(path) - 1, 0, -1):
+            node = path[depth]
+            if node.here is not None or node.hash is not None or node.plus is not None or node.children is not None:
+                return
+            parent = path[depth - 1]
+            level = levels[depth - 1]
+            if level == b"+":
+                parent.plus = None
+            elif parent.children is not None:
+                parent.children.remove(level)
+                if not len(parent.children):
+                    parent.children = None
+
+    def statistics(self) -> dict[str, int]:
+        """How many subscriptions there are, and routes remembered."""
+        return {
+            "subscriptions": int(self.count),
+            "shared_subscriptions": int(self.shared_count),
+            "routes": len(self.routes) + len(self.routes_before),
+        }
+
+
+def is_wild(topic_filter: bytes) -> bool:
+    """Whether a valid topic filter has a wildcard."""
+    return b"+" in topic_filter or b"#" in topic_filter
+
+
+def _merge(entries: list[Entry], route: Route) -> None:
+    """Fill `route` from several filters. A session that matches more than once gets one message, at the highest QoS
+    and with all its Subscription Identifiers, MQTT 5.0 section 3.3.4."""
+    by_session: dict[Session, Subscription] = {}
+    groups: list[ShareGroup] = []
+    for entry in entries:
+        if isinstance(entry, Subscription):
+            found = [entry]
+        else:
+            assert isinstance(entry, Subscribers)
+            found = entry.subscriptions()
+            if entry.groups is not None:
+                groups.extend(entry.groups.values())
+        for subscription in found:
+            other = by_session.get(subscription.session)
+            by_session[subscription.session] = subscription if other is None else _merged(other, subscription)
+    route.targets = list(by_session.values())
+    if groups:
+        route.groups = groups
+
+
+def _merged(one: Subscription, other: Subscription) -> Subscription:
+    merged = Subscription(one.session, one.topic_filter)
+    merged.qos = max(one.qos, other.qos)  # [MQTT-3.3.4-2]
+    merged.no_local = one.no_local and other.no_local
+    merged.retain_as_published = one.retain_as_published or other.retain_as_published
+    if one.identifiers is not None or other.identifiers is not None:
+        merged.identifiers = (one.identifiers or []) + (other.identifiers or [])  # [MQTT-3.3.4-4]
+    merged.plain = one.plain and other.plain
+    return merged

@@ -1,0 +1,115 @@
+"""Will messages and the end of sessions, MQTT 5.0 sections 3.1.2.5 and 4.1.
+
+A will goes out when its delay has passed or its session ends, whichever is first, unless the client said goodbye or
+came back in time. Both moments are one deadline of the session.
+"""
+
+from __future__ import annotations
+
+from mypy_extensions import i64
+
+from swellmq.broker.access import DISCONNECTED, SESSION_ENDED, SessionEvent
+from swellmq.broker.core import Core
+from swellmq.broker.publish import route_publish
+from swellmq.broker.session import Session
+from swellmq.codec.packets import ABSENT
+from swellmq.codec.spec import SESSION_EXPIRY_NEVER
+from swellmq.connection import Connection
+from swellmq.errors import CLOSE_REASONS
+
+
+def publish_will(core: Core, session: Session) -> None:
+    """Send the session's will, if it has one, and forget it."""
+    will = session.will
+    session.will = None
+    session.will_at_ms = 0
+    if will is None:
+        return
+    publish = will.publish
+    publish.client_id = session.client_id
+    if publish.message_expiry_interval != ABSENT:
+        publish.expires_at_ms = core.turn.wall_ms + publish.message_expiry_interval * 1000
+    if core.kept(session):
+        core.touch()
+        core.storage.session_saved(session)
+    route_publish(core, publish, session)
+
+
+def detach(core: Core, connection: Connection, now_ms: i64) -> None:
+    """The connection of a session is closed: its will and its end are due, at once or later."""
+    session = connection.owner
+    if not isinstance(session, Session):
+        return
+    connection.owner = None
+    session.connection = None
+    session.replays = None
+    core.clients -= 1
+    if core.access.watches_sessions:
+        core.events.append(SessionEvent(DISCONNECTED, session.client_id, CLOSE_REASONS[connection.close_reason]))
+    if not connection.will_wanted:
+        session.will = None  # [MQTT-3.14.4-3]
+    if session.expiry_interval == 0:
+        end_session(core, session)
+        return
+    session.expires_at_ms = 0
+    if session.expiry_interval != SESSION_EXPIRY_NEVER:
+        session.expires_at_ms = now_ms + session.expiry_interval * 1000
+    session.will_at_ms = 0
+    will = session.will
+    if will is not None:
+        if will.will_delay_interval == 0:
+            publish_will(core, session)
+        else:
+            session.will_at_ms = now_ms + will.will_delay_interval * 1000
+    _set_deadline(core, session)
+    if core.kept(session):
+        core.touch()
+        core.storage.session_saved(session)
+
+
+def _set_deadline(core: Core, session: Session) -> None:
+    due = session.expires_at_ms
+    if session.will_at_ms and (due == 0 or session.will_at_ms < due):
+        due = session.will_at_ms
+    if due:
+        core.deadlines.set(session, due)
+    else:
+        core.deadlines.clear(session)
+
+
+def on_session_due(core: Core, session: Session, now_ms: i64) -> None:
+    """The session's deadline has come while no client is connected: its will is due, or its end."""
+    if session.connection is not None or session.ended:
+        return
+    if session.expires_at_ms and session.expires_at_ms <= now_ms:
+        core.stats.sessions_expired += 1
+        end_session(core, session)
+        return
+    if session.will_at_ms and session.will_at_ms <= now_ms:
+        publish_will(core, session)  # [MQTT-3.1.2-8]
+    _set_deadline(core, session)
+
+
+def end_session(core: Core, session: Session) -> None:
+    """Discard a session: its subscriptions, its messages, and its place in the map; a will that waits goes out."""
+    if session.ended:
+        return
+    session.ended = True
+    core.deadlines.clear(session)
+    core.sessions.remove(session.client_id.encode())
+    for subscription in session.subscriptions():
+        last = core.topics.remove(subscription)
+        if last and core.uplink.enabled:
+            core.uplink.route_removed(subscription.topic_filter)
+    session.first = None
+    session.others = None
+    if core.kept(session):
+        core.touch()
+        core.storage.session_removed(session)
+    publish_will(core, session)  # [MQTT-3.1.3-9]
+    session.inflight = None
+    session.queue = None
+    session.received = None
+    session.replays = None
+    if core.access.watches_sessions:
+        core.events.append(SessionEvent(SESSION_ENDED, session.client_id, ""))

@@ -1,0 +1,71 @@
+"""`swellmq COMMAND`: finds the command, reads its arguments, runs it.
+
+A command is a module of this package with `add_arguments(parser)` and `run(arguments) -> int`, the exit code. It is
+imported only when it is asked for, so that `swellmq serve` starts without what the others need.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+from typing import Final
+
+COMMANDS: Final = {
+    "serve": "run the broker",
+    "check": "read a configuration, say what is wrong and what it would do",
+    "pub": "publish messages",
+    "sub": "subscribe and print the messages that come",
+    "reference": "print every setting with its default, unit and meaning",
+}
+EXIT_BAD_USAGE: Final = 2
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run a command line, given without the program's name; returns the exit code.
+
+    What argparse finds (a missing value, `--help` of a command) it answers itself, with SystemExit.
+    """
+    words = sys.argv[1:] if argv is None else argv
+    if not words or words[0] in ("-h", "--help", "help"):
+        print(help_text())
+        return 0
+    if words[0] in ("-V", "--version"):
+        from swellmq.version import describe
+
+        print(describe())
+        return 0
+    if words[0] not in COMMANDS:
+        kind = "option" if words[0].startswith("-") else "command"
+        return _fail(f"unknown {kind} {words[0]}", words[0], list(COMMANDS), "`swellmq --help` lists the commands")
+    return _run(words[0], words[1:])
+
+
+def help_text() -> str:
+    """What `swellmq` says about itself."""
+    width = max(len(command) for command in COMMANDS)
+    lines = ["usage: swellmq COMMAND [options]", "", "An MQTT broker.", "", "commands:"]
+    lines += [f"  {command:{width}}  {meaning}" for command, meaning in COMMANDS.items()]
+    lines += ["", "`swellmq COMMAND --help` tells more; `swellmq --version` tells the version."]
+    return "\n".join(lines)
+
+
+def _run(command: str, words: list[str]) -> int:
+    module = importlib.import_module("swellmq.cli." + command)
+    parser = argparse.ArgumentParser(prog="swellmq " + command, allow_abbrev=False)
+    module.add_arguments(parser)
+    arguments, unknown = parser.parse_known_args(words)
+    if unknown:
+        word = unknown[0].partition("=")[0]
+        flags = list(parser._option_string_actions)  # argparse has no public list of its flags
+        kind = "option" if word.startswith("-") else "argument"
+        return _fail(f"{command}: unknown {kind} {word}", word, flags, f"`swellmq {command} --help` lists the options")
+    code: int = module.run(arguments)
+    return code
+
+
+def _fail(problem: str, word: str, names: list[str], remedy: str) -> int:
+    from swellmq.options import did_you_mean
+
+    print(f"swellmq: {problem}. {did_you_mean(word, names) or remedy}", file=sys.stderr)
+    return EXIT_BAD_USAGE

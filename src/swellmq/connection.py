@@ -1,0 +1,319 @@
+"""The seam between `net/` and `broker/`: a Connection, the Handler that gets its bytes, and the Turn they share.
+
+A Connection is plain data and comes out of the pool. While it is idle it owns no buffer, no timer, no task and no
+socket object: a number (the descriptor), a few small integers, and references that are None.
+
+Output never leaves at once. `send` appends to the outbox and notes the connection in the turn; the loop flushes each
+once, at the end of the turn. What may leave only after it is stored is held (`hold`) under the ticket of the batch
+that is open, and moves to the outbox when that ticket is stored. `close` only marks; the loop closes and gives the
+object back at the end of the turn, when no event of this turn can still name its descriptor.
+"""
+
+from __future__ import annotations
+
+from typing import Final, final
+
+from mypy_extensions import i32, i64, mypyc_attr, u8
+
+from swellmq.errors import OPEN
+from swellmq.limits import GATHER_FROM_BYTES
+
+# Connection.gate: whether `send` may append at once.
+GATE_OPEN: Final = 0
+GATE_HELD: Final = 1  # the CONNACK itself is held, so all output waits behind it
+GATE_CLOSED: Final = 2  # marked for closing
+
+# Connection.interest: what epoll watches; the values are those of select.EPOLLIN and select.EPOLLOUT.
+READABLE: Final = 1
+WRITABLE: Final = 4
+
+
+@mypyc_attr(native_class=True, acyclic=True)
+class Timed:
+    """Something with a deadline. A bucket that names it is stale unless its deadline is still the bucket's."""
+
+    def __init__(self) -> None:
+        self.deadline_ms: i64 = 0  # monotonic; 0: none
+
+
+@mypyc_attr(native_class=True, acyclic=True)
+class Owner(Timed):
+    """Whom a connection serves once it is accepted: the broker's Session derives from it."""
+
+
+@mypyc_attr(native_class=True, acyclic=True, allow_interpreted_subclasses=True)
+class Question:
+    """What a parked connection waits for: the broker's Request derives from it."""
+
+
+@final
+@mypyc_attr(native_class=True, acyclic=True)
+class Buffers:
+    """What only a busy connection has: a packet that is being gathered, output the socket did not take, held output."""
+
+    def __init__(self) -> None:
+        self.gather: bytearray | None = None  # the start of one large packet
+        self.gather_bytes: i64 = 0  # and its whole length
+        self.backlog: list[bytes] | None = None  # what the socket did not take, in order
+        self.backlog_next: i64 = 0  # index of the first piece that is not yet sent
+        self.backlog_offset: i64 = 0  # bytes of that piece that are sent
+        self.stalled_since_ms: i64 = 0  # when the socket last took something
+        self.held: list[bytes] | None = None
+        self.held_tickets: list[int] | None = None  # the ticket of each held piece, ascending
+
+    def empty(self) -> bool:
+        """Whether nothing is kept, so that the connection can drop this object."""
+        return self.gather is None and self.backlog is None and self.held is None
+
+
+@final
+@mypyc_attr(native_class=True, acyclic=True)
+class Aliases:
+    """The topic aliases of one MQTT 5.0 connection, in both directions; they never outlive it."""
+
+    def __init__(self) -> None:
+        self.inbound: dict[int, bytes] = {}
+        self.outbound: dict[bytes, int] = {}
+
+
+@final
+@mypyc_attr(native_class=True)
+class Turn:
+    """What this turn of the loop has still to do, and the clock it runs by. One for each broker."""
+
+    def __init__(self) -> None:
+        self.now_ms: i64 = 0  # monotonic
+        self.wall_ms: i64 = 0  # milliseconds since 1970; only for what is kept across restarts
+        self.flush: list[Connection] = []  # those with something in the outbox
+        self.close: list[Connection] = []  # those marked for closing
+        self.watch: list[Connection] = []  # those whose epoll interest may have changed
+        self.promote: list[Connection] = []  # refused clients that take over a place
+        self.held: list[Connection] = []  # those with held output
+        self.again: bool = False  # work is left: the next turn must not wait
+        self.durable: bool = False  # whether anything is ever held
+        self.ticket_open: i64 = 1  # of the batch that this turn fills
+        self.ticket_stored: i64 = 0  # all up to this one is stored
+
+
+@mypyc_attr(native_class=True, allow_interpreted_subclasses=True)
+class Handler:
+    """Who gets the bytes of a connection. `now_ms` is monotonic."""
+
+    def on_open(self, connection: Connection, now_ms: i64) -> None:
+        """A connection was accepted and has its descriptor."""
+
+    def on_data(self, connection: Connection, data: bytes, now_ms: i64) -> None:
+        """Bytes arrived. The handler owns `data`; what it can't use yet it keeps with `keep`."""
+
+    def on_stalled(self, connection: Connection, now_ms: i64) -> None:
+        """The socket took less than was sent to it."""
+
+    def on_drained(self, connection: Connection, now_ms: i64) -> None:
+        """All output left, after `on_stalled`."""
+
+    def on_closed(self, connection: Connection, now_ms: i64) -> None:
+        """The connection is marked closed; what is sent to others now still leaves in this turn."""
+
+
+@mypyc_attr(native_class=True, allow_interpreted_subclasses=True)
+class Engine(Handler):
+    """A handler that also takes part in the phases of the turn."""
+
+    def tick(self, now_ms: i64) -> None:
+        """Phase 2: run the deadlines that have passed."""
+
+    def deadline_ms(self) -> i64:
+        """When `tick` must run next (monotonic); -1: never."""
+        return -1
+
+    def settle(self, now_ms: i64) -> None:
+        """End of phase 3: all that was read is handled; answer what can be answered now."""
+
+    def seal(self) -> None:
+        """Phase 4: hand the open batch to storage and uplink, and learn what is stored."""
+
+
+@final
+@mypyc_attr(native_class=True, acyclic=True)
+class Connection(Timed):
+    """One network connection, or an idle object of the pool.
+
+    Everything here is set back by `reset`, which a test compares with `__init__`: no byte, reference or flag of the
+    last client survives. `generation` alone counts on, so that what outlived a connection can tell.
+    """
+
+    def __init__(self, turn: Turn) -> None:
+        self.deadline_ms: i64 = 0
+        # Transport
+        self.turn = turn
+        self.handler: Handler | None = None  # None: idle in the pool
+        self.fd: i32 = -1
+        self.generation: i32 = 0
+        self.listener: i32 = 0  # index of the listener it came by
+        self.outbox_bytes: i64 = 0  # in the outbox and in the backlog
+        self.outbox: list[bytes] | None = None
+        self.inbox: bytes = b""  # an incomplete small packet
+        self.buffers: Buffers | None = None
+        self.pooled: bool = False  # preheated; False: made on demand
+        self.close_reason: u8 = OPEN
+        self.gate: u8 = GATE_OPEN
+        self.interest: u8 = 0  # what epoll watches now
+        self.last_ms: i64 = 0  # when the last bytes arrived
+        # Client
+        self.owner: Owner | None = None  # the session, once CONNECT is accepted
+        self.question: Question | None = None  # PENDING: parked until it is answered
+        self.aliases: Aliases | None = None
+        self.protocol_version: u8 = 0  # 0 until CONNECT was read
+        self.bridge: bool = False
+        self.problem_information: bool = True  # MQTT 5.0: reason strings are welcome
+        self.will_wanted: bool = True  # False once the client said goodbye properly
+        self.keep_alive_s: i32 = 0
+        self.receive_maximum: i32 = 65_535  # the client's
+        self.topic_alias_maximum: i32 = 0  # the client's
+        self.packet_bytes_max: i64 = 0  # the client's Maximum Packet Size; 0: none
+
+    def reset(self) -> None:
+        """Back to what `__init__` gave, but for the generation; called at release."""
+        self.deadline_ms = 0
+        self.handler = None
+        self.fd = -1
+        self.generation = (self.generation + 1) & 0x3FFFFFFF
+        self.listener = 0
+        self.outbox_bytes = 0
+        self.outbox = None
+        self.inbox = b""
+        self.buffers = None
+        self.close_reason = OPEN
+        self.gate = GATE_OPEN
+        self.interest = 0
+        self.last_ms = 0
+        self.owner = None
+        self.question = None
+        self.aliases = None
+        self.protocol_version = 0
+        self.bridge = False
+        self.problem_information = True
+        self.will_wanted = True
+        self.keep_alive_s = 0
+        self.receive_maximum = 65_535
+        self.topic_alias_maximum = 0
+        self.packet_bytes_max = 0
+
+    def send(self, data: bytes) -> None:
+        """Append `data` to the outbox; it leaves at the end of this turn. Nothing happens once it is marked closed."""
+        if self.gate != GATE_OPEN:
+            if self.gate == GATE_HELD:
+                self.gate = GATE_OPEN
+                self.send_in_order(data)
+                self.gate = GATE_HELD
+            return
+        outbox = self.outbox
+        if outbox is None:
+            self.outbox = [data]
+            self.turn.flush.append(self)
+        else:
+            outbox.append(data)
+        self.outbox_bytes += len(data)
+
+    def hold(self, data: bytes) -> None:
+        """Send `data` once the batch that is open now is stored; at once where nothing is ever stored."""
+        if self.turn.durable and self.gate != GATE_CLOSED:
+            self._hold(data, self.turn.ticket_open)
+        else:
+            self.send(data)
+
+    def send_in_order(self, data: bytes) -> None:
+        """Send `data`, but not before what is held: an acknowledgement that need not wait keeps its place."""
+        buffers = self.buffers
+        if buffers is not None and buffers.held_tickets is not None and self.gate != GATE_CLOSED:
+            self._hold(data, buffers.held_tickets[len(buffers.held_tickets) - 1])
+        else:
+            self.send(data)
+
+    def _hold(self, data: bytes, ticket: i64) -> None:
+        buffers = self.buffers
+        if buffers is None:
+            buffers = self.buffers = Buffers()
+        if buffers.held is None or buffers.held_tickets is None:
+            buffers.held = [data]
+            buffers.held_tickets = [ticket]
+            self.turn.held.append(self)
+        else:
+            buffers.held.append(data)
+            buffers.held_tickets.append(ticket)
+
+    def release_held(self) -> bool:
+        """Move held output whose ticket is stored to the outbox; whether some is still held."""
+        buffers = self.buffers
+        if buffers is None or buffers.held is None or buffers.held_tickets is None or self.gate == GATE_CLOSED:
+            return False
+        held = buffers.held
+        tickets = buffers.held_tickets
+        stored = self.turn.ticket_stored
+        count = 0
+        while count < len(tickets) and tickets[count] <= stored:
+            count += 1
+        if not count:
+            return True
+        remain = count < len(held)
+        if self.gate == GATE_HELD:
+            self.gate = GATE_OPEN  # the CONNACK is always the first that is held
+        for data in held[:count]:
+            self.send(data)
+        if remain:
+            buffers.held = held[count:]
+            buffers.held_tickets = tickets[count:]
+            return True
+        buffers.held = None
+        buffers.held_tickets = None
+        if buffers.empty():
+            self.buffers = None
+        return False
+
+    def close(self, reason: u8) -> None:
+        """Mark for closing; the first reason stays. What is in the outbox still gets one chance to leave."""
+        if self.close_reason == OPEN:
+            self.close_reason = reason
+            self.gate = GATE_CLOSED
+            self.turn.close.append(self)
+
+    def keep(self, rest: bytes, total: i64) -> None:
+        """Keep the start of a packet whose whole length is `total` (0: not yet known) until more arrives.
+
+        A small one is joined to the next read; a large one is gathered in a growing buffer, so that a packet in many
+        small reads costs linear time.
+        """
+        if total <= GATHER_FROM_BYTES:
+            self.inbox = rest
+            return
+        buffers = self.buffers
+        if buffers is None:
+            buffers = self.buffers = Buffers()
+        buffers.gather = bytearray(rest)
+        buffers.gather_bytes = total
+
+    def take(self, data: bytes) -> bytes:
+        """`data` behind what was kept; empty while a large packet is still incomplete."""
+        buffers = self.buffers
+        if buffers is not None and buffers.gather is not None:
+            buffers.gather += data
+            if len(buffers.gather) < buffers.gather_bytes:
+                return b""
+            data = bytes(buffers.gather)
+            buffers.gather = None
+            buffers.gather_bytes = 0
+            if buffers.empty():
+                self.buffers = None
+            return data
+        if self.inbox:
+            data = self.inbox + data
+            self.inbox = b""
+        return data
+
+    def gathering(self) -> bool:
+        """Whether a large packet is under way, so that larger reads pay."""
+        return self.buffers is not None and self.buffers.gather is not None
+
+    def stalled(self) -> bool:
+        """Whether the socket did not take all that was sent to it."""
+        return self.buffers is not None and self.buffers.backlog is not None

@@ -1,0 +1,86 @@
+"""Hard ceilings and defaults, each with its reason; `Limits`, the values that one broker runs with.
+
+A ceiling is a `Final` that no setting can lift. What an operator may choose stands in `Limits`; `settings.py` fills it.
+"""
+
+from __future__ import annotations
+
+from typing import Final, final
+
+from mypy_extensions import i64, mypyc_attr
+
+# The turn of the loop.
+EVENTS_PER_TURN: Final = 1024  # what one epoll_wait returns; a longer list only delays the first answer
+READ_BYTES: Final = 65_536  # one read of one connection in one turn: a flood of one can't starve the others
+READ_BYTES_BULK: Final = 1_048_576  # the same where one large packet is being gathered
+ACCEPTS_PER_TURN: Final = 128  # about 1 ms of accepts
+BACKLOG: Final = 4096  # the system may cut it (net.core.somaxconn)
+GATHER_FROM_BYTES: Final = 65_536  # a smaller packet that is incomplete is joined to the next read, at one copy
+WRITE_BYTES: Final = 262_144  # one send; more than a socket buffer takes at once
+WRITES_PER_TURN: Final = 16  # sends to one connection in one turn
+WRITEV_PIECES: Final = 1024  # IOV_MAX: more fail
+JOIN_BYTES: Final = 65_536  # up to this a copy is cheaper than gathering
+ACCEPT_PAUSE_MS: Final = 100  # after EMFILE, ENFILE, ENOBUFS or ENOMEM
+
+# The pool.
+SLICE_NS: Final = 1_000_000  # a slice of growth takes about 1 ms at the most
+SLICE_OBJECTS: Final = 256  # objects made between two looks at the clock
+EXPANSION_RETRY_MS: Final = 1_000  # after a failed step; doubles up to
+EXPANSION_RETRY_MAX_MS: Final = 60_000
+CONNECTION_BYTES: Final = 256  # one idle object with its place in the list, rounded up; for budgets and warnings
+REFUSING_SLOTS: Final = 64  # connections that are being told that the broker is full
+REFUSING_DEADLINE_MS: Final = 3_000
+
+# Deadlines.
+TICK_MS: Final = 100  # deadlines are kept in buckets of this width
+
+# Before a client is known, it gets little: the largest sane CONNECT has a will of 64 KiB, a password and properties.
+CONNECT_BYTES_MAX: Final = 524_288
+
+# Routing.
+TOPIC_LEVELS_MAX: Final = 200  # bounds the walk over the topic tree; deeper topics are malformed for us
+SHARDS: Final = 256  # a dict of 700,000 keys stalls for 100 ms when it grows; a 256th of it does not
+MATCH_CACHE_TOPICS: Final = 65_536  # topics whose subscribers are remembered
+MATCH_CACHE_TARGETS: Final = 1_000_000  # and subscribers in all of them
+
+# Packet identifiers: 16 bits.
+RECEIVE_MAXIMUM: Final = 65_535
+
+
+@final
+@mypyc_attr(native_class=True)
+class Limits:
+    """What one broker allows. Sizes are bytes, times milliseconds or (suffix `_s`) seconds."""
+
+    def __init__(self) -> None:
+        # Connections
+        self.connect_timeout_ms: i64 = 5_000  # from accept to a whole CONNECT
+        self.write_timeout_ms: i64 = 30_000  # a client that takes nothing for so long is closed
+        self.pending_timeout_ms: i64 = 10_000  # an answer of access, uplink or storage
+        self.keep_alive_max_s: i64 = 65_535  # larger or no keep alive is lowered to it (MQTT 5.0: Server Keep Alive)
+        self.outbox_bytes: i64 = 1_048_576  # beyond it QoS 0 is dropped and QoS 1 and 2 wait in the session
+        # Packets
+        self.packet_bytes: i64 = 268_435_460  # largest packet taken from a client: the protocol's own limit
+        self.topic_levels: i64 = TOPIC_LEVELS_MAX
+        self.topic_bytes: i64 = 65_535
+        self.topic_alias_maximum: i64 = 65_535  # aliases one client may set up
+        self.topic_aliases_out: i64 = 16  # aliases the broker sets up towards one client
+        self.receive_maximum: i64 = 1_024  # QoS 1 and 2 a client may have under way to us
+        self.inflight_max: i64 = 1_024  # and we to a client, where it allows as much
+        # Sessions
+        self.session_expiry_max_s: i64 = 0xFFFFFFFF  # ceiling of the Session Expiry Interval; 0xFFFFFFFF: none
+        self.session_expiry_3_s: i64 = 604_800  # a kept session of 3.x: a week after its client left
+        self.queued_messages: i64 = 10_000  # QoS 1 and 2 waiting for one session
+        self.queued_bytes: i64 = 67_108_864
+        self.subscriptions: i64 = 100_000  # of one session
+        self.client_id_bytes: i64 = 65_535
+        self.client_id_3_1_strict: bool = False  # 3.1: 1 to 23 characters
+        # Messages
+        self.maximum_qos: i64 = 2
+        self.retain_available: bool = True
+        self.retained_messages: i64 = 10_000_000
+        self.retained_bytes: i64 = 4_294_967_296
+        self.wildcard_subscription_available: bool = True
+        self.shared_subscription_available: bool = True
+        self.subscription_identifier_available: bool = True
+        self.queue_qos_0: bool = False  # QoS 0 for offline sessions too

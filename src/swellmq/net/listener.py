@@ -1,0 +1,140 @@
+"""Listening sockets: TCP on IPv4 and IPv6, and Unix sockets. A bounded batch is accepted in each turn.
+
+The options that each connection needs (no delay, keepalive, user timeout) are set on the listening socket: on Linux an
+accepted socket inherits them, so that an arrival costs two system calls, accept4 and ioctl.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import stat
+from typing import Final, final
+
+from mypy_extensions import i64, mypyc_attr
+
+from swellmq.errors import SettingsError
+from swellmq.limits import BACKLOG
+
+KEEPALIVE_IDLE_S: Final = 60  # half-open peers are found within about two minutes, whatever their keep alive
+KEEPALIVE_INTERVAL_S: Final = 15
+KEEPALIVE_PROBES: Final = 4
+USER_TIMEOUT_MS: Final = 60_000  # sent, but never acknowledged by the peer's system
+
+# No descriptor or no memory for one more connection: not the listener's fault, and not for ever.
+EXHAUSTED: Final = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+
+
+@final
+@mypyc_attr(native_class=True)
+class Listener:
+    """One listening socket. `index` is its number in the loop, and that of each connection which came by it."""
+
+    def __init__(self, sock: socket.socket, name: str, index: int, path: str = "") -> None:
+        self.sock = sock
+        self.fd: int = sock.fileno()
+        self.name = name  # as shown: "127.0.0.1:1883", "[::1]:1883" or "/run/swellmq.sock"
+        self.port: int = 0 if path else sock.getsockname()[1]
+        self.path = path  # of a Unix socket
+        self.index = index
+        self.paused_until_ms: i64 = 0  # after EMFILE and its like
+
+    def close(self) -> None:
+        """Stop listening; a Unix socket's file is removed."""
+        self.sock.close()
+        if self.path:
+            try:
+                os.unlink(self.path)
+            except OSError:
+                pass  # somebody else removed it
+
+
+def open_tcp(address: str, port: int, index: int, backlog: int = BACKLOG) -> Listener:
+    """Listen on one numeric IPv4 or IPv6 address; port 0 takes a free one. Raises SettingsError with the remedy."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        _set_connection_options(sock)
+        sock.bind((address, port))
+        sock.listen(backlog)
+    except OSError as error:
+        sock.close()
+        raise SettingsError(
+            "listener", f"can't listen on {_host_port(address, port)}: {error.strerror}", _remedy(error)
+        ) from error
+    return Listener(sock, _host_port(address, sock.getsockname()[1]), index)
+
+
+def open_unix(path: str, mode: int, index: int, backlog: int = BACKLOG) -> Listener:
+    """Listen on a Unix socket; a socket file that nobody listens on any more is replaced."""
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+    try:
+        _remove_stale(path)
+        sock.bind(path)
+        os.chmod(path, mode)
+        sock.listen(backlog)
+    except OSError as error:
+        sock.close()
+        raise SettingsError("listener", f"can't listen on {path}: {error.strerror}", _remedy(error)) from error
+    return Listener(sock, path, index, path)
+
+
+def _set_connection_options(sock: socket.socket) -> None:
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, KEEPALIVE_IDLE_S)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, KEEPALIVE_INTERVAL_S)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, KEEPALIVE_PROBES)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, USER_TIMEOUT_MS)
+
+
+def _remove_stale(path: str) -> None:
+    try:
+        if not stat.S_ISSOCK(os.stat(path).st_mode):
+            raise OSError(errno.EEXIST, "a file that is no socket is in the way")
+    except FileNotFoundError:
+        return
+    probe = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        probe.connect(path)
+    except ConnectionRefusedError:
+        os.unlink(path)
+    else:
+        raise OSError(errno.EADDRINUSE, "another process listens on it")
+    finally:
+        probe.close()
+
+
+def _host_port(address: str, port: int) -> str:
+    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
+
+
+def _remedy(error: OSError) -> str:
+    if error.errno == errno.EADDRINUSE:
+        return "Another program listens there: stop it, or choose another port with --port"
+    if error.errno == errno.EACCES:
+        return "The system does not allow it: choose a port above 1023, or a folder that you may write to"
+    if error.errno == errno.EADDRNOTAVAIL:
+        return "This machine has no such address: name one of its own with --bind"
+    return "Choose another address with --bind, or another port with --port"
+
+
+def peer_name(fd: int) -> str:
+    """The address of the peer of a connected socket, for log lines; it is asked for only then, never stored."""
+    try:
+        sock = socket.socket(fileno=fd)
+    except OSError:
+        return "?"
+    try:
+        name = sock.getpeername()
+    except OSError:
+        return "?"
+    finally:
+        sock.detach()
+    if isinstance(name, tuple):
+        return _host_port(name[0], name[1])
+    return "unix"

@@ -1,0 +1,542 @@
+"""The turn: wait, tick, read, seal, flush, reap. Our own loop over epoll, on raw descriptors.
+
+1. **wait** on epoll, at most until the nearest deadline; read the clocks once.
+2. **tick**: deadlines that have passed.
+3. **read**: one bounded read for each ready connection into its handler; listeners accept a bounded batch. Then the
+   engine settles what can be answered now, and connections marked for closing are told to it, so that a will still
+   leaves in this turn.
+4. **seal**: what changed durably becomes a batch. Output that depends on it waits in the held lanes.
+5. **flush**: each connection that got output is written to once; a short write keeps the rest and arms EPOLLOUT.
+6. **reap**: close the descriptors of connections that were marked, give their objects back, grow the pool by a slice.
+
+Closing last is what makes stale events harmless. epoll names descriptors, not connections: were a descriptor closed
+while events of the same batch are still to be read, an accept in that batch could reuse its number, and the dead
+connection's event would hit the newborn one. Here no descriptor is closed between a wait and the end of its turn.
+
+The loop is hosted by calling `turn(0)` whenever `fileno()` is readable, and at `deadline_ms()`. `wake()` may be called
+from any thread; it makes the wait end.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import select
+import time
+from typing import Final, final
+
+from mypy_extensions import i64, mypyc_attr
+
+from swellmq.connection import READABLE, WRITABLE, Buffers, Connection, Engine, Handler, Turn
+from swellmq.errors import INTERNAL_ERROR, OPEN, PEER_CLOSED, PEER_RESET
+from swellmq.limits import (
+    ACCEPT_PAUSE_MS,
+    ACCEPTS_PER_TURN,
+    EVENTS_PER_TURN,
+    JOIN_BYTES,
+    READ_BYTES,
+    READ_BYTES_BULK,
+    WRITE_BYTES,
+    WRITES_PER_TURN,
+    WRITEV_PIECES,
+)
+from swellmq.net.listener import EXHAUSTED, Listener
+from swellmq.net.pool import Pool
+from swellmq.stats import Stats
+
+log = logging.getLogger("swellmq.loop")
+
+HANG_UP: Final = 0x018  # EPOLLERR | EPOLLHUP
+TABLE_SLICE: Final = 4096  # the table by descriptor grows by so many places
+SHRINK_LOOK_MS: Final = 1_000
+
+
+@final
+@mypyc_attr(native_class=True)
+class Loop:
+    """One broker's loop. `engine` serves the accepted connections, `refuser` those past `max_connections`."""
+
+    def __init__(self, engine: Engine, refuser: Handler, pool: Pool, turn: Turn, stats: Stats) -> None:
+        self.engine = engine
+        self.refuser = refuser
+        self.pool = pool
+        self.turn_state = turn
+        self.stats = stats
+        self.epoll = select.epoll()
+        self.waker: int = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self.epoll.register(self.waker, READABLE)
+        self.table: list[Connection | None] = [None] * TABLE_SLICE
+        self.listeners: dict[int, Listener] = {}
+        self.paused: list[Listener] = []
+        self.spare_fd: int = _spare()
+        self.accepting: bool = True
+        self.more: bool = False  # work is left that must not wait for an event
+        self.shrink_look_ms: i64 = 0
+        self.start_ns: i64 = time.monotonic_ns()
+        self.read_clocks()
+
+    # Hosting
+
+    def fileno(self) -> int:
+        """The epoll descriptor: readable when a turn has something to do."""
+        return self.epoll.fileno()
+
+    def deadline_ms(self) -> int:
+        """Milliseconds until a turn must run even if nothing is readable; -1: never; 0: now."""
+        turn = self.turn_state
+        if self.more or turn.flush or turn.close:
+            return 0
+        due = self._due_ms()
+        if due < 0:
+            return -1
+        return max(0, int(due - self._monotonic_ms()))
+
+    def wake(self) -> None:
+        """Make the wait end. From any thread."""
+        os.eventfd_write(self.waker, 1)
+
+    def _monotonic_ms(self) -> i64:
+        passed: i64 = time.monotonic_ns()
+        return (passed - self.start_ns) // 1_000_000 + 1
+
+    def read_clocks(self) -> None:
+        """Set the turn's clocks: monotonic milliseconds since the loop was made, and the wall clock."""
+        self.turn_state.now_ms = self._monotonic_ms()
+        self.turn_state.wall_ms = time.time_ns() // 1_000_000
+
+    def _due_ms(self) -> i64:
+        due = self.engine.deadline_ms()
+        retry = self.pool.retry_due_ms()
+        if retry >= 0 and (due < 0 or retry < due):
+            due = retry
+        for listener in self.paused:
+            if due < 0 or listener.paused_until_ms < due:
+                due = listener.paused_until_ms
+        if self.pool.settings.shrink and (due < 0 or self.shrink_look_ms < due):
+            due = self.shrink_look_ms
+        return due
+
+    # The turn
+
+    def turn(self, timeout_ms: int = -1) -> None:
+        """Run one turn, waiting for at most `timeout_ms` (-1: until something is due)."""
+        wait_ms = self.deadline_ms()
+        if wait_ms < 0 or (0 <= timeout_ms < wait_ms):
+            wait_ms = timeout_ms
+        # 1. wait
+        events = self.epoll.poll(wait_ms / 1000 if wait_ms >= 0 else None, EVENTS_PER_TURN)
+        self.read_clocks()
+        turn = self.turn_state
+        turn.again = False
+        now_ms = turn.now_ms
+        engine = self.engine
+        begin_ns: i64 = time.perf_counter_ns()
+        # 2. tick
+        engine.tick(now_ms)
+        if self.paused:
+            self._resume_listeners(now_ms)
+        # 3. read
+        arrivals = False
+        for fd, mask in events:
+            connection = self.table[fd] if fd < len(self.table) else None
+            if connection is not None:
+                if mask & WRITABLE:
+                    self._write_backlog(connection, now_ms)
+                if mask & (READABLE | HANG_UP):
+                    self._read(connection, now_ms)
+            elif fd in self.listeners:
+                arrivals = True
+            elif fd == self.waker:
+                os.eventfd_read(self.waker)
+        if arrivals and self.accepting:
+            for listener in list(self.listeners.values()):
+                self._accept(listener, now_ms)
+        engine.settle(now_ms)
+        closing = self._tell_closed(now_ms)
+        # 4. seal
+        engine.seal()
+        if turn.held:
+            self._release_held()
+        # 5. flush
+        if turn.flush:
+            self._flush(now_ms)
+        # 6. reap
+        for connection in closing:
+            self._reap(connection)
+        if turn.watch:
+            self._watch()
+        if turn.promote:
+            self._promote(now_ms)
+        pool = self.pool
+        if pool.settings.shrink and now_ms >= self.shrink_look_ms:
+            self.shrink_look_ms = now_ms + SHRINK_LOOK_MS
+            pool.consider_shrinking(now_ms)
+        growing = pool.working(now_ms) and pool.grow(now_ms)
+        self.more = growing or turn.again or bool(turn.flush) or bool(turn.close) or bool(turn.promote)
+        stats = self.stats
+        stats.turns += 1
+        took_us = (time.perf_counter_ns() - begin_ns) // 1000
+        if took_us > stats.turn_longest_us:
+            stats.turn_longest_us = took_us
+
+    # Phase 3: read and accept
+
+    def _read(self, connection: Connection, now_ms: i64) -> None:
+        if connection.close_reason != OPEN:
+            return
+        if not connection.interest & READABLE:
+            connection.close(PEER_RESET)  # parked, so this can only be EPOLLHUP or EPOLLERR
+            return
+        handler = connection.handler
+        assert handler is not None
+        bulk = connection.gathering()
+        try:
+            data = os.read(connection.fd, READ_BYTES_BULK if bulk else READ_BYTES)
+        except BlockingIOError:
+            return
+        except OSError:
+            connection.close(PEER_RESET)
+            return
+        if not data:
+            connection.close(PEER_CLOSED)
+            return
+        handler.on_data(connection, data, now_ms)
+
+    def _accept(self, listener: Listener, now_ms: i64) -> None:
+        for _ in range(ACCEPTS_PER_TURN):
+            try:
+                fd, _address = listener.sock._accept()  # type: ignore[attr-defined]  # a raw descriptor, no object
+            except BlockingIOError:
+                return
+            except OSError as error:
+                if error.errno in EXHAUSTED:
+                    self._exhausted(listener, now_ms, error)
+                    return
+                continue  # ECONNABORTED and its like: that one client is gone
+            self.open(fd, listener.index, now_ms)
+
+    def open(self, fd: int, listener: int, now_ms: i64) -> None:
+        """Serve a connected, or refuse it when the broker is full. `fd` is ours from now on."""
+        pool = self.pool
+        handler: Handler = self.engine
+        connection = pool.acquire(now_ms)
+        if connection is None:
+            connection = pool.acquire_refusing()
+            handler = self.refuser
+            if connection is None:
+                self.stats.connections_dropped += 1
+                os.close(fd)
+                return
+            self.stats.connections_refused += 1
+        else:
+            self.stats.connections_accepted += 1
+        os.set_blocking(fd, False)
+        connection.fd = fd
+        connection.listener = listener
+        connection.handler = handler
+        connection.interest = READABLE
+        self._enter(fd, connection)
+        self.epoll.register(fd, READABLE)
+        handler.on_open(connection, now_ms)
+
+    def _enter(self, fd: int, connection: Connection) -> None:
+        while fd >= len(self.table):
+            self.table.extend([None] * TABLE_SLICE)
+        self.table[fd] = connection
+
+    def _exhausted(self, listener: Listener, now_ms: i64, error: OSError) -> None:
+        """No descriptor is left: drop who waits, by means of a spare one, and look again a little later.
+
+        Without the pause the listener would be readable in every turn; without the drop its clients would hang.
+        """
+        if not self.stats.accept_pauses:
+            log.warning("can't accept more connections: %s; `ulimit -n` lifts the limit on descriptors", error.strerror)
+        self.stats.accept_pauses += 1
+        if self.spare_fd >= 0 and error.errno == errno.EMFILE:
+            os.close(self.spare_fd)
+            self.spare_fd = -1
+            for _ in range(ACCEPTS_PER_TURN):
+                try:
+                    fd, _address = listener.sock._accept()  # type: ignore[attr-defined]  # as above
+                except OSError:
+                    break
+                self.stats.connections_dropped += 1
+                os.close(fd)
+        if self.spare_fd < 0:
+            self.spare_fd = _spare()
+        self.epoll.modify(listener.fd, 0)
+        listener.paused_until_ms = now_ms + ACCEPT_PAUSE_MS
+        self.paused.append(listener)
+
+    def _resume_listeners(self, now_ms: i64) -> None:
+        waiting: list[Listener] = []
+        for listener in self.paused:
+            if now_ms < listener.paused_until_ms:
+                waiting.append(listener)
+            elif listener.fd in self.listeners and self.accepting:
+                self.epoll.modify(listener.fd, READABLE)
+        self.paused = waiting
+
+    def _tell_closed(self, now_ms: i64) -> list[Connection]:
+        """Tell the handlers of the connections that were marked; their wills may mark further ones."""
+        turn = self.turn_state
+        closing: list[Connection] = []
+        while turn.close:
+            marked = turn.close
+            turn.close = []
+            for connection in marked:
+                handler = connection.handler
+                assert handler is not None
+                self.stats.connections_closed[connection.close_reason] += 1
+                try:
+                    handler.on_closed(connection, now_ms)
+                except Exception:
+                    self.stats.errors_internal += 1
+                    log.exception("closing the connection of descriptor %d", connection.fd)
+            closing.extend(marked)
+        return closing
+
+    # Phase 5: flush
+
+    def _release_held(self) -> None:
+        turn = self.turn_state
+        held = turn.held
+        turn.held = []
+        for connection in held:
+            if connection.release_held():
+                turn.held.append(connection)
+
+    def _flush(self, now_ms: i64) -> None:
+        turn = self.turn_state
+        flush = turn.flush
+        turn.flush = []
+        for connection in flush:
+            outbox = connection.outbox
+            if outbox is None:
+                continue
+            connection.outbox = None
+            buffers = connection.buffers
+            if (buffers is not None and buffers.backlog is not None) or connection.outbox_bytes > JOIN_BYTES:
+                self._keep_backlog(connection, outbox)
+                self._write_backlog(connection, now_ms)
+                continue
+            data = outbox[0] if len(outbox) == 1 else b"".join(outbox)
+            try:
+                written = os.write(connection.fd, data)
+            except BlockingIOError:
+                written = 0
+            except OSError:
+                connection.close(PEER_RESET)
+                continue
+            self.stats.bytes_sent += written
+            if written == len(data):
+                connection.outbox_bytes = 0
+            else:
+                connection.outbox_bytes -= written
+                self._keep_backlog(connection, [data[written:]])
+                self._stall(connection, now_ms)
+
+    def _keep_backlog(self, connection: Connection, pieces: list[bytes]) -> None:
+        buffers = connection.buffers
+        if buffers is None:
+            buffers = connection.buffers = Buffers()
+        if buffers.backlog is None:
+            buffers.backlog = pieces
+            buffers.backlog_next = 0
+            buffers.backlog_offset = 0
+        else:
+            buffers.backlog.extend(pieces)
+
+    def _stall(self, connection: Connection, now_ms: i64) -> None:
+        buffers = connection.buffers
+        assert buffers is not None
+        if not connection.interest & WRITABLE:
+            buffers.stalled_since_ms = now_ms
+            connection.interest |= WRITABLE
+            if connection.close_reason == OPEN:
+                self.epoll.modify(connection.fd, connection.interest)
+                handler = connection.handler
+                assert handler is not None
+                handler.on_stalled(connection, now_ms)
+
+    def _write_backlog(self, connection: Connection, now_ms: i64) -> None:
+        """Send from the backlog until the socket takes no more, in pieces that keep the cost linear."""
+        buffers = connection.buffers
+        if buffers is None or buffers.backlog is None or connection.fd < 0:
+            return
+        backlog = buffers.backlog
+        for _ in range(WRITES_PER_TURN):
+            if buffers.backlog_next >= len(backlog):
+                break
+            pieces = self._next_pieces(buffers, backlog)
+            wanted = 0
+            for piece in pieces:
+                wanted += len(piece)
+            try:
+                written = os.write(connection.fd, pieces[0]) if len(pieces) == 1 else os.writev(connection.fd, pieces)
+            except BlockingIOError:
+                self._stall(connection, now_ms)
+                return
+            except OSError:
+                connection.close(PEER_RESET)
+                return
+            self.stats.bytes_sent += written
+            connection.outbox_bytes -= written
+            buffers.stalled_since_ms = now_ms
+            _advance(buffers, backlog, written)
+            if written < wanted:
+                self._stall(connection, now_ms)
+                return
+        if buffers.backlog_next < len(backlog):
+            self._stall(connection, now_ms)  # its share of this turn is used up: EPOLLOUT brings it back
+            return
+        buffers.backlog = None
+        if buffers.empty():
+            connection.buffers = None
+        if connection.interest & WRITABLE:
+            connection.interest &= READABLE
+            if connection.close_reason == OPEN:
+                self.epoll.modify(connection.fd, connection.interest)
+                handler = connection.handler
+                assert handler is not None
+                handler.on_drained(connection, now_ms)
+
+    def _next_pieces(self, buffers: Buffers, backlog: list[bytes]) -> list[bytes]:
+        """The next pieces of the backlog, up to WRITE_BYTES in all; a large piece is cut."""
+        index = buffers.backlog_next
+        offset = buffers.backlog_offset
+        piece = backlog[index]
+        if offset or len(piece) > WRITE_BYTES:
+            piece = piece[offset : offset + WRITE_BYTES]
+        pieces = [piece]
+        total: i64 = len(piece)
+        index += 1
+        if offset + total < len(backlog[index - 1]):
+            return pieces
+        while index < len(backlog) and len(pieces) < WRITEV_PIECES and total + len(backlog[index]) <= WRITE_BYTES:
+            pieces.append(backlog[index])
+            total += len(backlog[index])
+            index += 1
+        return pieces
+
+    # Phase 6: reap
+
+    def _reap(self, connection: Connection) -> None:
+        fd = connection.fd
+        self.table[fd] = None
+        os.close(fd)  # takes it out of epoll too
+        if connection.handler is self.refuser:
+            self.pool.release_refusing(connection)
+        else:
+            self.pool.release(connection)
+
+    def _watch(self) -> None:
+        """Stop reading connections that were parked in this turn, and go on with those that were resumed."""
+        turn = self.turn_state
+        watch = turn.watch
+        turn.watch = []
+        for connection in watch:
+            if connection.fd < 0 or connection.close_reason != OPEN:
+                continue
+            wanted = connection.interest & WRITABLE
+            if connection.question is None:
+                wanted |= READABLE
+            if wanted != connection.interest:
+                connection.interest = wanted
+                self.epoll.modify(connection.fd, wanted)
+
+    def _promote(self, now_ms: i64) -> None:
+        """Give refused clients that take over a place a proper object of the pool, now that the place is free."""
+        turn = self.turn_state
+        promote = turn.promote
+        turn.promote = []
+        for slot in promote:
+            if slot.fd < 0 or slot.close_reason != OPEN:
+                continue
+            connection = self.pool.acquire(now_ms)
+            if connection is None:
+                turn.promote.append(slot)  # the old connection is reaped in the next turn
+                continue
+            fd = slot.fd
+            data = slot.inbox
+            connection.fd = fd
+            connection.listener = slot.listener
+            connection.handler = self.engine
+            connection.interest = slot.interest
+            self.table[fd] = connection
+            self.pool.release_refusing(slot)
+            self.stats.connections_accepted += 1
+            self.stats.connections_refused -= 1
+            self.engine.on_open(connection, now_ms)
+            self.engine.on_data(connection, data, now_ms)
+
+    # Life
+
+    def add_listener(self, listener: Listener) -> None:
+        """Accept from `listener` from the next turn on."""
+        self.listeners[listener.fd] = listener
+        self.epoll.register(listener.fd, READABLE)
+
+    def stop_listening(self) -> None:
+        """Close all listeners; who waits in their queues is reset by the system."""
+        self.accepting = False
+        for listener in self.listeners.values():
+            self.epoll.unregister(listener.fd)
+            listener.close()
+        self.listeners = {}
+        self.paused = []
+
+    def served(self) -> list[Connection]:
+        """All connections that have a descriptor and are served (not refused)."""
+        found: list[Connection] = []
+        for connection in self.table:
+            if connection is not None and connection.handler is not self.refuser:
+                found.append(connection)
+        return found
+
+    def self_check(self) -> list[str]:
+        """The pool's broken invariants, and leaks: objects taken whose socket is gone."""
+        faults = self.pool.self_check(self.served())
+        for connection in self.served():
+            try:
+                os.fstat(connection.fd)
+            except OSError:
+                faults.append(f"descriptor {connection.fd} is gone, but its connection is still active")
+        return faults
+
+    def close(self) -> None:
+        """Close every descriptor. Connections that are still open are cut."""
+        self.stop_listening()
+        for connection in self.table:
+            if connection is not None:
+                connection.close(INTERNAL_ERROR)
+        for connection in self._tell_closed(self.turn_state.now_ms):
+            self._reap(connection)
+        self.epoll.close()
+        os.close(self.waker)
+        if self.spare_fd >= 0:
+            os.close(self.spare_fd)
+            self.spare_fd = -1
+
+
+def _advance(buffers: Buffers, backlog: list[bytes], written: i64) -> None:
+    """Note that `written` more bytes of the backlog have left, and drop the pieces that are done."""
+    index = buffers.backlog_next
+    offset = buffers.backlog_offset + written
+    while index < len(backlog) and offset >= len(backlog[index]):
+        offset -= len(backlog[index])
+        index += 1
+    if index > 64 and index * 2 > len(backlog):
+        del backlog[:index]
+        index = 0
+    buffers.backlog_next = index
+    buffers.backlog_offset = offset
+
+
+def _spare() -> int:
+    """A descriptor kept in reserve, to be given up when there is no other; -1 where none can be had."""
+    try:
+        return os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return -1

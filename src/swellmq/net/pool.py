@@ -1,0 +1,322 @@
+"""The dynamic connection pool: few objects at start, half as many again whenever four fifths are in use.
+
+Every connection that the broker serves is acquired here, whatever its transport. There are three kinds of objects:
+preheated ones, which return to the pool; those made on demand once no preheated one is idle (overflow), which are
+dropped at the end of their connection; and the small fixed reserve of slots that tell a client that the broker is full.
+
+Growth never runs in one piece. An arrival that finds the threshold crossed only sets a target; `grow` works towards it
+in slices of about a millisecond, which the loop takes between its turns, while arrivals go on.
+"""
+
+from __future__ import annotations
+
+import logging
+from time import perf_counter_ns
+from typing import Final, final
+
+from mypy_extensions import i64, mypyc_attr
+
+from swellmq.connection import Connection, Turn
+from swellmq.errors import OPEN
+from swellmq.limits import (
+    CONNECTION_BYTES,
+    EXPANSION_RETRY_MAX_MS,
+    EXPANSION_RETRY_MS,
+    REFUSING_SLOTS,
+    SLICE_NS,
+    SLICE_OBJECTS,
+)
+
+MODES: Final = ("dynamic", "fixed", "none")
+SHRINK_BELOW_PERCENT: Final = 40
+
+log = logging.getLogger("swellmq.pool")
+
+
+def next_capacity(capacity: int, max_size: int, numerator: int = 3, denominator: int = 2) -> int:
+    """The capacity after one more step; `capacity` itself where there is none."""
+    if capacity >= max_size:
+        return capacity
+    return min(max(capacity * numerator // denominator, capacity + 1), max_size)
+
+
+def growth_sequence(initial_size: int, max_size: int, numerator: int = 3, denominator: int = 2) -> list[int]:
+    """All capacities from `initial_size` to `max_size`, as in pool growth without a failed step."""
+    sizes = [initial_size]
+    while (following := next_capacity(sizes[-1], max_size, numerator, denominator)) > sizes[-1]:
+        sizes.append(following)
+    return sizes
+
+
+@final
+@mypyc_attr(native_class=True)
+class PoolSettings:
+    """What a pool is made with; sizes count connections."""
+
+    def __init__(self) -> None:
+        self.initial_size: int = 1_024
+        self.max_size: int = 100_000
+        self.max_connections: int = 1_000_000
+        self.mode: str = "dynamic"
+        self.threshold_percent: int = 80
+        self.numerator: int = 3  # of the growth factor
+        self.denominator: int = 2
+        self.memory_max_bytes: int = 0  # budget of the preheated objects; 0: none
+        self.shrink: bool = False
+        self.shrink_after_ms: int = 600_000  # of calm
+
+
+@final
+@mypyc_attr(native_class=True)
+class Pool:
+    """Objects for connections: `capacity` preheated, some idle; `active` served, `overflow` of them on demand."""
+
+    def __init__(self, settings: PoolSettings, turn: Turn) -> None:
+        self.settings = settings
+        self.turn = turn
+        self.max_size: i64 = settings.max_size if settings.mode != "none" else 0
+        self.max_connections: i64 = settings.max_connections
+        self.capacity: i64 = 0
+        self.active: i64 = 0
+        self.overflow: i64 = 0
+        self.target: i64 = 0  # what the step under way leads to; the capacity itself when none is
+        self.step_from: i64 = 0  # capacity and active connections when it was triggered
+        self.step_active: i64 = 0
+        self.steps: i64 = 0
+        self.steps_failed: i64 = 0
+        self.step_longest_us: i64 = 0  # the sum of the slices of one step
+        self.slice_longest_us: i64 = 0
+        self.step_us: i64 = 0
+        self.retry_at_ms: i64 = 0  # after a failed step
+        self.retry_delay_ms: i64 = EXPANSION_RETRY_MS
+        self.calm_since_ms: i64 = 0
+        self.free: list[Connection] = []
+        self.reserve: list[Connection] = []  # idle refusing slots
+
+    def preheat(self) -> None:
+        """Make what the mode asks for at start: `initial_size`, everything, or nothing; and the refusing slots."""
+        settings = self.settings
+        wanted: i64 = 0
+        if settings.mode == "dynamic":
+            wanted = settings.initial_size
+        elif settings.mode == "fixed":
+            wanted = settings.max_size
+        self.target = wanted
+        self._make(wanted)
+        self.reserve = [Connection(self.turn) for _ in range(REFUSING_SLOTS)]
+
+    def _make(self, count: i64) -> None:
+        made: i64 = 0
+        while made < count:
+            connection = Connection(self.turn)
+            connection.pooled = True
+            self.free.append(connection)
+            made += 1
+            self.capacity += 1
+
+    def acquire(self, now_ms: i64) -> Connection | None:
+        """An object for an arriving connection: an idle preheated one, else one on demand; None: the broker is full."""
+        if self.active >= self.max_connections:
+            return None
+        self._trigger(now_ms)
+        self.active += 1
+        if self.free:
+            return self.free.pop()
+        self.overflow += 1
+        return Connection(self.turn)
+
+    def release(self, connection: Connection) -> None:
+        """Take back the object of a connection that has ended, reset; one made on demand is dropped."""
+        connection.reset()
+        self.active -= 1
+        if connection.pooled:
+            self.free.append(connection)
+        else:
+            self.overflow -= 1
+
+    def acquire_refusing(self) -> Connection | None:
+        """A slot to tell a client that the broker is full, from a reserve that never grows."""
+        return self.reserve.pop() if self.reserve else None
+
+    def release_refusing(self, connection: Connection) -> None:
+        """Give a refusing slot back."""
+        connection.reset()
+        self.reserve.append(connection)
+
+    # Growth
+
+    def working(self, now_ms: i64) -> bool:
+        """Whether a step, up or down, is under way and may be worked on now."""
+        return self.target != self.capacity and now_ms >= self.retry_at_ms
+
+    def _trigger(self, now_ms: i64) -> None:
+        if self.target != self.capacity or self.active < self.capacity * self.settings.threshold_percent // 100:
+            return
+        if self.capacity >= self.max_size or self.settings.mode != "dynamic":
+            return
+        settings = self.settings
+        self.target = next_capacity(self.capacity, self.max_size, settings.numerator, settings.denominator)
+        self.step_from = self.capacity
+        self.step_active = self.active
+        self.step_us = 0
+
+    def grow(self, now_ms: i64) -> bool:
+        """Work one slice on the step under way; whether more is to be done at once.
+
+        A step that fails leaves what it made, says why, and is tried again after a delay that doubles.
+        """
+        if self.target < self.capacity:
+            return self._shrink_slice()
+        if self.target == self.capacity:
+            return False
+        if self.retry_at_ms:
+            if now_ms < self.retry_at_ms:
+                return False
+            self.retry_at_ms = 0
+        budget = self.settings.memory_max_bytes
+        if budget and self.target * CONNECTION_BYTES > budget:
+            self._failed(now_ms, f"{self.target} objects need more than the budget of {budget} bytes")
+            return False
+        start_ns: i64 = perf_counter_ns()
+        try:
+            while self.capacity < self.target:
+                self._make(min(SLICE_OBJECTS, self.target - self.capacity))
+                if perf_counter_ns() - start_ns > SLICE_NS:
+                    break
+        except MemoryError:
+            self._failed(now_ms, "out of memory")
+            return False
+        took_us = (perf_counter_ns() - start_ns) // 1000
+        self.step_us += took_us
+        self.slice_longest_us = max(self.slice_longest_us, took_us)
+        if self.capacity < self.target:
+            return True
+        self.steps += 1
+        self.step_longest_us = max(self.step_longest_us, self.step_us)
+        self.retry_delay_ms = EXPANSION_RETRY_MS
+        log.info(
+            "[POOL] Expand: %d->%d (trigger at %d/%d connections)",
+            self.step_from,
+            self.capacity,
+            self.step_active,
+            self.step_from,
+        )
+        self._trigger(now_ms)
+        return self.target > self.capacity
+
+    def _failed(self, now_ms: i64, why: str) -> None:
+        self.steps_failed += 1
+        self.retry_at_ms = now_ms + self.retry_delay_ms
+        self.retry_delay_ms = min(self.retry_delay_ms * 2, EXPANSION_RETRY_MAX_MS)
+        log.warning("[POOL] Expansion failed: %s", why)
+
+    def retry_due_ms(self) -> i64:
+        """When a failed step is to be tried again; -1 where none failed."""
+        return self.retry_at_ms if self.retry_at_ms else -1
+
+    # Shrinking
+
+    def consider_shrinking(self, now_ms: i64) -> None:
+        """Go one step down the pool's own sequence after a long calm under 40 % use; called about once a second.
+
+        A step up needs 80 % of the smaller capacity, which is more than 53 % of the larger one: the two can't flap.
+        """
+        settings = self.settings
+        if not settings.shrink or settings.mode != "dynamic" or self.target != self.capacity:
+            return
+        if self.capacity <= settings.initial_size or self.active * 100 >= self.capacity * SHRINK_BELOW_PERCENT:
+            self.calm_since_ms = 0
+        elif not self.calm_since_ms:
+            self.calm_since_ms = now_ms
+        elif now_ms - self.calm_since_ms >= settings.shrink_after_ms:
+            self.calm_since_ms = now_ms
+            sizes = growth_sequence(settings.initial_size, int(self.max_size), settings.numerator, settings.denominator)
+            self.target = max([size for size in sizes if size < self.capacity])
+            self.step_from = self.capacity
+            self.step_active = self.active
+
+    def _shrink_slice(self) -> bool:
+        count: i64 = 0
+        while self.capacity > self.target and self.free and count < SLICE_OBJECTS * 16:
+            self.free.pop()
+            self.capacity -= 1
+            count += 1
+        if self.capacity > self.target and self.free:
+            return True
+        self.target = self.capacity
+        log.info(
+            "[POOL] Shrink: %d->%d (calm at %d/%d connections)",
+            self.step_from,
+            self.capacity,
+            self.step_active,
+            self.step_from,
+        )
+        return False
+
+    # Watching
+
+    def self_check(self, served: list[Connection]) -> list[str]:
+        """Each broken invariant in a sentence; empty where all is well. `served`: all that have a descriptor.
+
+        Cheap enough for a live broker: one walk over the idle objects and one over the served ones.
+        """
+        faults: list[str] = []
+        idle = len(self.free)
+        if self.active != self.capacity - idle + self.overflow:
+            faults.append(
+                f"active {self.active} is not capacity {self.capacity} - idle {idle} + overflow {self.overflow}"
+            )
+        if idle > self.capacity:
+            faults.append(f"idle {idle} is above capacity {self.capacity}")
+        if self.capacity > max(self.max_size, self.settings.initial_size):
+            faults.append(f"capacity {self.capacity} is above max_size {self.max_size}")
+        if self.active > self.max_connections:
+            faults.append(f"active {self.active} is above max_connections {self.max_connections}")
+        seen: set[int] = set()
+        for connection in self.free:
+            if id(connection) in seen:
+                faults.append("an object is twice in the pool")
+            seen.add(id(connection))
+            if not connection.pooled:
+                faults.append("an object made on demand is in the pool")
+            if not is_reset(connection):
+                faults.append("an object in the pool is not reset")
+        for connection in served:
+            if id(connection) in seen:
+                faults.append(f"the connection of descriptor {connection.fd} is in the pool")
+        if len(served) != self.active:
+            faults.append(f"active {self.active} but {len(served)} connections have a descriptor")
+        return faults
+
+    def statistics(self) -> dict[str, int]:
+        """The terms of the pool, and what its steps cost."""
+        return {
+            "capacity": int(self.capacity),
+            "active": int(self.active),
+            "idle": len(self.free),
+            "overflow": int(self.overflow),
+            "max_size": int(self.max_size),
+            "max_connections": int(self.max_connections),
+            "steps": int(self.steps),
+            "steps_failed": int(self.steps_failed),
+            "step_longest_us": int(self.step_longest_us),
+            "slice_longest_us": int(self.slice_longest_us),
+        }
+
+
+def is_reset(connection: Connection) -> bool:
+    """Whether nothing of a former client is left in the object."""
+    return (
+        connection.handler is None
+        and connection.fd == -1
+        and connection.outbox is None
+        and connection.outbox_bytes == 0
+        and not connection.inbox
+        and connection.buffers is None
+        and connection.owner is None
+        and connection.question is None
+        and connection.aliases is None
+        and connection.close_reason == OPEN
+        and connection.protocol_version == 0
+        and connection.deadline_ms == 0
+    )

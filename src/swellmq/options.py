@@ -1,0 +1,339 @@
+"""Every setting, once: its name, type, default, unit, range and meaning; and what one value may be.
+
+`OPTIONS` is the one table. The TOML file (`[pool] max_size`), the flags (`--pool.max-size`), the environment
+(`SWELLMQ_POOL_MAX_SIZE`), the keywords of `Settings` (`pool_max_size`), the help texts and `docs/settings.md` follow
+from it. How values are gathered and go together is the matter of `settings.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Final, NoReturn, TypeAlias
+
+from swellmq.errors import SettingsError
+from swellmq.limits import BACKLOG, TOPIC_LEVELS_MAX, Limits
+
+Value: TypeAlias = int | str | list[str] | tuple[int, int]  # a bool is an int, a fraction a pair
+
+INTEGER: Final = "whole number"
+BOOLEAN: Final = "true or false"
+TEXT: Final = "text"
+CHOICE: Final = "choice"
+FRACTION: Final = "fraction"
+LIST: Final = "list of texts"
+PERMISSION: Final = "octal permission"
+
+FACTOR_MAX: Final = 10  # a pool that grows by more at once has no use for steps
+FACTOR_PART_MAX: Final = 1_000_000  # capacity * numerator stays far inside 64 bits
+
+_TRUE: Final = ("true", "yes", "on", "1")
+_FALSE: Final = ("false", "no", "off", "0")
+
+
+class Option:
+    """One setting. `low` and `high` are the range of a whole number, both included."""
+
+    __slots__ = ("name", "kind", "default", "meaning", "unit", "low", "high", "choices")
+
+    def __init__(
+        self,
+        name: str,
+        kind: str,
+        default: Value,
+        meaning: str,
+        unit: str = "",
+        low: int = 0,
+        high: int = 0,
+        choices: tuple[str, ...] = (),
+    ) -> None:
+        self.name = name
+        self.kind = kind
+        self.default = default
+        self.meaning = meaning
+        self.unit = unit
+        self.low = low
+        self.high = high
+        self.choices = choices
+
+    @property
+    def section(self) -> str:
+        return self.name.rpartition(".")[0]
+
+    @property
+    def attribute(self) -> str:
+        return self.name.replace(".", "_")
+
+    @property
+    def flag(self) -> str:
+        return "--" + self.name.replace("_", "-")
+
+    @property
+    def variable(self) -> str:
+        return "SWELLMQ_" + self.attribute.upper()
+
+    def range_text(self) -> str:
+        """What values it takes, in words."""
+        if self.kind == INTEGER:
+            return f"a whole number from {self.low} to {self.high}"
+        if self.kind == CHOICE:
+            return "one of " + ", ".join(self.choices)
+        if self.kind == FRACTION:
+            return f'a fraction of whole numbers above 1 and up to {FACTOR_MAX}, such as "3/2"'
+        if self.kind == LIST:
+            return "a text, or a list of texts"
+        if self.kind == PERMISSION:
+            return 'an octal permission up to 0777, such as "0660"'
+        return "true or false" if self.kind == BOOLEAN else "a text"
+
+    def default_text(self) -> str:
+        """Its default, and what the presets make of it."""
+        text = show(self, self.default) or "none"
+        others = [f"{preset} {values[self.name]}" for preset, values in PRESETS.items() if self.name in values]
+        return text if not others else text + "; " + ", ".join(others[1:])
+
+
+_DEFAULT_LIMITS: Final = Limits()
+
+
+def _limit(field: str, meaning: str, unit: str = "", low: int = 0, high: int = 0) -> Option:
+    """An option for one field of `Limits`, which has its default and its type."""
+    default = getattr(_DEFAULT_LIMITS, field)
+    kind = BOOLEAN if isinstance(default, bool) else INTEGER
+    return Option("limits." + field, kind, default, meaning, unit, low, high)
+
+
+_SIZE_MAX: Final = 10_000_000
+_DAY_S: Final = 86_400
+_DAY_MS: Final = 86_400_000
+_TIB: Final = 1 << 40
+
+# fmt: off
+# A setting takes two lines: what it may be, and what it means.
+OPTIONS: Final[tuple[Option, ...]] = (
+    Option("preset", CHOICE, "default", choices=("default", "small", "medium", "large"),
+           meaning="Sizes of the fleet: small is up to 10,000 connections, medium to 100,000, large to 1,000,000."),
+    Option("bind", LIST, ["127.0.0.1"],
+           meaning="Addresses to listen on, or localhost for both loopbacks; 0.0.0.0 is all of IPv4, :: of IPv6."),
+    Option("port", INTEGER, 1883, low=0, high=65_535,
+           meaning="TCP port to listen on; 0 takes any free one, another for each address."),
+    Option("unix", TEXT, "",
+           meaning="Path of a Unix socket to listen on as well."),
+    Option("max_connections", INTEGER, 1_000_000, unit="connections", low=1, high=_SIZE_MAX,
+           meaning="Network connections served at once; those beyond are refused politely."),
+    Option("status_interval_s", INTEGER, 300, unit="s", low=0, high=_DAY_S,
+           meaning="How often a line about connections, pool and memory is logged; 0 is never."),
+    Option("sys_interval_s", INTEGER, 10, unit="s", low=0, high=_DAY_S,
+           meaning="How often the $SYS topics are published; 0 is never."),
+    Option("pool.initial_size", INTEGER, 1_024, unit="objects", low=1, high=_SIZE_MAX,
+           meaning="Connection objects preheated at start."),
+    Option("pool.max_size", INTEGER, 100_000, unit="objects", low=1, high=_SIZE_MAX,
+           meaning="Preheated connection objects at the most; beyond them objects are made on demand."),
+    Option("pool.mode", CHOICE, "dynamic", choices=("dynamic", "fixed", "none"),
+           meaning="dynamic grows by steps, fixed preheats max_size objects at start, none makes all on demand."),
+    Option("pool.threshold_percent", INTEGER, 80, unit="%", low=1, high=100,
+           meaning="Share of the capacity in use at which the pool grows."),
+    Option("pool.factor", FRACTION, (3, 2),
+           meaning="What one step of growth multiplies the capacity by."),
+    Option("pool.shrink", BOOLEAN, False,
+           meaning="Whether the pool goes back down its steps after a long calm."),
+    Option("pool.shrink_after_s", INTEGER, 600, unit="s", low=1, high=_DAY_S,
+           meaning="How long the use must stay low before the pool shrinks by a step."),
+    Option("pool.memory_max_bytes", INTEGER, 0, unit="bytes", low=0, high=_TIB,
+           meaning="Memory that preheated objects may take: a step beyond it fails and is tried again; 0 is no bound."),
+    Option("pool.memory_warn_percent", INTEGER, 10, unit="%", low=1, high=100,
+           meaning="Share of the memory there is that preheating may take without a warning."),
+    Option("log.level", CHOICE, "info", choices=("debug", "info", "warning", "error"),
+           meaning="Least severity that is logged."),
+    Option("log.format", CHOICE, "human", choices=("human", "json"),
+           meaning="human writes lines for reading, json one JSON object a line."),
+    _limit("connect_timeout_ms", unit="ms", low=100, high=_DAY_MS,
+           meaning="Time from accept to a whole CONNECT; a connection that takes longer is closed."),
+    _limit("write_timeout_ms", unit="ms", low=100, high=_DAY_MS,
+           meaning="A client that takes none of what is sent to it for so long is closed."),
+    _limit("pending_timeout_ms", unit="ms", low=100, high=_DAY_MS,
+           meaning="Time for an answer of access control, cluster or storage before the client is closed."),
+    _limit("keep_alive_max_s", unit="s", low=1, high=65_535,
+           meaning="Longest keep alive; a longer one, or none, is lowered to it (MQTT 5.0: Server Keep Alive)."),
+    _limit("outbox_bytes", unit="bytes", low=4_096, high=1 << 30,
+           meaning="Output waiting for one connection; past it QoS 0 is dropped, QoS 1 and 2 wait in the session."),
+    _limit("packet_bytes", unit="bytes", low=1_024, high=268_435_460,
+           meaning="Largest packet taken from a client (MQTT 5.0: Maximum Packet Size)."),
+    _limit("topic_levels", unit="levels", low=1, high=TOPIC_LEVELS_MAX,
+           meaning="Levels in a topic name or topic filter."),
+    _limit("topic_bytes", unit="bytes", low=1, high=65_535,
+           meaning="Length of a topic name or topic filter."),
+    _limit("topic_alias_maximum", unit="aliases", low=0, high=65_535,
+           meaning="Topic aliases that one client may set up; 0 is none."),
+    _limit("topic_aliases_out", unit="aliases", low=0, high=65_535,
+           meaning="Topic aliases that the broker sets up towards one client that allows them; 0 is none."),
+    _limit("receive_maximum", unit="messages", low=1, high=65_535,
+           meaning="QoS 1 and 2 messages that one client may have under way to the broker."),
+    _limit("inflight_max", unit="messages", low=1, high=65_535,
+           meaning="QoS 1 and 2 messages that the broker has under way to one client, where it allows as many."),
+    _limit("session_expiry_max_s", unit="s", low=0, high=0xFFFFFFFF,
+           meaning="Longest Session Expiry Interval; 4294967295 lets sessions live for ever."),
+    _limit("session_expiry_3_s", unit="s", low=0, high=0xFFFFFFFF,
+           meaning="How long a kept session of MQTT 3.x lives after its client left; 4294967295 is for ever."),
+    _limit("queued_messages", unit="messages", low=1, high=1_000_000_000,
+           meaning="QoS 1 and 2 messages waiting for one session; further ones are dropped."),
+    _limit("queued_bytes", unit="bytes", low=4_096, high=_TIB,
+           meaning="Bytes of messages waiting for one session; further ones are dropped."),
+    _limit("subscriptions", unit="subscriptions", low=1, high=100_000_000,
+           meaning="Subscriptions of one session."),
+    _limit("client_id_bytes", unit="bytes", low=23, high=65_535,
+           meaning="Length of a client identifier; MQTT asks for at least 23."),
+    _limit("client_id_3_1_strict",
+           meaning="Whether MQTT 3.1 clients are held to identifiers of 1 to 23 characters, as 3.1 asks."),
+    _limit("maximum_qos", unit="QoS", low=0, high=2,
+           meaning="Highest QoS that the broker supports."),
+    _limit("retain_available",
+           meaning="Whether retained messages are supported."),
+    _limit("retained_messages", unit="messages", low=1, high=1_000_000_000,
+           meaning="Retained messages kept; further topics are not retained."),
+    _limit("retained_bytes", unit="bytes", low=4_096, high=_TIB,
+           meaning="Bytes of retained messages kept; further ones are not retained."),
+    _limit("wildcard_subscription_available",
+           meaning="Whether subscriptions may have wildcards."),
+    _limit("shared_subscription_available",
+           meaning="Whether shared subscriptions are supported."),
+    _limit("subscription_identifier_available",
+           meaning="Whether subscription identifiers are supported."),
+    _limit("queue_qos_0",
+           meaning="Whether QoS 0 messages are kept for sessions whose client is away."),
+)
+
+LISTENER_OPTIONS: Final[tuple[Option, ...]] = (
+    Option("listener.bind", LIST, ["127.0.0.1"],
+           meaning="Addresses to listen on, as in bind."),
+    Option("listener.port", INTEGER, 1883, low=0, high=65_535,
+           meaning="TCP port, as in port."),
+    Option("listener.unix", TEXT, "",
+           meaning="Path of a Unix socket, in place of bind and port."),
+    Option("listener.mode", PERMISSION, 0o660,
+           meaning="Permission of the Unix socket."),
+    Option("listener.backlog", INTEGER, BACKLOG, unit="connections", low=1, high=65_535,
+           meaning="Connections that may wait for being accepted; the system may allow fewer."),
+)
+# fmt: on
+
+PRESETS: Final[dict[str, dict[str, int]]] = {
+    "default": {"pool.initial_size": 1_024, "pool.max_size": 100_000, "max_connections": 1_000_000},
+    "small": {"pool.initial_size": 256, "pool.max_size": 10_000, "max_connections": 10_000},
+    "medium": {"pool.initial_size": 2_048, "pool.max_size": 100_000, "max_connections": 100_000},
+    "large": {"pool.initial_size": 10_000, "pool.max_size": 100_000, "max_connections": 1_000_000},
+}
+
+BY_NAME: Final = {option.name: option for option in OPTIONS}
+SECTIONS: Final = {
+    "": "Listening, sizes, reports",
+    "pool": "The connection pool",
+    "log": "Log lines",
+    "limits": "Limits of connections, packets, sessions and messages",
+}
+
+
+def show(option: Option, value: Value) -> str:
+    """A value as an operator would write it."""
+    if isinstance(value, tuple):
+        return f"{value[0]}/{value[1]}"
+    if isinstance(value, list):
+        return ", ".join(value)
+    if option.kind == PERMISSION and isinstance(value, int):
+        return f"{value:04o}"
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def did_you_mean(word: str, names: Iterable[str]) -> str:
+    """A sentence that offers the name most like `word`, or "" where none is like it."""
+    import difflib  # only an error needs it, and it is slow to import
+
+    close = difflib.get_close_matches(word, list(names), 1)
+    return f"Did you mean {close[0]}?" if close else ""
+
+
+def bad_value(key: str, value: object, problem: str, remedy: str, where: str) -> SettingsError:
+    """A SettingsError whose message has the value too: "where: key = value: problem. remedy"."""
+    shown = f'"{value}"' if isinstance(value, str) else str(value)
+    if isinstance(value, bool):
+        shown = shown.lower()
+    if len(shown) > 80:
+        shown = shown[:77] + "..."
+    error = SettingsError(f"{key} = {shown}", problem, remedy, where)
+    error.key = key
+    return error
+
+
+def unknown(name: str, value: object, names: Iterable[str], where: str) -> SettingsError:
+    remedy = did_you_mean(name, names) or "`swellmq reference` lists all settings"
+    return bad_value(name, value, "no such setting", remedy, where)
+
+
+def from_text(option: Option, text: str | Sequence[str]) -> object:
+    """What a flag or a variable spells, of the option's own type; the text itself where it spells nothing of it."""
+    if option.kind == LIST:
+        pieces = text.split(",") if isinstance(text, str) else [piece for one in text for piece in one.split(",")]
+        return [piece.strip() for piece in pieces if piece.strip()]
+    if isinstance(text, str) and option.kind == INTEGER:
+        try:
+            return int(text)
+        except ValueError:
+            return text
+    if isinstance(text, str) and option.kind == BOOLEAN:
+        return text.lower() in _TRUE if text.lower() in _TRUE + _FALSE else text
+    return text
+
+
+def checked(option: Option, raw: object, where: str) -> Value:
+    """The value for an option, once its type and its range are found to be right."""
+    kind = option.kind
+    if kind == INTEGER and isinstance(raw, int) and not isinstance(raw, bool):
+        if option.low <= raw <= option.high:
+            return raw
+        problem = f"below {option.low}" if raw < option.low else f"above {option.high}"
+    elif kind == PERMISSION:
+        return _permission(option, raw, where)
+    elif kind == FRACTION:
+        return _fraction(option, raw, where)
+    elif kind == CHOICE and isinstance(raw, str):
+        if raw in option.choices:
+            return raw
+        problem = "none of the choices"
+    elif isinstance(raw, bool if kind == BOOLEAN else str) and kind in (BOOLEAN, TEXT):
+        return raw
+    elif kind == LIST and isinstance(raw, str):
+        return [raw]
+    elif kind == LIST and isinstance(raw, list | tuple) and all(isinstance(piece, str) for piece in raw):
+        return list(raw)
+    else:
+        problem = f"not a {kind}" if kind != BOOLEAN else "neither true nor false"
+    _reject(option, raw, problem, where)
+
+
+def _reject(option: Option, raw: object, problem: str, where: str) -> NoReturn:
+    unit = f" ({option.unit})" if option.unit else ""
+    raise bad_value(option.name, raw, problem, f"Give {option.range_text()}{unit}", where)
+
+
+def _fraction(option: Option, raw: object, where: str) -> tuple[int, int]:
+    over, slash, under = str(raw).partition("/")
+    under = under if slash else "1"
+    if isinstance(raw, bool | float) or not (over + under).isascii() or not (over.isdecimal() and under.isdecimal()):
+        _reject(option, raw, "not a fraction of whole numbers", where)
+    numerator, denominator = int(over), int(under)
+    if not denominator < numerator <= FACTOR_MAX * denominator:
+        _reject(option, raw, f"not above 1 and up to {FACTOR_MAX}", where)
+    if numerator > FACTOR_PART_MAX:
+        _reject(option, raw, f"made of numbers above {FACTOR_PART_MAX}", where)
+    return numerator, denominator
+
+
+def _permission(option: Option, raw: object, where: str) -> int:
+    mode = raw
+    if isinstance(raw, str):
+        try:
+            mode = int(raw, 8)
+        except ValueError:
+            mode = -1
+    if isinstance(mode, bool) or not isinstance(mode, int) or not 0 <= mode <= 0o777:
+        _reject(option, raw, "not an octal permission", where)
+    return mode

@@ -1,0 +1,264 @@
+"""The one place where the parts are joined: settings, pool, loop, listeners and broker become a server.
+
+`Server` owns the parts and drives turns. `serve` is the command: it alone touches what is process-wide, that is
+signals, the collector, the limit on descriptors and the log. The face for programs that embed a broker is in
+`embed.py`.
+"""
+
+from __future__ import annotations
+
+import gc
+import logging
+import os
+import signal
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Final
+
+from swellmq.broker.access import Access
+from swellmq.broker.broker import MqttBroker
+from swellmq.broker.storage import Storage
+from swellmq.broker.sys_topics import SysTopics
+from swellmq.broker.uplink import Uplink
+from swellmq.connection import Turn
+from swellmq.errors import SettingsError
+from swellmq.limits import REFUSING_SLOTS
+from swellmq.logs import set_up
+from swellmq.net.listener import Listener, open_tcp, open_unix
+from swellmq.net.loop import Loop
+from swellmq.net.pool import Pool, PoolSettings
+from swellmq.settings import Settings
+from swellmq.stats import Stats
+from swellmq.version import VERSION, describe
+
+log = logging.getLogger("swellmq.server")
+
+DESCRIPTORS_BESIDE: Final = REFUSING_SLOTS + 64  # the refusing slots, listeners, epoll, log files, a store
+DRAIN_S: Final = 1.0  # a stop waits so long for clients to take what is under way to them
+COLLECT_EVERY: Final = 20_000  # allocations between two looks of the cyclic collector; our objects are acyclic
+
+
+class Server:
+    """One broker with its listeners. `turn` drives it; nothing happens between turns."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        access: Access | None = None,
+        storage: Storage | None = None,
+        uplink: Uplink | None = None,
+    ) -> None:
+        self.settings = settings
+        self.stats = Stats()
+        self.turn_state = Turn()
+        self.pool = Pool(_pool_settings(settings), self.turn_state)
+        self.broker = MqttBroker(
+            settings.limits(), self.turn_state, self.stats, storage or Storage(), uplink or Uplink(), access or Access()
+        )
+        self.broker.core.assigned_prefix = f"auto-{os.urandom(8).hex()}-"
+        self.loop = Loop(self.broker, self.broker.refuser, self.pool, self.turn_state, self.stats)
+        self.sys_topics = SysTopics(self.broker.core, VERSION)
+        self.listeners: list[Listener] = []
+        self.calls: deque[Callable[[], None]] = deque()
+        self.stopping = False
+        # When the status line and $SYS are due next; -1: never.
+        self._status_ms = settings.status_interval_s * 1000 if settings.status_interval_s else -1
+        self._sys_ms = 0 if settings.sys_interval_s else -1
+
+    def open(self) -> None:
+        """Preheat the pool and listen. Raises SettingsError where an address can't be had; nothing stays open then."""
+        self.pool.preheat()
+        try:
+            for index, wanted in enumerate(self.settings.listeners):
+                if wanted.unix:
+                    listener = open_unix(wanted.unix, wanted.unix_mode, index, wanted.backlog)
+                else:
+                    listener = open_tcp(wanted.bind, wanted.port, index, wanted.backlog)
+                self.listeners.append(listener)
+                self.loop.add_listener(listener)
+        except SettingsError:
+            self.loop.close()
+            raise
+
+    @property
+    def port(self) -> int:
+        """The port of the first TCP listener; 0 where there is none."""
+        for listener in self.listeners:
+            if listener.port:
+                return listener.port
+        return 0
+
+    def deadline_ms(self) -> int:
+        """Milliseconds until `turn` must be called even if nothing is readable; -1: never."""
+        if self.calls:
+            return 0
+        due = self.loop.deadline_ms()
+        for moment_ms in (self._status_ms, self._sys_ms):
+            if moment_ms >= 0:
+                wait_ms = max(0, moment_ms - self.turn_state.now_ms)
+                due = wait_ms if due < 0 else min(due, wait_ms)
+        return due
+
+    def turn(self, timeout_ms: int = -1) -> None:
+        """One turn of the loop, and what is due beside it."""
+        wait_ms = self.deadline_ms()
+        if wait_ms < 0 or 0 <= timeout_ms < wait_ms:
+            wait_ms = timeout_ms
+        self.loop.turn(wait_ms)
+        while self.calls:
+            self.calls.popleft()()
+        now_ms = self.turn_state.now_ms
+        if 0 <= self._status_ms <= now_ms:
+            self._status_ms = now_ms + self.settings.status_interval_s * 1000
+            self.log_status()
+        if 0 <= self._sys_ms <= now_ms:
+            self._sys_ms = now_ms + self.settings.sys_interval_s * 1000
+            self.sys_topics.publish(now_ms, self.pool.statistics())
+
+    def call(self, function: Callable[[], None]) -> None:
+        """Run `function` in the loop's thread, after its next turn. From any thread."""
+        self.calls.append(function)
+        self.loop.wake()
+
+    def stop(self) -> None:
+        """Let `run` end. From any thread or a signal handler."""
+        self.stopping = True
+        self.loop.wake()
+
+    def run(self) -> None:
+        """Drive turns until `stop`, then end gracefully."""
+        while not self.stopping:
+            self.turn()
+        self.end()
+
+    def end(self) -> None:
+        """Stop listening, let clients take what is under way, send wills and DISCONNECTs, close everything."""
+        self.loop.stop_listening()
+        give_up = time.monotonic() + DRAIN_S
+        while self.draining() and time.monotonic() < give_up:
+            self.turn(20)
+        self.finish()
+
+    def draining(self) -> bool:
+        """Whether some client has not yet taken all that was sent to it."""
+        return any(connection.outbox_bytes for connection in self.loop.served())
+
+    def finish(self) -> None:
+        """The last turns: wills, DISCONNECTs, and every descriptor closed."""
+        self.broker.shut_down()
+        self.loop.turn(0)
+        self.loop.turn(0)
+        self.loop.close()
+
+    def statistics(self) -> dict[str, int]:
+        """All counters and sizes of this broker, plain numbers by name; those of the pool begin with `pool_`."""
+        counters = {"pool_" + name: value for name, value in self.pool.statistics().items()}
+        counters.update(self.broker.core.statistics())
+        counters.update(self.stats.statistics())
+        return counters
+
+    def log_status(self) -> None:
+        """Log the pool and the memory in one line."""
+        pool = self.pool.statistics()
+        log.info(
+            "[STATUS] active %d, connected %d, idle %d, overflow %d, capacity %d, sessions %d, RSS %.1f MB",
+            pool["active"],
+            self.broker.core.clients,
+            pool["idle"],
+            pool["overflow"],
+            pool["capacity"],
+            len(self.broker.core.sessions),
+            resident_bytes() / 1e6,
+        )
+
+
+def _pool_settings(settings: Settings) -> PoolSettings:
+    pool = PoolSettings()
+    pool.initial_size = settings.pool_initial_size
+    pool.max_size = settings.pool_max_size
+    pool.max_connections = settings.max_connections
+    pool.mode = settings.pool_mode
+    pool.threshold_percent = settings.pool_threshold_percent
+    pool.numerator, pool.denominator = settings.pool_factor
+    pool.memory_max_bytes = settings.pool_memory_max_bytes
+    pool.shrink = settings.pool_shrink
+    pool.shrink_after_ms = settings.pool_shrink_after_s * 1000
+    return pool
+
+
+def resident_bytes() -> int:
+    """This process's resident memory; 0 where the system does not tell."""
+    try:
+        with open("/proc/self/statm", "rb") as statm:
+            return int(statm.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except OSError:
+        return 0
+
+
+def raise_descriptor_limit(max_connections: int) -> int:
+    """Raise the limit on open files to what `max_connections` needs, as far as allowed; how many connections fit."""
+    import resource
+
+    wanted = max_connections + DESCRIPTORS_BESIDE
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        for limit in (wanted, hard):
+            if limit == resource.RLIM_INFINITY:
+                continue
+            try:
+                resource.setrlimit(resource.RLIMIT_NOFILE, (limit, max(limit, hard)))
+                break
+            except (ValueError, OSError):
+                continue  # above the hard limit, and we may not lift that: take the hard limit
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY:
+        return max_connections
+    return max(0, min(max_connections, soft - DESCRIPTORS_BESIDE))
+
+
+def serve(settings: Settings) -> int:
+    """The command: run one broker until SIGTERM or SIGINT. The exit code: 0 stopped on request, 2 bad settings."""
+    set_up(settings.log_level, settings.log_format)
+    fitting = raise_descriptor_limit(settings.max_connections)
+    try:
+        server = Server(settings)
+        server.open()
+    except SettingsError as error:
+        log.error("%s", error)
+        return 2
+    signal.signal(signal.SIGTERM, lambda _number, _frame: server.stop())
+    signal.signal(signal.SIGINT, lambda _number, _frame: server.stop())
+    signal.signal(signal.SIGUSR1, lambda _number, _frame: server.call(server.log_status))
+    for line in banner(server, fitting):
+        log.info("%s", line)
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(COLLECT_EVERY, 50, 50)
+    server.run()
+    log.info("stopped")
+    return 0
+
+
+def banner(server: Server, fitting: int) -> list[str]:
+    """What the operator should know at start, a line each."""
+    settings = server.settings
+    pool = server.pool.statistics()
+    lines = [
+        describe(),
+        "listening on " + ", ".join(listener.name for listener in server.listeners),
+        f"pool: {settings.pool_mode}, {pool['capacity']} objects preheated, up to {pool['max_size']}; "
+        f"up to {settings.max_connections} connections",
+        "durability: off, nothing is kept across restarts",
+        f"memory: {resident_bytes() / 1e6:.1f} MB",
+    ]
+    if fitting < settings.max_connections:
+        lines.append(
+            f"the system's limit on open files leaves room for {fitting} connections; "
+            f"`ulimit -n {settings.max_connections + DESCRIPTORS_BESIDE}` (LimitNOFILE= in a systemd unit) lifts it"
+        )
+    lines.extend(settings.notes)
+    lines.extend("warning: " + warning for warning in settings.warnings)
+    if os.path.exists("/.dockerenv") and all(listener.name.startswith("127.") for listener in server.listeners):
+        lines.append("in a container only the container itself reaches 127.0.0.1: `--bind 0.0.0.0` opens the broker")
+    return lines

@@ -1,0 +1,466 @@
+"""The settings of one broker: gathered, checked against each other, and ready to read.
+
+What comes later wins: default, preset, file, environment, flag. The options themselves are in `options.py`. Whatever
+can't be honoured is a `SettingsError`. Nothing here opens a socket; the only files read are the configuration and what
+says how much memory there is.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Mapping, Sequence
+from typing import Final, TypeAlias
+
+from swellmq.errors import SettingsError
+from swellmq.limits import BACKLOG, CONNECTION_BYTES, Limits
+from swellmq.options import (
+    BY_NAME,
+    LISTENER_OPTIONS,
+    OPTIONS,
+    PRESETS,
+    SECTIONS,
+    Option,
+    Value,
+    bad_value,
+    checked,
+    did_you_mean,
+    from_text,
+    unknown,
+)
+
+Given: TypeAlias = dict[str, tuple[Value, str]]  # what was set, by the option's name, with its origin
+
+UNIX_PATH_BYTES: Final = 107  # sun_path of Linux, without its final zero
+FAR_ABOVE: Final = 10  # an initial_size of so many times the preset's own gets a warning
+
+_NOT_SETTINGS: Final = ("SWELLMQ_INTERPRETED", "SWELLMQ_OPT", "SWELLMQ_PASSWORD")  # of the build, and of pub and sub
+
+
+class ListenerSettings:
+    """One place to listen on: `bind` and `port`, or the path `unix` where it isn't empty.
+
+    `bind` is a numeric address. `unix_mode` is the permission of the socket.
+    """
+
+    def __init__(
+        self,
+        bind: str = "127.0.0.1",
+        port: int = 1883,
+        unix: str = "",
+        unix_mode: int = 0o660,
+        backlog: int = BACKLOG,
+    ) -> None:
+        self.bind = bind
+        self.port = port
+        self.unix = unix
+        self.unix_mode = unix_mode
+        self.backlog = backlog
+
+    def __str__(self) -> str:
+        if self.unix:
+            return "unix:" + self.unix
+        return f"[{self.bind}]:{self.port}" if ":" in self.bind else f"{self.bind}:{self.port}"
+
+
+class Settings:
+    """The values that one broker runs with, each under its option's name with dots as underscores.
+
+    `Settings(port=0, pool_max_size=300)` is for programs that embed a broker; `load` is for the command line.
+    `notes` says what was adapted, `warnings` what is allowed but likely unwise; both are for the banner.
+    """
+
+    preset: str
+    bind: list[str]
+    port: int
+    unix: str
+    max_connections: int
+    status_interval_s: int
+    sys_interval_s: int
+    pool_initial_size: int
+    pool_max_size: int
+    pool_mode: str
+    pool_threshold_percent: int
+    pool_factor: tuple[int, int]
+    pool_shrink: bool
+    pool_shrink_after_s: int
+    pool_memory_max_bytes: int
+    pool_memory_warn_percent: int
+    log_level: str
+    log_format: str
+    limits_connect_timeout_ms: int
+    limits_write_timeout_ms: int
+    limits_pending_timeout_ms: int
+    limits_keep_alive_max_s: int
+    limits_outbox_bytes: int
+    limits_packet_bytes: int
+    limits_topic_levels: int
+    limits_topic_bytes: int
+    limits_topic_alias_maximum: int
+    limits_topic_aliases_out: int
+    limits_receive_maximum: int
+    limits_inflight_max: int
+    limits_session_expiry_max_s: int
+    limits_session_expiry_3_s: int
+    limits_queued_messages: int
+    limits_queued_bytes: int
+    limits_subscriptions: int
+    limits_client_id_bytes: int
+    limits_client_id_3_1_strict: bool
+    limits_maximum_qos: int
+    limits_retain_available: bool
+    limits_retained_messages: int
+    limits_retained_bytes: int
+    limits_wildcard_subscription_available: bool
+    limits_shared_subscription_available: bool
+    limits_subscription_identifier_available: bool
+    limits_queue_qos_0: bool
+
+    listeners: list[ListenerSettings]
+    notes: list[str]
+    warnings: list[str]
+
+    def __init__(self, *, listeners: Sequence[ListenerSettings] = (), **values: object) -> None:
+        by_attribute = {option.attribute: option for option in OPTIONS}
+        given: Given = {}
+        for keyword, raw in values.items():
+            option = by_attribute.get(keyword)
+            if option is None:
+                raise unknown(keyword, raw, [*by_attribute, "listeners"], "")
+            given[option.name] = (checked(option, raw, ""), "keyword")
+        self._settle(given, list(listeners))
+
+    @classmethod
+    def load(
+        cls, config: str | None, environment: Mapping[str, str], flags: Mapping[str, str | Sequence[str]]
+    ) -> Settings:
+        """The settings of the command line: `flags` has the text given for each option's name, or several texts."""
+        given: Given = {}
+        listeners: list[ListenerSettings] = []
+        if config is not None:
+            given, listeners = _read_file(config)
+        given |= _read_environment(environment)
+        for name, text in flags.items():
+            option = BY_NAME[name]
+            given[name] = (checked(option, from_text(option, text), option.flag), "flag")
+        settings = cls.__new__(cls)
+        settings._settle(given, listeners)
+        return settings
+
+    def explain(self, name: str) -> tuple[Value, str]:
+        """The value of an option, by its name with dots, and where it comes from: "default", "preset small",
+        "file.toml:12", "environment", "flag" or "keyword", with what lowered it, if anything did."""
+        return getattr(self, BY_NAME[name].attribute), self._origins[name]
+
+    def limits(self) -> Limits:
+        """The `Limits` of a broker with these settings: a new object at each call."""
+        limits = Limits()
+        for option in OPTIONS:
+            if option.section == "limits":
+                setattr(limits, option.name.removeprefix("limits."), getattr(self, option.attribute))
+        return limits
+
+    def preheated_objects(self) -> int:
+        """Connection objects made at start."""
+        if self.pool_mode == "none":
+            return 0
+        return self.pool_max_size if self.pool_mode == "fixed" else self.pool_initial_size
+
+    def _settle(self, given: Given, listeners: list[ListenerSettings]) -> None:
+        """Take what was given over what the preset and the defaults say, and check how the values go together."""
+        self._origins: dict[str, str] = {}
+        self.notes = []
+        self.warnings = []
+        preset = str(given["preset"][0]) if "preset" in given else "default"
+        for option in OPTIONS:
+            value, origin = given.get(option.name, (option.default, "default"))
+            if option.name in PRESETS[preset] and option.name not in given:
+                value = PRESETS[preset][option.name]
+                origin = "default" if preset == "default" else "preset " + preset
+            setattr(self, option.attribute, list(value) if isinstance(value, list) else value)
+            self._origins[option.name] = origin
+        self._fit("pool.max_size", "max_connections")
+        if self.pool_mode != "none":
+            self._fit("pool.initial_size", "pool.max_size")
+        if self.pool_mode != "dynamic" and "pool.initial_size" in given:
+            self.notes.append(f"pool.initial_size has no effect with pool.mode = {self.pool_mode}")
+        self.listeners = self._make_listeners(given, listeners)
+        self._warn()
+
+    def _fit(self, name: str, ceiling: str) -> None:
+        """Lower a size that nobody chose to its ceiling; a chosen size above it is a contradiction."""
+        option = BY_NAME[name]
+        size: int = getattr(self, option.attribute)
+        size_max: int = getattr(self, BY_NAME[ceiling].attribute)
+        if size <= size_max:
+            return
+        origin = self._origins[name]
+        if origin != "default" and not origin.startswith("preset "):
+            raise bad_value(
+                name,
+                size,
+                f"above {ceiling} = {size_max} ({self._origins[ceiling]})",
+                f"Lower {name} to {size_max} or less, or raise {ceiling} to {size} or more",
+                _where(option, origin),
+            )
+        setattr(self, option.attribute, size_max)
+        self._origins[name] = f"{origin}, lowered to {ceiling}"
+        self.notes.append(f"{name} is lowered from {size} ({origin}) to {ceiling} = {size_max}")
+
+    def _make_listeners(self, given: Given, listeners: list[ListenerSettings]) -> list[ListenerSettings]:
+        """The listeners set out in full, unless bind or port came later and replace them; and the Unix one."""
+        short = [(name, given[name][1]) for name in ("bind", "port") if name in given]
+        replacing = [(name, origin) for name, origin in short if origin in ("environment", "flag")]
+        if listeners and short and not replacing:
+            name, origin = short[0]
+            problem = "given beside listeners that have their own bind and port"
+            remedy = f"Leave {name} out, or leave the listeners out"
+            raise bad_value(name, given[name][0], problem, remedy, _where(BY_NAME[name], origin))
+        if listeners and replacing:
+            names = " and ".join(name for name, _ in replacing)
+            self.notes.append(f"the listeners of the file give way to {names}")
+        if not listeners or replacing:
+            _check_addresses(self.bind, "bind", _where(BY_NAME["bind"], self._origins["bind"]))
+            listeners = [ListenerSettings(address, self.port) for address in _numeric(self.bind)]
+        if self.unix:
+            _check_unix_path(self.unix, "unix", _where(BY_NAME["unix"], self._origins["unix"]))
+            listeners = [*listeners, ListenerSettings(unix=self.unix)]
+        if not listeners:
+            problem = "nothing to listen on"
+            raise bad_value("bind", self.bind, problem, "Give an address in bind, or a path in unix", "")
+        return listeners
+
+    def _warn(self) -> None:
+        for listener in self.listeners:
+            if not listener.unix and not is_loopback(listener.bind):
+                self.warnings.append(f"{listener} is open to whoever can reach it: there is no authentication")
+        objects = self.preheated_objects()
+        cost = f"{objects} objects preheated at start cost {objects * CONNECTION_BYTES / 1e6:.1f} MB"
+        memory = memory_bytes()
+        if memory and objects * CONNECTION_BYTES * 100 > memory * self.pool_memory_warn_percent:
+            share = objects * CONNECTION_BYTES * 100 // memory
+            self.warnings.append(f"{cost}, {share} % of the {memory // 1_000_000} MB of memory there is")
+        usual = PRESETS[self.preset]["pool.initial_size"]
+        if self.pool_mode == "dynamic" and objects > FAR_ABOVE * usual:
+            self.warnings.append(f"{cost}; the preset {self.preset} starts with {usual} and grows as clients arrive")
+
+
+def is_loopback(address: str) -> bool:
+    """Whether only this machine can reach the address."""
+    return address.startswith("127.") or address == "::1"
+
+
+def has_ipv6_loopback(root: str = "/") -> bool:
+    """Whether ::1 can be listened on: in many containers it can't."""
+    if not os.path.isdir(root + "proc/net"):
+        return socket.has_ipv6
+    return any(line.startswith("0" * 31 + "1 ") for line in _text_of(root + "proc/net/if_inet6").splitlines())
+
+
+def memory_bytes(root: str = "/") -> int:
+    """The memory this process may use: the least limit of its control groups, else all there is; 0 where unknown."""
+    amounts: list[int] = []
+    for line in _text_of(root + "proc/meminfo").splitlines():
+        if line.startswith("MemTotal:"):
+            amounts.append(int(line.split()[1]) * 1024)
+    for line in _text_of(root + "proc/self/cgroup").splitlines():
+        _, controllers, group = line.split(":", 2)
+        if controllers == "":  # version 2
+            folder, file = root + "sys/fs/cgroup", "memory.max"
+        elif "memory" in controllers.split(","):
+            folder, file = root + "sys/fs/cgroup/memory", "memory.limit_in_bytes"
+        else:
+            continue
+        parts = [part for part in group.split("/") if part]
+        for depth in range(len(parts) + 1):  # the limit of every group around ours holds as well
+            text = _text_of("/".join([folder, *parts[:depth], file])).strip()
+            if text.isdecimal():  # it may say "max"
+                amounts.append(int(text))
+    return min(amounts, default=0)
+
+
+def _text_of(path: str) -> str:
+    try:
+        with open(path, encoding="ascii", errors="replace") as file:
+            return file.read()
+    except OSError:
+        return ""
+
+
+def _where(option: Option, origin: str) -> str:
+    """Where an operator finds the value to mend, for an origin as in `explain`."""
+    if origin in ("flag", "environment"):
+        return option.flag if origin == "flag" else option.variable
+    return "" if origin in ("default", "keyword") or origin.startswith("preset ") else origin
+
+
+def _check_addresses(addresses: list[str], key: str, where: str) -> None:
+    for address in addresses:
+        if address == "localhost":
+            continue
+        family = socket.AF_INET6 if ":" in address else socket.AF_INET
+        try:
+            socket.inet_pton(family, address.partition("%")[0])  # behind % stands the interface of a link-local one
+        except (OSError, ValueError):
+            remedy = "Give an IPv4 or IPv6 address without a port, such as 127.0.0.1 or ::, or localhost"
+            raise bad_value(key, address, "not an address", remedy, where) from None
+
+
+def _numeric(addresses: list[str]) -> list[str]:
+    """The addresses, with both loopbacks for localhost, or one where the system has no IPv6."""
+    numeric: list[str] = []
+    for address in addresses:
+        numeric += [address] if address != "localhost" else ["127.0.0.1"]
+        if address == "localhost" and has_ipv6_loopback():
+            numeric.append("::1")
+    return numeric
+
+
+def _check_unix_path(path: str, key: str, where: str) -> None:
+    if "\0" in path or len(os.fsencode(path)) > UNIX_PATH_BYTES:
+        problem = f"not a path of up to {UNIX_PATH_BYTES} bytes, which is what the system allows"
+        raise bad_value(key, path, problem, "Give a shorter path", where)
+
+
+def _read_environment(environment: Mapping[str, str]) -> Given:
+    """What the variables named SWELLMQ_* set. An empty one counts as not there."""
+    by_variable = {option.variable: option for option in OPTIONS}
+    given: Given = {}
+    for variable, text in environment.items():
+        if not variable.startswith("SWELLMQ_") or text == "" or variable in _NOT_SETTINGS:
+            continue
+        if _is_service_link(variable, text):
+            continue
+        option = by_variable.get(variable)
+        if option is None:
+            raise unknown(variable, text, by_variable, "environment")
+        given[option.name] = (checked(option, from_text(option, text), variable), "environment")
+    return given
+
+
+def _is_service_link(variable: str, text: str) -> bool:
+    """Whether Kubernetes or Docker set it: they describe a service called "swellmq" to all its neighbours so."""
+    return variable.startswith(("SWELLMQ_SERVICE_", "SWELLMQ_PORT_")) or (
+        variable == "SWELLMQ_PORT" and text.startswith(("tcp://", "udp://"))
+    )
+
+
+def _read_file(path: str) -> tuple[Given, list[ListenerSettings]]:
+    """What a TOML file sets, and its listeners."""
+    if path.endswith(".conf"):
+        remedy = "Write the settings as TOML, into a file whose name ends in .toml; `swellmq reference` lists them"
+        raise bad_value("config", path, "mosquitto.conf files are not read yet", remedy, "")
+    document, lines = _parse_file(path)
+
+    def where_of(*keys: str) -> str:
+        numbers = [lines[key] for key in keys if key in lines]
+        return f"{path}:{numbers[0]}" if numbers else path
+
+    entries: list[tuple[str, object]] = []
+    listeners: list[ListenerSettings] = []
+    for key, raw in document.items():
+        if key == "listener":
+            listeners = _read_listeners(raw, path, lines)
+        elif key and key in SECTIONS:
+            if not isinstance(raw, dict):
+                remedy = f"Write [{key}] on a line of its own, and its settings below it"
+                raise bad_value(key, raw, "a section, not a setting", remedy, where_of(key))
+            entries += [(f"{key}.{inner}", value) for inner, value in raw.items()]
+        elif isinstance(raw, dict) and key not in BY_NAME:
+            remedy = did_you_mean(key, [*SECTIONS, "listener"]) or "`swellmq reference` lists all settings"
+            raise SettingsError(f"[{key}]", "no such section", remedy, where_of(key))
+        else:
+            entries.append((key, raw))
+    given: Given = {}
+    for name, raw in entries:
+        where = where_of(name, name.partition(".")[0])
+        if name not in BY_NAME:
+            raise unknown(name, raw, BY_NAME, where)
+        given[name] = (checked(BY_NAME[name], raw, where), where)
+    return given, listeners
+
+
+def _parse_file(path: str) -> tuple[dict[str, object], dict[str, int]]:
+    """The TOML in a file, and the line of each of its keys."""
+    import tomllib  # a broker without a file does without it
+
+    try:
+        with open(path, encoding="utf-8-sig") as file:
+            text = file.read()
+    except (OSError, ValueError) as error:
+        problem = error.strerror if isinstance(error, OSError) and error.strerror else "not text in UTF-8"
+        raise bad_value("config", path, f"can't be read: {problem}", "Give the path of a TOML file", "") from None
+    try:
+        return tomllib.loads(text), _lines_of_keys(text)
+    except ValueError as error:  # TOMLDecodeError, or a number of more digits than Python reads
+        problem, _, place = str(error).partition(" (at line ")
+        where = path + ":" + place.partition(",")[0] if place else path
+        raise bad_value("config", path, f"not TOML: {problem}", "Mend it at that line", where) from None
+
+
+def _lines_of_keys(text: str) -> dict[str, int]:
+    """The line of each section and key, counted from 1; the n-th listener's keys are "listener[n].port" and so on.
+
+    A scan by line and no parser: where TOML is written in an unusual way a key is missing here, which costs an error
+    message its line and nothing else.
+    """
+    lines: dict[str, int] = {}
+    section = ""
+    listeners = 0
+    for number, line in enumerate(text.splitlines(), 1):
+        line = line.strip()
+        if line.startswith("[["):
+            listeners += 1
+            section = f"listener[{listeners}]"
+            lines[section] = number
+        elif line.startswith("["):
+            section = line[1:].partition("]")[0].strip()
+            lines.setdefault(section, number)
+        elif "=" in line and not line.startswith("#"):
+            key = line.partition("=")[0].strip().strip("\"'")
+            lines.setdefault(f"{section}.{key}" if section else key, number)
+    return lines
+
+
+def _read_listeners(raw: object, path: str, lines: dict[str, int]) -> list[ListenerSettings]:
+    """The `[[listener]]` tables of a file."""
+    if not isinstance(raw, list) or not all(isinstance(table, dict) for table in raw):
+        where = f"{path}:{lines['listener']}" if "listener" in lines else path
+        remedy = "Write [[listener]], with two brackets, above the settings of each listener"
+        raise SettingsError("listener", "not a list of tables", remedy, where)
+    listeners: list[ListenerSettings] = []
+    by_name = {option.name: option for option in LISTENER_OPTIONS}
+    for count, table in enumerate(raw, 1):
+        values = {option.name: option.default for option in LISTENER_OPTIONS}
+        wheres: dict[str, str] = {}
+        for key, value in table.items():
+            line = lines.get(f"listener[{count}].{key}") or lines.get(f"listener[{count}]")
+            name, where = "listener." + key, f"{path}:{line}" if line else path
+            if name not in by_name:
+                raise unknown(name, value, by_name, where)
+            values[name] = checked(by_name[name], value, where)
+            wheres[name] = where
+        listeners += _listeners_of(values, wheres)
+    return listeners
+
+
+def _listeners_of(values: dict[str, Value], wheres: dict[str, str]) -> list[ListenerSettings]:
+    """The listeners of one table: one for its Unix socket, or one for each of its addresses."""
+    bind, port, unix = values["listener.bind"], values["listener.port"], values["listener.unix"]
+    mode, backlog = values["listener.mode"], values["listener.backlog"]
+    assert isinstance(bind, list) and isinstance(port, int) and isinstance(unix, str)
+    assert isinstance(mode, int) and isinstance(backlog, int)
+    if not bind:
+        raise bad_value("listener.bind", bind, "empty", "Give an address", wheres["listener.bind"])
+    for name in ("listener.bind", "listener.port"):
+        if unix and name in wheres:
+            problem = "given beside unix: a listener has addresses or a path"
+            raise bad_value(name, values[name], problem, "Make two listeners of it", wheres[name])
+    if unix:
+        _check_unix_path(unix, "listener.unix", wheres["listener.unix"])
+        return [ListenerSettings(unix=unix, unix_mode=mode, backlog=backlog)]
+    if "listener.mode" in wheres:
+        problem, where = "given without unix: only a Unix socket has a permission", wheres["listener.mode"]
+        raise bad_value("listener.mode", f"{mode:04o}", problem, "Leave it out", where)
+    _check_addresses(bind, "listener.bind", wheres.get("listener.bind", ""))
+    return [ListenerSettings(address, port, backlog=backlog) for address in _numeric(bind)]

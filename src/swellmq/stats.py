@@ -1,0 +1,85 @@
+"""The counters of one broker: plain integers that only grow, read by `$SYS`, admin, tests and the status line.
+
+Several brokers may live in one process, so nothing here is global.
+"""
+
+from __future__ import annotations
+
+from typing import final
+
+from mypy_extensions import i64, mypyc_attr
+
+from swellmq.errors import CLOSE_REASONS
+
+
+@final
+@mypyc_attr(native_class=True)
+class Stats:
+    """What one broker has counted since its start. Bytes are those of MQTT packets, above TLS and WebSocket."""
+
+    def __init__(self) -> None:
+        # Connections
+        self.connections_accepted: i64 = 0
+        self.connections_refused: i64 = 0  # told that the broker is full
+        self.connections_dropped: i64 = 0  # closed at once: the refusing slots were taken, or no descriptor was left
+        self.connections_closed: list[int] = [0] * len(CLOSE_REASONS)  # by reason
+        self.connects: i64 = 0  # CONNECTs that were accepted
+        self.clients_maximum: i64 = 0
+        self.sessions_expired: i64 = 0
+        # Traffic
+        self.bytes_received: i64 = 0
+        self.bytes_sent: i64 = 0
+        self.packets_received: i64 = 0
+        self.packets_sent: i64 = 0
+        self.publishes_received: i64 = 0
+        self.publishes_sent: i64 = 0
+        self.publish_bytes_received: i64 = 0
+        self.publish_bytes_sent: i64 = 0
+        # Messages that reached no one, by cause
+        self.dropped_outbox_full: i64 = 0  # QoS 0 for a client that reads too slowly
+        self.dropped_queue_full: i64 = 0  # QoS 1 and 2 for a session whose queue is full
+        self.dropped_too_large: i64 = 0  # larger than the client's Maximum Packet Size
+        self.dropped_retained_full: i64 = 0  # not kept as retained: the store is full
+        self.dropped_expired: i64 = 0
+        self.dropped_offline: i64 = 0  # QoS 0 for a session without a client
+        # Faults
+        self.errors_peer: i64 = 0  # malformed packets and protocol errors, all of them
+        self.errors_internal: i64 = 0  # our own bugs, each with a traceback in the log
+        # The loop
+        self.turns: i64 = 0
+        self.turn_longest_us: i64 = 0
+        self.accept_pauses: i64 = 0  # no descriptor or memory was left for a new connection
+
+    def statistics(self) -> dict[str, int]:
+        """All counters by name; `closed` counters under the names of `errors.CLOSE_REASONS`."""
+        counters = {
+            "connections_accepted": int(self.connections_accepted),
+            "connections_refused": int(self.connections_refused),
+            "connections_dropped": int(self.connections_dropped),
+            "connects": int(self.connects),
+            "clients_maximum": int(self.clients_maximum),
+            "sessions_expired": int(self.sessions_expired),
+            "bytes_received": int(self.bytes_received),
+            "bytes_sent": int(self.bytes_sent),
+            "packets_received": int(self.packets_received),
+            "packets_sent": int(self.packets_sent),
+            "publishes_received": int(self.publishes_received),
+            "publishes_sent": int(self.publishes_sent),
+            "publish_bytes_received": int(self.publish_bytes_received),
+            "publish_bytes_sent": int(self.publish_bytes_sent),
+            "dropped_outbox_full": int(self.dropped_outbox_full),
+            "dropped_queue_full": int(self.dropped_queue_full),
+            "dropped_too_large": int(self.dropped_too_large),
+            "dropped_retained_full": int(self.dropped_retained_full),
+            "dropped_expired": int(self.dropped_expired),
+            "dropped_offline": int(self.dropped_offline),
+            "errors_peer": int(self.errors_peer),
+            "errors_internal": int(self.errors_internal),
+            "turns": int(self.turns),
+            "turn_longest_us": int(self.turn_longest_us),
+            "accept_pauses": int(self.accept_pauses),
+        }
+        for number, name in enumerate(CLOSE_REASONS):
+            if number:
+                counters["closed: " + name] = self.connections_closed[number]
+        return counters

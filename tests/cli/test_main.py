@@ -1,0 +1,52 @@
+"""The command line's own part: which command, its help, what is unknown."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from swellmq.cli.main import COMMANDS, main
+
+
+@pytest.mark.parametrize("argv", [[], ["--help"], ["-h"], ["help"]])
+def test_help_lists_every_command(argv: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(argv) == 0
+    lines = capsys.readouterr().out.splitlines()
+    for command, meaning in COMMANDS.items():
+        assert any(line.split(maxsplit=1) == [command, meaning] for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (["srve"], "swellmq: unknown command srve. Did you mean serve?\n"),
+        (["xyzzy"], "swellmq: unknown command xyzzy. `swellmq --help` lists the commands\n"),
+        (["--port", "1"], "swellmq: unknown option --port. `swellmq --help` lists the commands\n"),
+        (
+            ["serve", "--pool.maxsize", "3"],
+            "swellmq: serve: unknown option --pool.maxsize. Did you mean --pool.max-size?\n",
+        ),
+        (["serve", "--prot=3"], "swellmq: serve: unknown option --prot. Did you mean --port?\n"),
+        (["serve", "--data", "d"], "swellmq: serve: unknown option --data. `swellmq serve --help` lists the options\n"),
+        (["serve", "1883"], "swellmq: serve: unknown argument 1883. `swellmq serve --help` lists the options\n"),
+    ],
+)
+def test_unknown_words(argv: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(argv) == 2
+    assert capsys.readouterr().err == message
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out.strip()
+
+
+def test_help_imports_no_command() -> None:
+    code = (
+        "import sys; from swellmq.cli.main import main; main([]);"
+        "print([name for name in sys.modules if name.startswith('swellmq.')], file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert set(COMMANDS) & {name.rpartition(".")[2] for name in eval(done.stderr)} == set()

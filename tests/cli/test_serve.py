@@ -1,0 +1,109 @@
+"""`swellmq serve` up to the point where the broker starts: flags, help, and bad settings."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import types
+from pathlib import Path
+
+import pytest
+
+from swellmq.cli.main import main
+from swellmq.options import BOOLEAN, OPTIONS, Option
+from swellmq.settings import Settings
+
+
+@pytest.fixture
+def served(monkeypatch: pytest.MonkeyPatch) -> list[Settings]:
+    """Stands in for the server: what it was asked to serve."""
+    settings: list[Settings] = []
+
+    def serve(one: Settings) -> int:
+        settings.append(one)
+        return 0
+
+    server = types.ModuleType("swellmq.server")
+    server.serve = serve  # type: ignore[attr-defined]  # a module made here has no declared names
+    monkeypatch.setitem(sys.modules, "swellmq.server", server)
+    return settings
+
+
+def test_help_has_every_option_with_its_default(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["serve", "--help"])
+    assert ended.value.code == 0
+    text = capsys.readouterr().out
+    words = " ".join(text.split())
+    for option in OPTIONS:
+        assert option.flag + " " in text
+        assert option.meaning in words
+        assert "default " + option.default_text() in words
+
+
+@pytest.mark.parametrize("option", OPTIONS, ids=lambda option: option.name)
+def test_every_flag_reaches_its_setting(option: Option, served: list[Settings]) -> None:
+    texts = {"bind": "::1", "unix": "s.sock", "pool.factor": "7/4", "max_connections": "200000"}
+    value = option.choices[-1] if option.choices else texts.get(option.name, str(option.low))
+    if option.kind == BOOLEAN:
+        value = "false" if option.default else "true"
+    assert main(["serve", option.flag, value]) == 0
+    assert served[0].explain(option.name)[1] == "flag"
+
+
+def test_short_flags(served: list[Settings]) -> None:
+    main(["serve", "-v", "--log-format", "json", "--pool.shrink", "--bind", "127.0.0.1", "--bind", "::1", "--port=0"])
+    [settings] = served
+    assert (settings.log_level, settings.log_format, settings.pool_shrink) == ("debug", "json", True)
+    assert [str(listener) for listener in settings.listeners] == ["127.0.0.1:0", "[::1]:0"]
+
+
+def test_layers(served: list[Settings], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = tmp_path / "s.toml"
+    config.write_text("port = 1\nsys_interval_s = 1\nstatus_interval_s = 1\n")
+    monkeypatch.setenv("SWELLMQ_SYS_INTERVAL_S", "2")
+    monkeypatch.setenv("SWELLMQ_STATUS_INTERVAL_S", "2")
+    assert main(["serve", "--config", str(config), "--status-interval-s", "3"]) == 0
+    assert (served[0].port, served[0].sys_interval_s, served[0].status_interval_s) == (1, 2, 3)
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (["--port", "70000"], "--port: port = 70000: above 65535. Give a whole number from 0 to 65535"),
+        (["--port", "-3"], "--port: port = -3: below 0. Give a whole number from 0 to 65535"),
+        (
+            ["--pool.max-size", "300", "--max-connections", "200"],
+            "--pool.max-size: pool.max_size = 300: above max_connections = 200 (flag). "
+            "Lower pool.max_size to 200 or less, or raise max_connections to 300 or more",
+        ),
+        (
+            ["-c", "mosquitto.conf"],
+            'config = "mosquitto.conf": mosquitto.conf files are not read yet. Write the settings as TOML, into a file '
+            "whose name ends in .toml; `swellmq reference` lists them",
+        ),
+    ],
+)
+def test_bad_settings_end_with_2(
+    argv: list[str], message: str, served: list[Settings], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["serve", *argv]) == 2
+    assert capsys.readouterr().err == f"swellmq: {message}\n"
+    assert served == []
+
+
+def test_bad_variable_ends_with_2(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("SWELLMQ_POOL_MAXSIZE", "5")
+    assert main(["serve"]) == 2
+    assert capsys.readouterr().err == (
+        'swellmq: environment: SWELLMQ_POOL_MAXSIZE = "5": no such setting. Did you mean SWELLMQ_POOL_MAX_SIZE?\n'
+    )
+
+
+def test_reading_settings_imports_nothing_heavy() -> None:
+    code = (
+        "import sys, swellmq.cli.serve as serve; from swellmq.settings import Settings; Settings.load(None, {}, {});"
+        "print({'tomllib', 'difflib', 'dataclasses', 'inspect', 'msgspec', 'asyncio', 'ssl'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "set()\n"

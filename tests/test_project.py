@@ -1,0 +1,92 @@
+"""The build under test is the one that is meant, and what several files say about the project agrees."""
+
+from __future__ import annotations
+
+import ast
+import importlib.metadata
+import importlib.resources
+import importlib.util
+import os
+import re
+import subprocess
+import sys
+import tomllib
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from swellmq import version
+
+ROOT = Path(__file__).parent.parent
+SOURCES = ROOT / "src" / "swellmq"
+
+
+def pyproject() -> dict[str, Any]:
+    return tomllib.loads((ROOT / "pyproject.toml").read_text())
+
+
+def constant_of_setup(name: str) -> Any:
+    """A literal from setup.py, which can't be imported without building."""
+    for statement in ast.parse((ROOT / "setup.py").read_text()).body:
+        if isinstance(statement, ast.AnnAssign) and ast.unparse(statement.target) == name:
+            assert statement.value is not None
+            return ast.literal_eval(statement.value)
+    raise LookupError(name)
+
+
+def source_names() -> list[str]:
+    return sorted(path.relative_to(SOURCES).as_posix() for path in SOURCES.rglob("*.py"))
+
+
+def test_the_build_is_the_expected_one() -> None:
+    expected = os.environ.get("EXPECT_BUILD")
+    if expected is None:
+        pytest.skip("EXPECT_BUILD is not set: `make test` sets it to compiled, then to interpreted")
+    assert expected in ("compiled", "interpreted")
+    assert ("compiled" if version.compiled() else "interpreted") == expected, version.advice() or version.__file__
+
+
+def test_every_module_is_compiled_but_those_in_the_list() -> None:
+    patterns = constant_of_setup("NOT_COMPILED")
+    for name in source_names():
+        module = "swellmq." + name.removesuffix(".py").replace("/", ".")
+        spec = importlib.util.find_spec(module.removesuffix(".__init__"))
+        assert spec is not None, f"{module} is not installed"
+        assert spec.origin is not None
+        listed = any(fnmatchcase(name, pattern) for pattern in patterns)
+        assert spec.origin.endswith(".py") == (listed or not version.compiled()), spec.origin
+
+
+@pytest.mark.parametrize("pattern", constant_of_setup("NOT_COMPILED"))
+def test_what_is_not_compiled_exists_and_has_a_reason(pattern: str) -> None:
+    assert any(fnmatchcase(name, pattern) for name in source_names())
+    assert constant_of_setup("NOT_COMPILED")[pattern]
+
+
+def test_describe_and_advice() -> None:
+    pattern = r"swellmq \d+\.\d+\.\d+ \((compiled by mypyc|interpreted), Python 3\.\d+\.\d+\)"
+    assert re.fullmatch(pattern, version.describe())
+    assert (version.advice() == "") == version.compiled()
+
+
+def test_the_command_tells_the_version() -> None:
+    command = [sys.executable, "-P", "-m", "swellmq", "--version"]
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == version.describe() + "\n"
+
+
+def test_the_version_of_the_package_is_the_one_in_the_code() -> None:
+    assert importlib.metadata.version("swellmq") == version.VERSION
+
+
+def test_types_are_shipped() -> None:
+    assert importlib.resources.files("swellmq").joinpath("py.typed").is_file()
+
+
+def test_the_types_are_checked_by_the_mypy_that_compiles() -> None:
+    assert constant_of_setup("MYPYC") in pyproject()["project"]["optional-dependencies"]["dev"]
+
+
+def test_the_sources_hold_no_compiled_module() -> None:
+    assert not list((ROOT / "src").rglob("*.so"))
