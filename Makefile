@@ -51,8 +51,9 @@ wheel: $(VENV)/created ## build two wheels into dist: compiled for this platform
 	$(BUILD) --outdir dist
 	SWELLMQ_INTERPRETED=1 $(BUILD) --outdir dist
 
-docs: $(VENV)/installed ## write docs/settings.md anew
+docs: $(VENV)/installed ## write docs/settings.md and docs/pool.svg anew
 	$(BIN)/swellmq reference > docs/settings.md
+	$(BIN)/python docs/pool_picture.py docs/pool.svg
 
 clean: ## remove all that make has made
 	rm -rf $(VENV) build dist src/*.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -63,7 +63,7 @@ class Limits:
         self.packet_bytes: i64 = 268_435_460  # largest packet taken from a client: the protocol's own limit
         self.topic_levels: i64 = TOPIC_LEVELS_MAX
         self.topic_bytes: i64 = 65_535
-        self.topic_alias_maximum: i64 = 65_535  # aliases one client may set up
+        self.topic_alias_maximum: i64 = 64  # aliases one client may set up: 4 MiB of topic names at the worst
         self.topic_aliases_out: i64 = 16  # aliases the broker sets up towards one client
         self.receive_maximum: i64 = 1_024  # QoS 1 and 2 a client may have under way to us
         self.inflight_max: i64 = 1_024  # and we to a client, where it allows as much
