@@ -203,9 +203,7 @@ class Connection(Timed):
         """Append `data` to the outbox; it leaves at the end of this turn. Nothing happens once it is marked closed."""
         if self.gate != GATE_OPEN:
             if self.gate == GATE_HELD:
-                self.gate = GATE_OPEN
-                self.send_in_order(data)
-                self.gate = GATE_HELD
+                self._hold_behind_connack(data)
             return
         outbox = self.outbox
         if outbox is None:
@@ -217,10 +215,17 @@ class Connection(Timed):
 
     def hold(self, data: bytes) -> None:
         """Send `data` once the batch that is open now is stored; at once where nothing is ever stored."""
-        if self.turn.durable and self.gate != GATE_CLOSED:
-            self._hold(data, self.turn.ticket_open)
-        else:
-            self.send(data)
+        self.hold_until(data, self.turn.ticket_open)
+
+    def hold_until(self, data: bytes, ticket: i64) -> None:
+        """Send `data` once `ticket` is stored, and not before what is held already; at once where that holds now."""
+        if not self.turn.durable or ticket <= self.turn.ticket_stored:
+            self.send_in_order(data)
+        elif self.gate != GATE_CLOSED:
+            buffers = self.buffers
+            if buffers is not None and buffers.held_tickets is not None:
+                ticket = max(ticket, buffers.held_tickets[len(buffers.held_tickets) - 1])
+            self._hold(data, ticket)
 
     def send_in_order(self, data: bytes) -> None:
         """Send `data`, but not before what is held: an acknowledgement that need not wait keeps its place."""
@@ -241,6 +246,20 @@ class Connection(Timed):
         else:
             buffers.held.append(data)
             buffers.held_tickets.append(ticket)
+
+    def _hold_behind_connack(self, data: bytes) -> None:
+        """Let output that waits for nothing but the CONNACK leave together with it, in front of what waits for more.
+
+        Were it put at the end, what is sent once the CONNACK has left would overtake it.
+        """
+        buffers = self.buffers
+        assert buffers is not None and buffers.held is not None and buffers.held_tickets is not None
+        tickets = buffers.held_tickets
+        place = len(tickets)
+        while tickets[place - 1] != tickets[0]:
+            place -= 1
+        buffers.held.insert(place, data)
+        tickets.insert(place, tickets[0])
 
     def release_held(self) -> bool:
         """Move held output whose ticket is stored to the outbox; whether some is still held."""

@@ -9,7 +9,7 @@ Nothing process-wide is touched: no signals, no log setup, no collector, no limi
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from swellmq.broker.access import Access
 from swellmq.broker.storage import Storage
@@ -52,6 +52,8 @@ class Broker:
         self._host: asyncio.AbstractEventLoop | None = None
         self._timer: asyncio.TimerHandle | asyncio.Handle | None = None
         self._waiting: list[tuple[int, asyncio.Future[None]]] = []  # publishers, by the ticket they wait for
+        self._thread_id = 0  # of the thread that turns the broker
+        self._turning = False
 
     @property
     def server(self) -> Server:
@@ -71,7 +73,7 @@ class Broker:
 
     def self_check(self) -> list[str]:
         """What is wrong with the pool, a sentence each; empty where all is well."""
-        return self.server.loop.self_check()
+        return self.server.self_check()
 
     def _open(self) -> Server:
         if self._server is not None:
@@ -86,9 +88,16 @@ class Broker:
     async def __aenter__(self) -> Broker:
         import asyncio
 
+        host = asyncio.get_running_loop()
         server = self._open()
-        self._host = asyncio.get_running_loop()
-        self._host.add_reader(server.loop.fileno(), self._turn)
+        try:
+            host.add_reader(server.loop.fileno(), self._turn)
+        except NotImplementedError:
+            server.finish()
+            self._server = None
+            raise RuntimeError("this event loop can't watch descriptors: use `with Broker(...)`") from None
+        self._host = host
+        self._thread_id = threading.get_ident()
         self._turn()
         return self
 
@@ -108,17 +117,24 @@ class Broker:
         if self._timer is not None:
             self._timer.cancel()
         server.finish()
-        self._resolve()
+        for _ticket, future in self._waiting:
+            if not future.done():
+                future.set_exception(RuntimeError("the broker was stopped before the message was stored"))
+        self._waiting = []
         self._server = None
         self._host = None
 
     def _turn(self) -> None:
-        """Run a turn, and have the next one called when it is due."""
+        """Run a turn, and have the next one called when it is due. Within a turn, which goes on, nothing is done."""
         server = self._server
         host = self._host
-        if server is None or host is None:
+        if server is None or host is None or self._turning:
             return
-        server.turn(0)
+        self._turning = True
+        try:
+            server.turn(0)
+        finally:
+            self._turning = False
         if self._waiting:
             self._resolve()
         if self._timer is not None:
@@ -155,18 +171,33 @@ class Broker:
         matched = server.broker.inject(_message(topic, payload, qos, retain))
         ticket = server.turn_state.ticket_open
         self._turn()
-        if core.changes != changes and server.turn_state.ticket_stored < ticket:
+        if core.changes != changes and server.turn_state.durable and server.turn_state.ticket_stored < ticket:
             future: asyncio.Future[None] = host.create_future()
             self._waiting.append((ticket, future))
             await future
         return matched
 
+    def resume(self, token: int, reason_code: int) -> None:
+        """Answer a question of access or uplink late: 0 allows, 0x80 or more refuses. From any thread."""
+        server = self.server
+
+        def answer() -> None:
+            server.broker.resume(token, reason_code)  # False where its connection is gone, and that is well
+
+        server.call(answer)
+
+    def wake(self) -> None:
+        """Have a turn run soon: a store or an uplink has counted `stored` up. From any thread."""
+        self.server.loop.wake()
+
     # In a thread
 
     def __enter__(self) -> Broker:
         server = self._open()
+        self._failure = None
         self._thread = threading.Thread(target=self._run, args=(server,), name="swellmq", daemon=True)
         self._thread.start()
+        self._thread_id = self._thread.ident or 0
         return self
 
     def __exit__(
@@ -188,25 +219,27 @@ class Broker:
             server.run()
         except BaseException as error:  # handed over to the thread that leaves the context
             self._failure = error
+            server.loop.close()
 
     def publish_blocking(self, topic: str, payload: bytes | str = b"", qos: int = 0, retain: bool = False) -> int:
         """As `publish`, from any thread but the broker's own; waits until the message is routed."""
+        server = self.server
+        if threading.get_ident() == self._thread_id:
+            raise RuntimeError("publish_blocking() would wait for its own thread: use `await publish()` there")
         message = _message(topic, payload, qos, retain)
-        return int(self._call(lambda: self.server.broker.inject(message)))
-
-    def _call(self, function: Any) -> Any:
-        """Run `function` in the broker's thread; its result."""
         done = threading.Event()
-        results: list[Any] = []
+        matched = [0]
 
-        def run() -> None:
-            results.append(function())
-            done.set()
+        def route() -> None:
+            try:
+                matched[0] = server.broker.inject(message)
+            finally:
+                done.set()
 
-        self.server.call(run)
+        server.call(route)
         if not done.wait(STOP_S):
             raise RuntimeError("the broker's thread does not answer")
-        return results[0]
+        return matched[0]
 
 
 def _message(topic: str, payload: bytes | str, qos: int, retain: bool) -> Publish:

@@ -18,6 +18,7 @@ from typing import Final
 
 from swellmq.broker.access import Access
 from swellmq.broker.broker import MqttBroker
+from swellmq.broker.session import Session
 from swellmq.broker.storage import Storage
 from swellmq.broker.sys_topics import SysTopics
 from swellmq.broker.uplink import Uplink
@@ -30,7 +31,7 @@ from swellmq.net.loop import Loop
 from swellmq.net.pool import Pool, PoolSettings
 from swellmq.settings import Settings
 from swellmq.stats import Stats
-from swellmq.version import VERSION, describe
+from swellmq.version import VERSION, advice, describe
 
 log = logging.getLogger("swellmq.server")
 
@@ -106,8 +107,8 @@ class Server:
         if wait_ms < 0 or 0 <= timeout_ms < wait_ms:
             wait_ms = timeout_ms
         self.loop.turn(wait_ms)
-        while self.calls:
-            self.calls.popleft()()
+        if self.calls:
+            self._run_calls()
         now_ms = self.turn_state.now_ms
         if 0 <= self._status_ms <= now_ms:
             self._status_ms = now_ms + self.settings.status_interval_s * 1000
@@ -115,6 +116,15 @@ class Server:
         if 0 <= self._sys_ms <= now_ms:
             self._sys_ms = now_ms + self.settings.sys_interval_s * 1000
             self.sys_topics.publish(now_ms, self.pool.statistics())
+
+    def _run_calls(self) -> None:
+        for _ in range(len(self.calls)):  # what these call comes in the next turn
+            try:
+                self.calls.popleft()()
+            except Exception:
+                self.stats.errors_internal += 1
+                log.exception("a bug of ours in a call")
+        self.loop.more = True  # they may have changed something that is to be sealed and sent
 
     def call(self, function: Callable[[], None]) -> None:
         """Run `function` in the loop's thread, after its next turn. From any thread."""
@@ -151,12 +161,27 @@ class Server:
         self.loop.turn(0)
         self.loop.close()
 
+    def self_check(self) -> list[str]:
+        """What is wrong with the pool, a sentence each: broken invariants, and objects taken whose socket is gone."""
+        faults = self.pool.self_check(self.loop.served())
+        for connection in self.loop.lost():
+            session = connection.owner
+            name = f"client {session.client_id}" if isinstance(session, Session) else "no client"
+            faults.append(f"descriptor {connection.fd} is gone, but {name} still has its connection")
+        return faults
+
     def statistics(self) -> dict[str, int]:
         """All counters and sizes of this broker, plain numbers by name; those of the pool begin with `pool_`."""
         counters = {"pool_" + name: value for name, value in self.pool.statistics().items()}
         counters.update(self.broker.core.statistics())
         counters.update(self.stats.statistics())
         return counters
+
+    def report(self) -> None:
+        """Log the status line, and what the self-check of the pool finds."""
+        self.log_status()
+        for fault in self.self_check() or ["nothing wrong"]:
+            log.info("[POOL] Self-check: %s", fault)
 
     def log_status(self) -> None:
         """Log the pool and the memory in one line."""
@@ -207,7 +232,8 @@ def raise_descriptor_limit(max_connections: int) -> int:
             if limit == resource.RLIM_INFINITY:
                 continue
             try:
-                resource.setrlimit(resource.RLIMIT_NOFILE, (limit, max(limit, hard)))
+                unlimited = hard == resource.RLIM_INFINITY
+                resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard if unlimited else max(limit, hard)))
                 break
             except (ValueError, OSError):
                 continue  # above the hard limit, and we may not lift that: take the hard limit
@@ -223,13 +249,13 @@ def serve(settings: Settings) -> int:
     fitting = raise_descriptor_limit(settings.max_connections)
     try:
         server = Server(settings)
+        signal.signal(signal.SIGTERM, lambda _number, _frame: server.stop())
+        signal.signal(signal.SIGINT, lambda _number, _frame: server.stop())
+        signal.signal(signal.SIGUSR1, lambda _number, _frame: server.call(server.report))
         server.open()
     except SettingsError as error:
         log.error("%s", error)
         return 2
-    signal.signal(signal.SIGTERM, lambda _number, _frame: server.stop())
-    signal.signal(signal.SIGINT, lambda _number, _frame: server.stop())
-    signal.signal(signal.SIGUSR1, lambda _number, _frame: server.call(server.log_status))
     for line in banner(server, fitting):
         log.info("%s", line)
     gc.collect()
@@ -257,6 +283,8 @@ def banner(server: Server, fitting: int) -> list[str]:
             f"the system's limit on open files leaves room for {fitting} connections; "
             f"`ulimit -n {settings.max_connections + DESCRIPTORS_BESIDE}` (LimitNOFILE= in a systemd unit) lifts it"
         )
+    if advice():
+        lines.append(advice())
     lines.extend(settings.notes)
     lines.extend("warning: " + warning for warning in settings.warnings)
     if os.path.exists("/.dockerenv") and all(listener.name.startswith("127.") for listener in server.listeners):

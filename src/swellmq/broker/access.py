@@ -16,7 +16,7 @@ from swellmq.codec.packets import Connect, Publish, Subscribe
 from swellmq.connection import Connection, Question
 
 # Request.kind: what is asked.
-AUTHENTICATE: Final = 1  # may this client come in? `connect` has its names
+AUTHENTICATE: Final = 1  # may this client come in, with this will? `connect` has both
 TAKE_OVER: Final = 2  # the same, of a client that would take over a place in a full broker
 ACQUIRE: Final = 3  # uplink: make this node the home of the client id
 PUBLISH: Final = 4  # may this message be published? A hook may change its payload or topic name
@@ -51,6 +51,7 @@ class Request(Question):
         self.publish: Publish | None = None
         self.subscribe: Subscribe | None = None
         self.reply: bytes = b""  # BARRIER: the SUBACK that waits
+        self.ticket: i64 = 0  # BARRIER: the batch that the SUBACK waits for too
         self.verdicts: list[int] | None = None  # SUBSCRIBE: a reason code for each filter; None: all as asked
 
     def answer(self, reason_code: int) -> None:

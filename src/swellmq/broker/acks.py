@@ -11,7 +11,7 @@ from mypy_extensions import i32, u8
 
 from swellmq.broker.core import Core
 from swellmq.broker.publish import pump, replay, resend_unsent
-from swellmq.broker.session import RELEASED, SENT, UNSENT, Session
+from swellmq.broker.session import RELEASED, UNSENT, Session
 from swellmq.codec.encode import encode_ack, encode_short_ack
 from swellmq.codec.packets import Ack
 from swellmq.codec.spec import PACKET_IDENTIFIER_NOT_FOUND, PUBCOMP, PUBREL
@@ -23,7 +23,10 @@ def _done(core: Core, session: Session, identifier: i32) -> None:
     inflight = session.inflight
     assert inflight is not None
     delivery = inflight.pop(int(identifier))
-    session.window -= 1
+    if delivery.state == UNSENT:
+        session.unsent -= 1  # it had arrived on the earlier connection after all
+    else:
+        session.window -= 1
     if not inflight:
         session.inflight = None
     if core.kept(session):
@@ -52,9 +55,12 @@ def on_pubrec(core: Core, connection: Connection, session: Session, ack: Ack) ->
         connection.send(_release(connection, ack.packet_identifier, PACKET_IDENTIFIER_NOT_FOUND))
         return
     if ack.reason_code >= 0x80:
-        if delivery.state == SENT:
+        if delivery.state != RELEASED:
             _done(core, session, ack.packet_identifier)  # [MQTT-4.3.3-4]
         return
+    if delivery.state == UNSENT:
+        session.unsent -= 1
+        session.window += 1
     delivery.state = RELEASED
     changes = core.changes
     if core.kept(session):

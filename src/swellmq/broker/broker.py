@@ -106,9 +106,7 @@ class MqttBroker(Engine):
 
     def on_stalled(self, connection: Connection, now_ms: i64) -> None:
         """The client reads too slowly: look again when it has taken nothing for as long as it may."""
-        due = now_ms + self.core.limits.write_timeout_ms
-        if connection.question is None and (connection.deadline_ms == 0 or due < connection.deadline_ms):
-            self.core.deadlines.set(connection, due)
+        self.core.look_again(connection, now_ms + self.core.limits.write_timeout_ms)
 
     def on_drained(self, connection: Connection, now_ms: i64) -> None:
         """The client has taken all: send what waited for that."""
@@ -122,10 +120,12 @@ class MqttBroker(Engine):
         """The connection is gone for the session too."""
         if isinstance(connection.question, Request):
             self.core.unpark(connection.question)
+        self.core.deadlines.clear(connection)
         detach(self.core, connection, now_ms)
 
     def tick(self, now_ms: i64) -> None:
         """Run the deadlines of connections and sessions."""
+        self.core.sealed = False
         deadlines = self.core.deadlines
         if deadlines.next_ms() > now_ms:
             return
@@ -154,16 +154,49 @@ class MqttBroker(Engine):
             rounds += 1
             requests = core.requests
             core.requests = []
-            core.access.decide(requests)
+            self._ask(requests)
             for request in requests:
                 if request.result != PENDING:
                     self._answered(request, now_ms)
         if core.requests:
             core.turn.again = True
+        if core.crowded:
+            self._use_room(now_ms)
         if core.events:
             events = core.events
             core.events = []
-            core.access.on_session_events(events)
+            try:
+                core.access.on_session_events(events)
+            except Exception:
+                core.stats.errors_internal += 1
+                log.exception("access failed to take session events")
+
+    def _ask(self, requests: list[Request]) -> None:
+        """Put questions to access. Where it fails, what it left unanswered is refused."""
+        core = self.core
+        try:
+            core.access.decide(requests)
+        except Exception:
+            core.stats.errors_internal += 1
+            log.exception("access failed to decide")
+            for request in requests:
+                if request.result == PENDING:
+                    request.result = spec.UNSPECIFIED_ERROR
+
+    def _use_room(self, now_ms: i64) -> None:
+        """Send what waited for room in an outbox that was flushed; a socket that stalled tells when it drains."""
+        core = self.core
+        crowded = core.crowded
+        core.crowded = []
+        for session in crowded:
+            session.crowded = False
+            connection = session.connection
+            if connection is None or connection.close_reason != OPEN or connection.stalled():
+                continue
+            if connection.outbox_bytes > core.limits.outbox_bytes:
+                core.note_crowded(session)
+            else:
+                self.on_drained(connection, now_ms)
 
     def seal(self) -> None:
         """Hand the open batch to storage and uplink."""
@@ -205,7 +238,7 @@ class MqttBroker(Engine):
                 session = connection.owner
                 assert isinstance(session, Session)
                 on_publish(core, connection, session, first, data, body, pos)
-            elif first == PUBACK_FIRST and total == 4 and connected:
+            elif first == PUBACK_FIRST and total == 4 and connected and (data[body] or data[body + 1]):
                 session = connection.owner
                 assert isinstance(session, Session)
                 on_puback(core, session, data[body] * 256 + data[body + 1])
@@ -254,7 +287,8 @@ class MqttBroker(Engine):
         if properties is not None and properties.session_expiry_interval != ABSENT:
             if session.expiry_interval == 0 and properties.session_expiry_interval != 0:
                 raise ProtocolError(spec.PROTOCOL_ERROR, "Session Expiry Interval was 0 at CONNECT")
-            session.expiry_interval = min(properties.session_expiry_interval, self.core.limits.session_expiry_max_s)
+            core = self.core
+            core.expire_after(session, min(properties.session_expiry_interval, core.limits.session_expiry_max_s))
         if packet.reason_code == spec.NORMAL_DISCONNECTION:
             connection.will_wanted = False  # [MQTT-3.14.4-3]
         connection.close(CLIENT_DISCONNECTED)
@@ -280,11 +314,14 @@ class MqttBroker(Engine):
     def disconnect(self, connection: Connection, reason_code: int, reason: int, phrase: str = "") -> None:
         """Close a connection; an MQTT 5.0 client that is connected gets a DISCONNECT with the reason first."""
         if connection.protocol_version == spec.MQTT_5_0 and connection.owner is not None:
-            properties: Properties | None = None
+            packet = encode_disconnect(Disconnect(reason_code), spec.MQTT_5_0)
             if phrase and connection.problem_information:
                 properties = Properties()
                 properties.reason_string = phrase
-            connection.send(encode_disconnect(Disconnect(reason_code, properties), spec.MQTT_5_0))
+                explained = encode_disconnect(Disconnect(reason_code, properties), spec.MQTT_5_0)
+                if not connection.packet_bytes_max or len(explained) <= connection.packet_bytes_max:
+                    packet = explained  # [MQTT-3.14.2-3]
+            connection.send(packet)
         connection.close(reason)
 
     def _on_connection_due(self, connection: Connection, now_ms: i64) -> None:
@@ -294,6 +331,9 @@ class MqttBroker(Engine):
             return
         question = connection.question
         if isinstance(question, Request):
+            if now_ms < question.deadline_ms:
+                core.deadlines.set(connection, question.deadline_ms)
+                return
             log.warning("%s: no answer in time to: %s", _name(connection), KIND_NAMES[question.kind])
             if connection.owner is None:
                 refuse(connection, spec.SERVER_UNAVAILABLE, PENDING_TIMEOUT)
@@ -303,23 +343,27 @@ class MqttBroker(Engine):
         if connection.owner is None:
             connection.close(CONNECT_TIMEOUT if connection.handler is not self.refuser else REFUSED)
             return
-        due: i64 = 0
+        stalled_until = self._stalled_until(connection)
+        silent_until = _silent_until(connection)
+        if stalled_until and stalled_until <= now_ms:
+            connection.close(WRITE_STALLED)
+        elif silent_until and silent_until <= now_ms:
+            self.disconnect(connection, spec.KEEP_ALIVE_TIMEOUT, KEEP_ALIVE_TIMEOUT)  # [MQTT-3.1.2-22]
+        else:
+            self._watch(connection)
+
+    def _watch(self, connection: Connection) -> None:
+        """Look at a connected client when it may next have been silent or taken nothing for too long."""
+        for due in (self._stalled_until(connection), _silent_until(connection)):
+            if due:
+                self.core.look_again(connection, due)
+
+    def _stalled_until(self, connection: Connection) -> i64:
+        """When a client that takes nothing is closed; 0 where it takes what it gets."""
         buffers = connection.buffers
-        if buffers is not None and buffers.backlog is not None:
-            due = buffers.stalled_since_ms + core.limits.write_timeout_ms
-            if due <= now_ms:
-                connection.close(WRITE_STALLED)
-                return
-        keep_alive_s = int(connection.keep_alive_s)
-        if keep_alive_s:
-            silent_until = connection.last_ms + keep_alive_s * 1500
-            if silent_until <= now_ms:
-                self.disconnect(connection, spec.KEEP_ALIVE_TIMEOUT, KEEP_ALIVE_TIMEOUT)  # [MQTT-3.1.2-22]
-                return
-            if not due or silent_until < due:
-                due = silent_until
-        if due:
-            core.deadlines.set(connection, due)
+        if buffers is None or buffers.backlog is None:
+            return 0
+        return buffers.stalled_since_ms + self.core.limits.write_timeout_ms
 
     # Answers
 
@@ -339,6 +383,8 @@ class MqttBroker(Engine):
             return
         core = self.core
         core.unpark(request)
+        if connection.close_reason != OPEN:
+            return  # closed in this very turn, and its session may be another's by now
         connection.last_ms = now_ms
         try:
             self._go_on(request, connection)
@@ -353,11 +399,7 @@ class MqttBroker(Engine):
         if connection.question is not None or connection.close_reason != OPEN:
             return
         if connection.owner is not None:
-            keep_alive_s = int(connection.keep_alive_s)
-            if keep_alive_s:
-                self.core.deadlines.set(connection, now_ms + keep_alive_s * 1500)
-            else:
-                self.core.deadlines.clear(connection)
+            self._watch(connection)
         if connection.inbox and connection.handler is self:
             self.on_data(connection, b"", now_ms)
 
@@ -416,6 +458,12 @@ def _check_first(connection: Connection, first: int, total: i64) -> None:
         raise ProtocolError(spec.PROTOCOL_ERROR, "the first packet is not CONNECT")  # [MQTT-3.1.0-1]
     if total > CONNECT_BYTES_MAX:
         raise ProtocolError(spec.PACKET_TOO_LARGE, "a CONNECT of more than 512 KiB")
+
+
+def _silent_until(connection: Connection) -> i64:
+    """When a client that sends nothing has missed its keep alive; 0 where it has none."""
+    keep_alive_s = int(connection.keep_alive_s)
+    return connection.last_ms + keep_alive_s * 1500 if keep_alive_s else 0
 
 
 def _name(connection: Connection) -> str:

@@ -15,6 +15,7 @@ from swellmq.broker.acks import resend
 from swellmq.broker.core import Core, log
 from swellmq.broker.publish import pump
 from swellmq.broker.session import Session
+from swellmq.broker.topics import SYS_PREFIX
 from swellmq.broker.will import detach, end_session
 from swellmq.codec import spec
 from swellmq.codec.decode import decode_connect
@@ -80,12 +81,18 @@ def on_connect(core: Core, connection: Connection, connect: Connect) -> None:
     if refusal:
         refuse(connection, refusal)
         return
+    if core.stopping:
+        refuse(connection, spec.SERVER_UNAVAILABLE)
+        return
     properties = connect.properties
     if properties is not None and properties.authentication_method is not None:
         refuse(connection, spec.BAD_AUTHENTICATION_METHOD)
         return
     will = connect.will
     if will is not None:
+        if will.publish.topic_name.startswith(SYS_PREFIX):
+            refuse(connection, spec.NOT_AUTHORIZED)
+            return
         if int(will.publish.qos) > core.limits.maximum_qos:
             refuse(connection, spec.QOS_NOT_SUPPORTED)  # [MQTT-3.2.2-12]
             return
@@ -145,7 +152,7 @@ def admit(core: Core, connection: Connection, connect: Connect) -> None:
     session.will = connect.will  # a will that was delayed is cancelled: the client is back in time, [MQTT-3.1.3-9]
     session.will_at_ms = 0
     session.expires_at_ms = 0
-    session.expiry_interval = _expiry_interval(core, connect)
+    core.expire_after(session, _expiry_interval(core, connect))
     session.connection = connection
     connection.owner = session
     core.clients += 1

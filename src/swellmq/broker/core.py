@@ -48,12 +48,13 @@ class Core:
         self.requests: list[Request] = []  # for access, collected in this turn
         self.waiting: dict[int, Request] = {}  # all unanswered questions, by token
         self.events: list[SessionEvent] = []
-        self.replaying: list[Session] = []  # retained messages are to be sent on at the end of the turn
+        self.crowded: list[Session] = []  # something waits in them because the outbox was full
         self.next_token: i64 = 0
         self.assigned_prefix: str = "auto-"  # of assigned client ids; made unguessable by server.py
         self.assigned: i64 = 0
         self.changes: i64 = 0  # durable changes since the start
         self.changes_sealed: i64 = 0
+        self.sealed: bool = True  # this turn's batch is handed over: what changes now needs another turn
         self.stopping: bool = False
         turn.durable = storage.durable or uplink.enabled
 
@@ -65,8 +66,30 @@ class Core:
 
     def assign_client_id(self) -> str:
         """A client id that no one has."""
-        self.assigned += 1
-        return f"{self.assigned_prefix}{self.assigned:x}"
+        while True:
+            self.assigned += 1
+            client_id = f"{self.assigned_prefix}{self.assigned:x}"
+            if self.session(client_id) is None:
+                return client_id
+
+    def look_again(self, connection: Connection, due_ms: i64) -> None:
+        """Look at `connection` at `due_ms` at the latest.
+
+        A deadline that is earlier already stays: it will find that nothing is due and move itself. So a connection that
+        is parked for each of its packets does not fill the buckets.
+        """
+        if connection.deadline_ms == 0 or due_ms < connection.deadline_ms:
+            self.deadlines.set(connection, due_ms)
+
+    def note_crowded(self, session: Session) -> None:
+        """Something waits in `session` for room in the outbox: look again once that was flushed.
+
+        The loop tells when a socket that had stalled has drained, but a socket may take all at once as well.
+        """
+        if not session.crowded:
+            session.crowded = True
+            self.crowded.append(session)
+            self.turn.again = True
 
     # Questions
 
@@ -78,7 +101,9 @@ class Core:
         connection.question = request
         self.waiting[request.token] = request
         self.turn.watch.append(connection)
-        self.deadlines.set(connection, request.deadline_ms)
+        self.look_again(connection, request.deadline_ms)
+        if self.sealed:
+            self.turn.again = True
         return request
 
     def unpark(self, request: Request) -> None:
@@ -95,9 +120,19 @@ class Core:
         """Whether changes of this session are to be stored."""
         return self.storage.durable and session.expiry_interval > 0
 
+    def expire_after(self, session: Session, interval: i64) -> None:
+        """Set how long a session outlives its connection, in seconds; one that no longer does is not kept."""
+        was_kept = self.kept(session)
+        session.expiry_interval = interval
+        if was_kept and not interval:
+            self.touch()
+            self.storage.session_removed(session)
+
     def touch(self) -> None:
         """Something durable has changed: it belongs to the batch that is open."""
         self.changes += 1
+        if self.sealed:
+            self.turn.again = True  # the batch that is open now would wait for the next event
 
     def acknowledge(self, connection: Connection, packet: bytes, changes_before: i64) -> None:
         """Send an acknowledgement: once it is stored where something durable changed since `changes_before` was read,
@@ -126,6 +161,9 @@ class Core:
         if uplink.enabled:
             stored = min(stored, uplink.stored)
         turn.ticket_stored = stored
+        self.sealed = True
+        if self.events:
+            turn.again = True  # sessions that ended while connections were closed
 
     def statistics(self) -> dict[str, int]:
         """Counts of what this broker holds."""

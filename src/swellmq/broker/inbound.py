@@ -8,6 +8,7 @@ from swellmq.broker.access import PUBLISH
 from swellmq.broker.core import Core
 from swellmq.broker.publish import route_publish
 from swellmq.broker.session import Session
+from swellmq.broker.topics import SYS_PREFIX
 from swellmq.codec import spec
 from swellmq.codec.decode import decode_publish
 from swellmq.codec.encode import encode_ack, encode_short_ack
@@ -45,6 +46,9 @@ def on_publish(
                 return
             if len(received) >= limits.receive_maximum and connection.protocol_version == spec.MQTT_5_0:
                 raise ProtocolError(spec.RECEIVE_MAXIMUM_EXCEEDED, "more than the Receive Maximum under way")
+    if publish.topic_name.startswith(SYS_PREFIX):
+        accept_publish(core, connection, session, publish, spec.NOT_AUTHORIZED)
+        return
     if core.access.authorizes_publish:
         request = core.park(PUBLISH, connection, session.client_id, session.username)
         request.publish = publish
@@ -54,7 +58,7 @@ def on_publish(
 
 
 def accept_publish(core: Core, connection: Connection, session: Session, publish: Publish, refusal: int) -> None:
-    """Route a PUBLISH and acknowledge it; `refusal` is the reason code why access forbids it, or 0.
+    """Route a PUBLISH and acknowledge it; `refusal` is the reason code why it is forbidden, or 0.
 
     An MQTT 3.x client is acknowledged all the same: it has no way to be told, and would repeat it for ever.
     """
@@ -69,7 +73,7 @@ def accept_publish(core: Core, connection: Connection, session: Session, publish
                 core.touch()
                 core.storage.received_saved(session, int(publish.packet_identifier))
         matched = route_publish(core, publish, session)
-        if not matched and publish.qos == 1:
+        if not matched and publish.qos == 1 and not core.uplink.enabled:
             reason_code = spec.NO_MATCHING_SUBSCRIBERS
     if publish.qos == 0:
         return

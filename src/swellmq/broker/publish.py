@@ -19,9 +19,11 @@ from swellmq.codec.encode import encode_hop_properties, encode_publish
 from swellmq.codec.packets import ABSENT, Publish
 from swellmq.codec.spec import MQTT_5_0
 from swellmq.connection import Aliases, Connection
+from swellmq.errors import MalformedPacket
 
 PUBLISH_QOS_0: Final = 0x30  # the first byte of a PUBLISH without DUP, QoS and RETAIN
 REPLAY_SLICE: Final = 256  # retained messages looked up at a time
+REPLAY_SLICES: Final = 64  # in one turn: a filter that matches a million does not stop the others
 TOPIC_ALIAS_FROM_BYTES: Final = 4  # shorter topic names are cheaper than an alias
 
 
@@ -46,7 +48,10 @@ def forward_run(core: Core, connection: Connection, data: bytes, pos: i64, end: 
         length: i64 = data[pos + 1]
         body = pos + 2
         if length >= 128:
-            total = packet_length(data, pos, end)
+            try:
+                total = packet_length(data, pos, end)
+            except MalformedPacket:
+                break  # the slow path finds it again, once what came before it has been forwarded
             if total == 0:
                 break
             body = pos + header_length(total)
@@ -61,12 +66,12 @@ def forward_run(core: Core, connection: Connection, data: bytes, pos: i64, end: 
         if payload > following or (five and data[topic_end] != 0):
             break
         topic_name = data[body + 2 : topic_end]
-        if topic_name != last_topic:
+        if run is None or topic_name != last_topic or run.mixed:
             route = topics.route(topic_name)
             if route is None:
                 break
             last_topic = topic_name
-            if route is not run:
+            if route is not run or route.mixed:
                 if run is not None and (run.solo is None or run.solo is not route.solo):
                     _forward(core, connection, run, data, run_start, pos, run_count, run_overhead)
                     run_start = pos
@@ -179,6 +184,8 @@ def route_publish(core: Core, publish: Publish, publisher: Session | None) -> in
     if core.uplink.enabled and not publish.origin:
         core.uplink.publish(publish, core.turn.ticket_open)
         core.touch()
+    if publish.retain:
+        publish.frame_3 = publish.frame_5 = None  # it stays, so it should not stay three times
     return matched
 
 
@@ -208,7 +215,7 @@ def deliver(core: Core, subscription: Subscription, publish: Publish, publisher:
         return  # [MQTT-3.8.3-3]
     qos = min(subscription.qos, publish.qos)  # [MQTT-3.8.4-8]
     retain = publish.retain and subscription.retain_as_published  # [MQTT-3.3.1-12] [MQTT-3.3.1-13]
-    deliver_to(core, session, publish, qos, retain, subscription.identifiers)
+    deliver_to(core, session, publish, qos, retain, subscription.identifiers, None)
 
 
 def deliver_shared(core: Core, group: ShareGroup, publish: Publish) -> None:
@@ -237,18 +244,45 @@ def deliver_shared(core: Core, group: ShareGroup, publish: Publish) -> None:
     if chosen is None:
         chosen = members[group.turn % count]  # nobody is here: it waits in one session
         group.turn = (group.turn + 1) % count
-    deliver(core, chosen, publish, None)
+    qos = min(chosen.qos, publish.qos)  # [MQTT-4.8.2-3]
+    retain = publish.retain and chosen.retain_as_published
+    deliver_to(core, chosen.session, publish, qos, retain, chosen.identifiers, chosen.topic_filter)
+
+
+def hand_over(core: Core, session: Session) -> None:
+    """A session has ended: give what it held of shared subscriptions to their other members, MQTT 5.0 section 4.8.2.
+
+    That is what waited, and what was sent at QoS 1 and not acknowledged. A QoS 2 message that was sent is lost with its
+    session: another member could get it a second time.
+    """
+    deliveries: list[Delivery] = []
+    if session.inflight is not None:
+        deliveries = [delivery for delivery in session.inflight.values() if delivery.qos == 1]  # [MQTT-4.8.2-5]
+    if session.queue is not None:
+        while (queued := session.queue.pop()) is not None:
+            deliveries.append(queued)
+    for delivery in deliveries:
+        if delivery.shared is not None and not expired(core, delivery.publish):
+            group = core.topics.group(delivery.shared)
+            if group is not None:
+                deliver_shared(core, group, delivery.publish)
 
 
 def deliver_to(
-    core: Core, session: Session, publish: Publish, qos: u8, retain: bool, identifiers: list[int] | None
+    core: Core,
+    session: Session,
+    publish: Publish,
+    qos: u8,
+    retain: bool,
+    identifiers: list[int] | None,
+    shared: bytes | None,
 ) -> None:
     """Send a message to one session, or queue it; drop and count what can be neither."""
     connection = session.connection
     if qos == 0:
         if connection is None:
             if core.limits.queue_qos_0:
-                enqueue(core, session, Delivery(publish, 0, retain, identifiers))
+                enqueue(core, session, Delivery(publish, 0, retain, identifiers, shared))
             else:
                 core.stats.dropped_offline += 1
         elif connection.outbox_bytes > core.limits.outbox_bytes:
@@ -256,17 +290,16 @@ def deliver_to(
         else:
             _send_qos_0(core, connection, publish, retain, identifiers)
         return
-    delivery = Delivery(publish, qos, retain, identifiers)
-    if (
-        connection is None
-        or session.queue is not None
-        or session.unsent
-        or connection.outbox_bytes > core.limits.outbox_bytes
-        or not _window_open(core, session, connection)
-    ):
+    delivery = Delivery(publish, qos, retain, identifiers, shared)
+    if connection is None or session.queue is not None or session.unsent:
         enqueue(core, session, delivery)
-    else:
+    elif connection.outbox_bytes > core.limits.outbox_bytes:
+        enqueue(core, session, delivery)
+        core.note_crowded(session)
+    elif _window_open(core, session, connection):
         transmit(core, session, connection, delivery)
+    else:
+        enqueue(core, session, delivery)
 
 
 def enqueue(core: Core, session: Session, delivery: Delivery) -> None:
@@ -298,7 +331,10 @@ def pump(core: Core, session: Session) -> None:
     queue = session.queue
     if queue is None or session.unsent:
         return
-    while _window_open(core, session, connection) and connection.outbox_bytes <= core.limits.outbox_bytes:
+    while _window_open(core, session, connection):
+        if connection.outbox_bytes > core.limits.outbox_bytes:
+            core.note_crowded(session)
+            return
         delivery = queue.pop()
         if delivery is None:
             break
@@ -322,6 +358,9 @@ def resend_unsent(core: Core, session: Session, connection: Connection) -> None:
         if delivery.state != UNSENT:
             continue
         if not _window_open(core, session, connection):
+            return
+        if connection.outbox_bytes > core.limits.outbox_bytes:
+            core.note_crowded(session)
             return
         session.unsent -= 1
         frame = delivery_frame(core, session, connection, delivery, True)  # [MQTT-3.3.1-1]
@@ -475,14 +514,20 @@ def replay(core: Core, session: Session) -> None:
     if connection is None:
         session.replays = None
         return
-    while session.replays is not None and connection.outbox_bytes <= core.limits.outbox_bytes:
+    slices = 0
+    while session.replays is not None:
         if len(session.replays) == 0:
             session.replays = None
             return
         if session.queued() > core.limits.inflight_max:
             return  # QoS 1 and 2 go on when the client has acknowledged some
+        room = core.limits.outbox_bytes + 1 - connection.outbox_bytes
+        if room <= 0 or slices == REPLAY_SLICES:
+            core.note_crowded(session)
+            return
+        slices += 1
         current = session.replays[0]
-        for publish in core.retained.next(current, REPLAY_SLICE):
+        for publish in core.retained.next(current, REPLAY_SLICE, room):
             if expired(core, publish):
                 core.stats.dropped_expired += 1
                 if core.retained.remove(publish.topic_name) and core.storage.durable:
@@ -490,6 +535,6 @@ def replay(core: Core, session: Session) -> None:
                     core.storage.retained_removed(publish.topic_name)
                 continue
             qos = min(current.qos, publish.qos)
-            deliver_to(core, session, publish, qos, True, current.identifiers)  # [MQTT-3.3.1-8]
+            deliver_to(core, session, publish, qos, True, current.identifiers, None)  # [MQTT-3.3.1-8]
         if not current.nodes:
             session.replays.pop(0)

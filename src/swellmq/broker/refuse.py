@@ -60,6 +60,7 @@ class Refuser(Handler):
         try:
             total = packet_length(data, 0, end)
             if data[0] >> 4 != CONNECT or total > CONNECT_BYTES_MAX:
+                self.core.stats.errors_peer += 1
                 connection.close(PROTOCOL_ERROR)
                 return
             if total == 0 or total > end:
@@ -108,3 +109,4 @@ class Refuser(Handler):
         """The slot is free again."""
         if isinstance(connection.question, Request):
             self.core.unpark(connection.question)
+        self.core.deadlines.clear(connection)

@@ -14,6 +14,8 @@ from swellmq.broker.sharded import ShardedMap
 from swellmq.codec.packets import Publish
 
 DOLLAR: Final = 0x24
+FRAME_BYTES: Final = 64  # more than a PUBLISH has beside its topic name, payload and properties
+VISITS_PER_MESSAGE: Final = 16  # nodes a walk may visit for each message that it is asked for
 
 
 @final
@@ -32,6 +34,7 @@ class Replay:
     """Where the walk for one new subscription has come to."""
 
     def __init__(self, topic_filter: bytes, qos: u8, identifiers: list[int] | None) -> None:
+        self.topic_filter = topic_filter
         self.levels = topic_filter.split(b"/")
         self.qos: u8 = qos
         self.identifiers = identifiers
@@ -113,22 +116,28 @@ class Retained:
         replay.nodes = [self.root]
         replay.depths = [0]
 
-    def next(self, replay: Replay, messages: int) -> list[Publish]:
-        """Up to `messages` more that match; the walk is over when `replay.nodes` is empty."""
+    def next(self, replay: Replay, messages: int, room: i64) -> list[Publish]:
+        """Up to `messages` more that match; the walk is over when `replay.nodes` is empty.
+
+        At most one is found that goes beyond `room` bytes of output. A bounded number of nodes is visited, so fewer may
+        be found, or none, before the walk is over.
+        """
         found: list[Publish] = []
+        visits: i64 = messages * VISITS_PER_MESSAGE
         levels = replay.levels
         nodes = replay.nodes
         depths = replay.depths
-        while nodes and len(found) < messages:
+        while nodes and len(found) < messages and visits > 0 and room > 0:
+            visits -= 1
             node = nodes.pop()
             depth = depths.pop()
+            level = levels[depth] if depth < len(levels) else b""
+            publish = node.publish
+            if publish is not None and (depth == len(levels) or level == b"#"):  # "sport/#" matches "sport" too
+                found.append(publish)
+                room -= _size(publish) + FRAME_BYTES
             if depth == len(levels):
-                if node.publish is not None:
-                    found.append(node.publish)
                 continue
-            level = levels[depth]
-            if level == b"#" and node.publish is not None:
-                found.append(node.publish)  # "sport/#" matches "sport" too
             children = node.children
             if children is None:
                 continue

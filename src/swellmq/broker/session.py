@@ -48,9 +48,12 @@ class Subscription(Entry):
 class Delivery:
     """One message on its way to one session: queued, or in flight under a packet identifier."""
 
-    def __init__(self, publish: Publish, qos: u8, retain: bool, identifiers: list[int] | None) -> None:
+    def __init__(
+        self, publish: Publish, qos: u8, retain: bool, identifiers: list[int] | None, shared: bytes | None
+    ) -> None:
         self.publish = publish
         self.identifiers = identifiers
+        self.shared = shared  # the filter of the shared subscription that it came by, "$share/..."
         self.packet_identifier: i32 = 0
         self.qos: u8 = qos
         self.state: u8 = QUEUED
@@ -115,6 +118,7 @@ class Session(Owner):
         self.packet_identifier: i32 = 0  # the last one given out
         self.window: i32 = 0  # deliveries that count against Receive Maximum
         self.unsent: i32 = 0  # deliveries in flight that are still to be sent again
+        self.crowded: bool = False  # listed in `Core.crowded`
         self.ended: bool = False
 
     def next_packet_identifier(self) -> int:

@@ -53,9 +53,13 @@ def subscribe(
         if reason_code < 0x80:
             reason_code = _refusal(core, session, request)
         if reason_code < 0x80:
+            shared = bool(split_share(request.topic_filter)[0])
+            request.qos = min(int(request.qos), int(core.limits.maximum_qos))
+            if connection.bridge:
+                request.retain_as_published = True
+                request.no_local = not shared
             is_new = _subscribe_one(core, session, request, identifiers)
-            reason_code = min(int(request.qos), int(core.limits.maximum_qos))  # [MQTT-3.8.4-7]
-            shared = split_share(request.topic_filter)[0]
+            reason_code = request.qos  # [MQTT-3.8.4-7]
             if not shared and (request.retain_handling == 0 or (request.retain_handling == 1 and is_new)):
                 retained.append(request)
         elif connection.protocol_version != spec.MQTT_5_0:
@@ -64,14 +68,16 @@ def subscribe(
     suback = encode_suback(
         Suback(spec.SUBACK, packet.packet_identifier, bytes(reason_codes)), connection.protocol_version
     )
+    ticket = core.turn.ticket_open if core.changes != changes else core.turn.ticket_stored
     if core.uplink.enabled:
         barrier = core.park(BARRIER, connection, session.client_id, session.username)
+        barrier.subscribe = Subscribe(packet.packet_identifier, retained, packet.properties)
+        barrier.reply = suback
+        barrier.ticket = ticket
         if not core.uplink.barrier(session.client_id, barrier.token):
-            barrier.subscribe = Subscribe(packet.packet_identifier, retained, packet.properties)
-            barrier.reply = suback
             return
         core.unpark(barrier)
-    finish_subscribe(core, connection, session, suback, changes, retained, identifiers)
+    finish_subscribe(core, connection, session, suback, ticket, retained, identifiers)
 
 
 def on_barrier_answered(core: Core, connection: Connection, session: Session, request: Request) -> None:
@@ -79,7 +85,7 @@ def on_barrier_answered(core: Core, connection: Connection, session: Session, re
     packet = request.subscribe
     assert packet is not None
     identifiers = packet.properties.subscription_identifiers if packet.properties is not None else None
-    finish_subscribe(core, connection, session, request.reply, core.changes, packet.requests, identifiers)
+    finish_subscribe(core, connection, session, request.reply, request.ticket, packet.requests, identifiers)
 
 
 def finish_subscribe(
@@ -87,21 +93,29 @@ def finish_subscribe(
     connection: Connection,
     session: Session,
     suback: bytes,
-    changes: i64,
+    ticket: i64,
     retained: list[TopicRequest],
     identifiers: list[int] | None,
 ) -> None:
-    """Send SUBACK, then the retained messages of the filters that want them."""
-    core.acknowledge(connection, suback, changes)  # [MQTT-3.8.4-1]
+    """Send SUBACK once `ticket` is stored, then the retained messages of the filters that want them."""
+    connection.hold_until(suback, ticket)  # [MQTT-3.8.4-1]
     if not retained or not core.retained.count:
         return
-    if session.replays is None:
-        session.replays = []
     for request in retained:
+        stop_replay(session, request.topic_filter)
+        if session.replays is None:
+            session.replays = []
         current = Replay(request.topic_filter, request.qos, identifiers)
         core.retained.begin(current)
         session.replays.append(current)
     replay(core, session)
+
+
+def stop_replay(session: Session, topic_filter: bytes) -> None:
+    """Send on no more retained messages for a filter that is subscribed anew or no longer."""
+    if session.replays is not None:
+        going_on = [replay for replay in session.replays if replay.topic_filter != topic_filter]
+        session.replays = going_on or None
 
 
 def _refusal(core: Core, session: Session, request: TopicRequest) -> int:
@@ -125,7 +139,7 @@ def _subscribe_one(core: Core, session: Session, request: TopicRequest, identifi
     is_new = subscription is None
     if subscription is None:
         subscription = Subscription(session, request.topic_filter)
-    subscription.qos = min(int(request.qos), int(core.limits.maximum_qos))
+    subscription.qos = request.qos
     subscription.no_local = request.no_local
     subscription.retain_as_published = request.retain_as_published
     subscription.identifiers = identifiers
@@ -153,6 +167,7 @@ def on_unsubscribe(core: Core, connection: Connection, session: Session, packet:
             reason_codes.append(spec.NO_SUBSCRIPTION_EXISTED)
             continue
         session.remove_subscription(subscription)
+        stop_replay(session, topic_filter)  # [MQTT-3.10.4-2]
         if core.topics.remove(subscription) and core.uplink.enabled:
             core.uplink.route_removed(topic_filter)
         if kept:

@@ -1,9 +1,9 @@
 """Topic filters and who subscribed to them; from a topic name to its subscribers.
 
 A filter without wildcards is a key in a map; only filters with wildcards live in a tree, a node a level. What a topic
-name matched is remembered as a Route. A change of an exact filter forgets the route of that one topic, a change of a
-wildcard filter makes all routes stale by counting the generation up; so churn of exact subscriptions costs publishers
-of other topics nothing.
+name matched is remembered as a Route. A change of an exact filter forgets the route of that one topic, so that churn of
+exact subscriptions costs publishers of other topics nothing; a change of a wildcard filter forgets all routes. They are
+dropped and not only marked, because a route keeps the sessions alive that it leads to.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ from swellmq.codec.topic import split_share
 from swellmq.limits import MATCH_CACHE_TARGETS, MATCH_CACHE_TOPICS
 
 DOLLAR: Final = 0x24
+SYS_PREFIX: Final = b"$SYS/"  # what only the broker itself publishes
+POINTER_BYTES: Final = 8
 
 
 @final
@@ -68,14 +70,16 @@ class Node:
 @final
 @mypyc_attr(native_class=True)
 class Route:
-    """Where messages of one topic name go, as of one generation."""
+    """Where messages of one topic name go."""
 
-    def __init__(self, topic_name: bytes, generation: i64) -> None:
+    def __init__(self, topic_name: bytes) -> None:
         self.topic_name = topic_name
-        self.generation: i64 = generation
         self.targets: list[Subscription] = NO_TARGETS
         self.solo: Subscription | None = None  # the only target, where there is one and no group
         self.groups: list[ShareGroup] | None = None
+        self.mixed: bool = (
+            False  # both: a session may get two copies of a message, and those of the next one after them
+        )
 
 
 NO_TARGETS: Final[list[Subscription]] = []
@@ -89,13 +93,12 @@ class Topics:
     def __init__(self) -> None:
         self.exact: ShardedMap[Entry] = ShardedMap()
         self.root = Node()
-        self.generation: i64 = 0  # counts the changes of wildcard filters
         self.count: i64 = 0
         self.shared_count: i64 = 0
         # Routes in two halves: those asked for lately, and those before. A full half replaces the other one.
         self.routes: dict[bytes, Route] = {}
         self.routes_before: dict[bytes, Route] = {}
-        self.routes_targets: i64 = 0
+        self.routes_bytes: i64 = 0  # of the names and lists in `routes`
 
     # Routes
 
@@ -107,18 +110,15 @@ class Topics:
             if route is None:
                 return None
             self._remember(route)
-        if route.generation != self.generation:
-            return self.match(topic_name)
         return route
 
     def match(self, topic_name: bytes) -> Route:
         """Find and remember who gets messages of a valid topic name."""
-        route = Route(topic_name, self.generation)
+        route = Route(topic_name)
         entries = self._entries(topic_name)
         if len(entries) == 1:
             entry = entries[0]
             if isinstance(entry, Subscription):
-                route.solo = entry
                 route.targets = [entry]
             elif isinstance(entry, Subscribers):
                 route.targets = entry.subscriptions()
@@ -126,22 +126,28 @@ class Topics:
                     route.groups = list(entry.groups.values())
         elif entries:
             _merge(entries, route)
-        if route.groups is None and len(route.targets) == 1:
+        if route.groups is not None:
+            route.mixed = bool(route.targets)
+        elif len(route.targets) == 1:
             route.solo = route.targets[0]
-        self._remember(route)
+        if not topic_name.startswith(SYS_PREFIX):  # without a route they are looked at one by one, see `on_publish`
+            self._remember(route)
         return route
 
     def _remember(self, route: Route) -> None:
         self.routes[route.topic_name] = route
-        self.routes_targets += len(route.targets)
-        if len(self.routes) >= MATCH_CACHE_TOPICS // 2 or self.routes_targets >= MATCH_CACHE_TARGETS:
+        self.routes_bytes += len(route.topic_name) + len(route.targets) * POINTER_BYTES
+        if len(self.routes) >= MATCH_CACHE_TOPICS // 2 or self.routes_bytes >= MATCH_CACHE_TARGETS * POINTER_BYTES:
             self.routes_before = self.routes
             self.routes = {}
-            self.routes_targets = 0
+            self.routes_bytes = 0
 
     def _forget(self, topic_filter: bytes, wild: bool) -> None:
         if wild:
-            self.generation += 1
+            if self.routes or self.routes_before:
+                self.routes = {}
+                self.routes_before = {}
+                self.routes_bytes = 0
             return
         self.routes.pop(topic_filter, None)
         self.routes_before.pop(topic_filter, None)
@@ -191,19 +197,30 @@ class Topics:
             return None
         if not share_name:
             return entry.by_session.get(session)
-        if entry.groups is not None:
-            group = entry.groups.get(share_name)
-            if group is not None:
-                for member in group.members:
-                    if member.session is session:
-                        return member
+        group = entry.groups.get(share_name) if entry.groups is not None else None
+        if group is not None:
+            for member in group.members:
+                if member.session is session:
+                    return member
+        return None
+
+    def group(self, topic_filter: bytes) -> ShareGroup | None:
+        """The group of a shared subscription's filter, or None."""
+        share_name, bare = split_share(topic_filter)
+        entry = self._entry(bare)
+        if isinstance(entry, Subscribers) and entry.groups is not None:
+            return entry.groups.get(share_name)
         return None
 
     def add(self, subscription: Subscription) -> bool:
-        """Add a subscription that is not there yet; whether it is the first of its filter."""
+        """Add a subscription that is not there yet; whether it is the first of its filter.
+
+        A filter and its shared forms are different ones here and in `remove`.
+        """
         share_name, bare = split_share(subscription.topic_filter)
         wild = is_wild(bare)
         entry = self._entry(bare)
+        first = True
         self.count += 1
         if entry is None and not share_name:
             self._put(bare, wild, subscription)
@@ -223,12 +240,14 @@ class Topics:
             group = subscribers.groups.get(share_name)
             if group is None:
                 group = subscribers.groups[share_name] = ShareGroup(share_name)
+            first = not group.members
             group.members.append(subscription)
         else:
+            first = not subscribers.by_session
             subscribers.by_session[subscription.session] = subscription
             subscribers.all = None
         self._forget(bare, wild)
-        return entry is None
+        return first
 
     def changed(self, subscription: Subscription) -> None:
         """The options of a subscription have changed: routes that merged it are stale."""
@@ -242,29 +261,32 @@ class Topics:
         entry = self._entry(bare)
         self.count -= 1
         self._forget(bare, wild)
+        last = True
         if isinstance(entry, Subscribers):
             if share_name:
                 self.shared_count -= 1
                 assert entry.groups is not None
                 group = entry.groups[share_name]
                 group.remove(subscription)
-                if not group.members:
+                last = not group.members
+                if last:
                     del entry.groups[share_name]
                     if not entry.groups:
                         entry.groups = None
             else:
                 del entry.by_session[subscription.session]
                 entry.all = None
+                last = not entry.by_session
             if entry.groups is not None or len(entry.by_session) > 1:
-                return False
+                return last
             if entry.by_session:
                 self._put(bare, wild, entry.subscriptions()[0])
-                return False
+                return last
         if wild:
             self._remove_wild(bare)
         else:
             self.exact.remove(bare)
-        return True
+        return last
 
     def _entry(self, bare: bytes) -> Entry | None:
         if not is_wild(bare):

@@ -10,7 +10,7 @@ from mypy_extensions import i64
 
 from swellmq.broker.access import DISCONNECTED, SESSION_ENDED, SessionEvent
 from swellmq.broker.core import Core
-from swellmq.broker.publish import route_publish
+from swellmq.broker.publish import hand_over, route_publish
 from swellmq.broker.session import Session
 from swellmq.codec.packets import ABSENT
 from swellmq.codec.spec import SESSION_EXPIRY_NEVER
@@ -29,7 +29,7 @@ def publish_will(core: Core, session: Session) -> None:
     publish.client_id = session.client_id
     if publish.message_expiry_interval != ABSENT:
         publish.expires_at_ms = core.turn.wall_ms + publish.message_expiry_interval * 1000
-    if core.kept(session):
+    if core.kept(session) and not session.ended:
         core.touch()
         core.storage.session_saved(session)
     route_publish(core, publish, session)
@@ -107,6 +107,7 @@ def end_session(core: Core, session: Session) -> None:
         core.touch()
         core.storage.session_removed(session)
     publish_will(core, session)  # [MQTT-3.1.3-9]
+    hand_over(core, session)
     session.inflight = None
     session.queue = None
     session.received = None

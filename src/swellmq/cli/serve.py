@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import os
 import sys
 from typing import Final
 
+from swellmq.cli.main import HelpFormatter
 from swellmq.errors import SettingsError
 from swellmq.options import BOOLEAN, BY_NAME, CHOICE, FRACTION, INTEGER, LIST, OPTIONS, SECTIONS, Option
 from swellmq.settings import Settings
@@ -24,11 +26,15 @@ SHORT_FLAGS: Final = {"log.level": "--log-level", "log.format": "--log-format"}
 EXIT_BAD_SETTINGS: Final = 2
 
 
+class EpilogFormatter(HelpFormatter, argparse.RawDescriptionHelpFormatter):
+    """Leaves the lines of the epilog as they are."""
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.description = "Run the broker."
     parser.usage = "swellmq serve [--config FILE] [--preset NAME] [--bind ADDR] [--port N] [-v] [--SETTING VALUE ...]"
     parser.epilog = EPILOG
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.formatter_class = EpilogFormatter
     parser.argument_default = argparse.SUPPRESS
     groups = {section: parser.add_argument_group(title) for section, title in SECTIONS.items()}
     groups[""].add_argument("-c", "--config", metavar="FILE", help="a configuration in TOML")
@@ -75,6 +81,7 @@ def run(arguments: argparse.Namespace) -> int:
     except SettingsError as error:
         print(f"swellmq: {error}", file=sys.stderr)
         return EXIT_BAD_SETTINGS
+    gc.collect()  # the parser is a circle; gone now, it leaves its memory to the broker
     from swellmq.server import serve
 
     return serve(settings)

@@ -37,15 +37,17 @@ class Listener:
         self.name = name  # as shown: "127.0.0.1:1883", "[::1]:1883" or "/run/swellmq.sock"
         self.port: int = 0 if path else sock.getsockname()[1]
         self.path = path  # of a Unix socket
+        self.inode: int = os.stat(path).st_ino if path else 0
         self.index = index
         self.paused_until_ms: i64 = 0  # after EMFILE and its like
 
     def close(self) -> None:
-        """Stop listening; a Unix socket's file is removed."""
+        """Stop listening; a Unix socket's file is removed, unless it is a successor's by now."""
         self.sock.close()
         if self.path:
             try:
-                os.unlink(self.path)
+                if os.stat(self.path).st_ino == self.inode:
+                    os.unlink(self.path)
             except OSError:
                 pass  # somebody else removed it
 
@@ -53,7 +55,11 @@ class Listener:
 def open_tcp(address: str, port: int, index: int, backlog: int = BACKLOG) -> Listener:
     """Listen on one numeric IPv4 or IPv6 address; port 0 takes a free one. Raises SettingsError with the remedy."""
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+    place = _host_port(address, port)
+    try:
+        sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+    except OSError as error:  # EAFNOSUPPORT: a system without IPv6
+        raise SettingsError("listener", f"can't listen on {place}: {error.strerror}", _remedy(error)) from error
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if family == socket.AF_INET6:
@@ -63,9 +69,7 @@ def open_tcp(address: str, port: int, index: int, backlog: int = BACKLOG) -> Lis
         sock.listen(backlog)
     except OSError as error:
         sock.close()
-        raise SettingsError(
-            "listener", f"can't listen on {_host_port(address, port)}: {error.strerror}", _remedy(error)
-        ) from error
+        raise SettingsError("listener", f"can't listen on {place}: {error.strerror}", _remedy(error)) from error
     return Listener(sock, _host_port(address, sock.getsockname()[1]), index)
 
 
@@ -79,7 +83,9 @@ def open_unix(path: str, mode: int, index: int, backlog: int = BACKLOG) -> Liste
         sock.listen(backlog)
     except OSError as error:
         sock.close()
-        raise SettingsError("listener", f"can't listen on {path}: {error.strerror}", _remedy(error)) from error
+        raise SettingsError(
+            "listener", f"can't listen on {path}: {error.strerror}", "Choose another path with --unix"
+        ) from error
     return Listener(sock, path, index, path)
 
 
@@ -98,11 +104,13 @@ def _remove_stale(path: str) -> None:
             raise OSError(errno.EEXIST, "a file that is no socket is in the way")
     except FileNotFoundError:
         return
-    probe = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    probe = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
     try:
         probe.connect(path)
     except ConnectionRefusedError:
         os.unlink(path)
+    except BlockingIOError:  # so many wait for it that one more would have to wait for its place
+        raise OSError(errno.EADDRINUSE, "another process listens on it") from None
     else:
         raise OSError(errno.EADDRINUSE, "another process listens on it")
     finally:
@@ -118,23 +126,6 @@ def _remedy(error: OSError) -> str:
         return "Another program listens there: stop it, or choose another port with --port"
     if error.errno == errno.EACCES:
         return "The system does not allow it: choose a port above 1023, or a folder that you may write to"
-    if error.errno == errno.EADDRNOTAVAIL:
+    if error.errno in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
         return "This machine has no such address: name one of its own with --bind"
     return "Choose another address with --bind, or another port with --port"
-
-
-def peer_name(fd: int) -> str:
-    """The address of the peer of a connected socket, for log lines; it is asked for only then, never stored."""
-    try:
-        sock = socket.socket(fileno=fd)
-    except OSError:
-        return "?"
-    try:
-        name = sock.getpeername()
-    except OSError:
-        return "?"
-    finally:
-        sock.detach()
-    if isinstance(name, tuple):
-        return _host_port(name[0], name[1])
-    return "unix"

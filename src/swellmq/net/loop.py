@@ -23,13 +23,15 @@ import errno
 import logging
 import os
 import select
+import stat
+import threading
 import time
 from typing import Final, final
 
 from mypy_extensions import i64, mypyc_attr
 
 from swellmq.connection import READABLE, WRITABLE, Buffers, Connection, Engine, Handler, Turn
-from swellmq.errors import INTERNAL_ERROR, OPEN, PEER_CLOSED, PEER_RESET
+from swellmq.errors import INTERNAL_ERROR, OPEN, PEER_CLOSED, PEER_RESET, SERVER_SHUTTING_DOWN
 from swellmq.limits import (
     ACCEPT_PAUSE_MS,
     ACCEPTS_PER_TURN,
@@ -65,6 +67,9 @@ class Loop:
         self.stats = stats
         self.epoll = select.epoll()
         self.waker: int = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self.waker_lock = (
+            threading.RLock()
+        )  # a late `wake` must not write to whatever gets the number; signals re-enter
         self.epoll.register(self.waker, READABLE)
         self.table: list[Connection | None] = [None] * TABLE_SLICE
         self.listeners: dict[int, Listener] = {}
@@ -85,7 +90,7 @@ class Loop:
     def deadline_ms(self) -> int:
         """Milliseconds until a turn must run even if nothing is readable; -1: never; 0: now."""
         turn = self.turn_state
-        if self.more or turn.flush or turn.close:
+        if self.more or turn.flush or turn.close or turn.watch or turn.promote:
             return 0
         due = self._due_ms()
         if due < 0:
@@ -93,8 +98,10 @@ class Loop:
         return max(0, int(due - self._monotonic_ms()))
 
     def wake(self) -> None:
-        """Make the wait end. From any thread."""
-        os.eventfd_write(self.waker, 1)
+        """Make the wait end. From any thread, or a signal handler."""
+        with self.waker_lock:
+            if self.waker >= 0:
+                os.eventfd_write(self.waker, 1)
 
     def _monotonic_ms(self) -> i64:
         passed: i64 = time.monotonic_ns()
@@ -137,7 +144,7 @@ class Loop:
         if self.paused:
             self._resume_listeners(now_ms)
         # 3. read
-        arrivals = False
+        arrivals: list[Listener] | None = None
         for fd, mask in events:
             connection = self.table[fd] if fd < len(self.table) else None
             if connection is not None:
@@ -146,16 +153,24 @@ class Loop:
                 if mask & (READABLE | HANG_UP):
                     self._read(connection, now_ms)
             elif fd in self.listeners:
-                arrivals = True
+                if arrivals is None:
+                    arrivals = []
+                arrivals.append(self.listeners[fd])
             elif fd == self.waker:
                 os.eventfd_read(self.waker)
-        if arrivals and self.accepting:
-            for listener in list(self.listeners.values()):
+        if arrivals is not None:
+            for listener in arrivals:
                 self._accept(listener, now_ms)
-        engine.settle(now_ms)
+        try:
+            engine.settle(now_ms)
+        except Exception:
+            self._on_bug("while answering what was read")
         closing = self._tell_closed(now_ms)
         # 4. seal
-        engine.seal()
+        try:
+            engine.seal()
+        except Exception:
+            self._on_bug("while sealing a batch")
         if turn.held:
             self._release_held()
         # 5. flush
@@ -173,7 +188,7 @@ class Loop:
             self.shrink_look_ms = now_ms + SHRINK_LOOK_MS
             pool.consider_shrinking(now_ms)
         growing = pool.working(now_ms) and pool.grow(now_ms)
-        self.more = growing or turn.again or bool(turn.flush) or bool(turn.close) or bool(turn.promote)
+        self.more = growing or turn.again
         stats = self.stats
         stats.turns += 1
         took_us = (time.perf_counter_ns() - begin_ns) // 1000
@@ -201,7 +216,17 @@ class Loop:
         if not data:
             connection.close(PEER_CLOSED)
             return
-        handler.on_data(connection, data, now_ms)
+        try:
+            handler.on_data(connection, data, now_ms)
+        except Exception:
+            self._on_bug("with what was read", connection)
+
+    def _on_bug(self, when: str, connection: Connection | None = None) -> None:
+        """An exception that no handler knew: logged, counted, and the end of its connection, never of the loop."""
+        self.stats.errors_internal += 1
+        log.exception("a bug of ours %s", when)
+        if connection is not None:
+            connection.close(INTERNAL_ERROR)
 
     def _accept(self, listener: Listener, now_ms: i64) -> None:
         for _ in range(ACCEPTS_PER_TURN):
@@ -217,7 +242,7 @@ class Loop:
             self.open(fd, listener.index, now_ms)
 
     def open(self, fd: int, listener: int, now_ms: i64) -> None:
-        """Serve a connected, or refuse it when the broker is full. `fd` is ours from now on."""
+        """Serve a connected socket, or refuse it when the broker is full. `fd` is ours from now on."""
         pool = self.pool
         handler: Handler = self.engine
         connection = pool.acquire(now_ms)
@@ -231,14 +256,23 @@ class Loop:
             self.stats.connections_refused += 1
         else:
             self.stats.connections_accepted += 1
-        os.set_blocking(fd, False)
         connection.fd = fd
         connection.listener = listener
         connection.handler = handler
         connection.interest = READABLE
         self._enter(fd, connection)
-        self.epoll.register(fd, READABLE)
-        handler.on_open(connection, now_ms)
+        try:
+            os.set_blocking(fd, False)
+            self.epoll.register(fd, READABLE)
+        except OSError as error:  # ENOSPC: fs.epoll.max_user_watches
+            log.warning("can't watch one more connection: %s", error.strerror)
+            self.stats.connections_dropped += 1
+            self._reap(connection)
+            return
+        try:
+            handler.on_open(connection, now_ms)
+        except Exception:
+            self._on_bug("with a new connection", connection)
 
     def _enter(self, fd: int, connection: Connection) -> None:
         while fd >= len(self.table):
@@ -270,6 +304,8 @@ class Loop:
         self.paused.append(listener)
 
     def _resume_listeners(self, now_ms: i64) -> None:
+        if self.spare_fd < 0:
+            self.spare_fd = _spare()
         waiting: list[Listener] = []
         for listener in self.paused:
             if now_ms < listener.paused_until_ms:
@@ -292,8 +328,7 @@ class Loop:
                 try:
                     handler.on_closed(connection, now_ms)
                 except Exception:
-                    self.stats.errors_internal += 1
-                    log.exception("closing the connection of descriptor %d", connection.fd)
+                    self._on_bug("with a connection that is closed")
             closing.extend(marked)
         return closing
 
@@ -358,7 +393,10 @@ class Loop:
                 self.epoll.modify(connection.fd, connection.interest)
                 handler = connection.handler
                 assert handler is not None
-                handler.on_stalled(connection, now_ms)
+                try:
+                    handler.on_stalled(connection, now_ms)
+                except Exception:
+                    self._on_bug("with a connection that stalls", connection)
 
     def _write_backlog(self, connection: Connection, now_ms: i64) -> None:
         """Send from the backlog until the socket takes no more, in pieces that keep the cost linear."""
@@ -400,7 +438,10 @@ class Loop:
                 self.epoll.modify(connection.fd, connection.interest)
                 handler = connection.handler
                 assert handler is not None
-                handler.on_drained(connection, now_ms)
+                try:
+                    handler.on_drained(connection, now_ms)
+                except Exception:
+                    self._on_bug("with a connection that took all its output", connection)
 
     def _next_pieces(self, buffers: Buffers, backlog: list[bytes]) -> list[bytes]:
         """The next pieces of the backlog, up to WRITE_BYTES in all; a large piece is cut."""
@@ -456,7 +497,7 @@ class Loop:
                 continue
             connection = self.pool.acquire(now_ms)
             if connection is None:
-                turn.promote.append(slot)  # the old connection is reaped in the next turn
+                self._ask_again(slot, now_ms)
                 continue
             fd = slot.fd
             data = slot.inbox
@@ -468,8 +509,18 @@ class Loop:
             self.pool.release_refusing(slot)
             self.stats.connections_accepted += 1
             self.stats.connections_refused -= 1
-            self.engine.on_open(connection, now_ms)
-            self.engine.on_data(connection, data, now_ms)
+            try:
+                self.engine.on_open(connection, now_ms)
+                self.engine.on_data(connection, data, now_ms)
+            except Exception:
+                self._on_bug("with a client that takes its place over", connection)
+
+    def _ask_again(self, slot: Connection, now_ms: i64) -> None:
+        """The place went to another slot with the same client id: now replace that one, or refuse this one."""
+        try:
+            self.refuser.on_data(slot, b"", now_ms)
+        except Exception:
+            self._on_bug("with a client that is refused", slot)
 
     # Life
 
@@ -495,26 +546,33 @@ class Loop:
                 found.append(connection)
         return found
 
-    def self_check(self) -> list[str]:
-        """The pool's broken invariants, and leaks: objects taken whose socket is gone."""
-        faults = self.pool.self_check(self.served())
+    def lost(self) -> list[Connection]:
+        """The connections that are served although their socket is gone: leaks."""
+        found: list[Connection] = []
         for connection in self.served():
             try:
-                os.fstat(connection.fd)
+                if stat.S_ISSOCK(os.fstat(connection.fd).st_mode):
+                    continue
             except OSError:
-                faults.append(f"descriptor {connection.fd} is gone, but its connection is still active")
-        return faults
+                pass
+            found.append(connection)
+        return found
 
     def close(self) -> None:
-        """Close every descriptor. Connections that are still open are cut."""
+        """Close every descriptor. Connections that are still open are cut. A second call does nothing."""
+        with self.waker_lock:
+            waker = self.waker
+            self.waker = -1
+        if waker < 0:
+            return
         self.stop_listening()
         for connection in self.table:
             if connection is not None:
-                connection.close(INTERNAL_ERROR)
+                connection.close(SERVER_SHUTTING_DOWN)
         for connection in self._tell_closed(self.turn_state.now_ms):
             self._reap(connection)
         self.epoll.close()
-        os.close(self.waker)
+        os.close(waker)
         if self.spare_fd >= 0:
             os.close(self.spare_fd)
             self.spare_fd = -1

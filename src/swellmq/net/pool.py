@@ -16,7 +16,7 @@ from typing import Final, final
 
 from mypy_extensions import i64, mypyc_attr
 
-from swellmq.connection import Connection, Turn
+from swellmq.connection import GATE_OPEN, Connection, Turn
 from swellmq.errors import OPEN
 from swellmq.limits import (
     CONNECTION_BYTES,
@@ -184,6 +184,7 @@ class Pool:
                 if perf_counter_ns() - start_ns > SLICE_NS:
                     break
         except MemoryError:
+            self._give_back()
             self._failed(now_ms, "out of memory")
             return False
         took_us = (perf_counter_ns() - start_ns) // 1000
@@ -203,6 +204,14 @@ class Pool:
         )
         self._trigger(now_ms)
         return self.target > self.capacity
+
+    def _give_back(self) -> None:
+        """Drop some idle objects that this step has made: without their memory nothing is left even to log that."""
+        count: i64 = 0
+        while self.free and self.capacity > self.step_from and count < SLICE_OBJECTS:
+            self.free.pop()
+            self.capacity -= 1
+            count += 1
 
     def _failed(self, now_ms: i64, why: str) -> None:
         self.steps_failed += 1
@@ -268,8 +277,10 @@ class Pool:
             )
         if idle > self.capacity:
             faults.append(f"idle {idle} is above capacity {self.capacity}")
-        if self.capacity > max(self.max_size, self.settings.initial_size):
+        if self.capacity > self.max_size:
             faults.append(f"capacity {self.capacity} is above max_size {self.max_size}")
+        if self.max_size > self.max_connections:
+            faults.append(f"max_size {self.max_size} is above max_connections {self.max_connections}")
         if self.active > self.max_connections:
             faults.append(f"active {self.active} is above max_connections {self.max_connections}")
         seen: set[int] = set()
@@ -281,11 +292,16 @@ class Pool:
                 faults.append("an object made on demand is in the pool")
             if not is_reset(connection):
                 faults.append("an object in the pool is not reset")
+        on_demand = 0
         for connection in served:
             if id(connection) in seen:
                 faults.append(f"the connection of descriptor {connection.fd} is in the pool")
+            if not connection.pooled:
+                on_demand += 1
         if len(served) != self.active:
             faults.append(f"active {self.active} but {len(served)} connections have a descriptor")
+        elif on_demand != self.overflow:
+            faults.append(f"overflow {self.overflow} but {on_demand} served connections were made on demand")
         return faults
 
     def statistics(self) -> dict[str, int]:
@@ -307,16 +323,27 @@ class Pool:
 def is_reset(connection: Connection) -> bool:
     """Whether nothing of a former client is left in the object."""
     return (
-        connection.handler is None
+        connection.deadline_ms == 0
+        and connection.handler is None
         and connection.fd == -1
-        and connection.outbox is None
+        and connection.listener == 0
         and connection.outbox_bytes == 0
+        and connection.outbox is None
         and not connection.inbox
         and connection.buffers is None
+        and connection.close_reason == OPEN
+        and connection.gate == GATE_OPEN
+        and connection.interest == 0
+        and connection.last_ms == 0
         and connection.owner is None
         and connection.question is None
         and connection.aliases is None
-        and connection.close_reason == OPEN
         and connection.protocol_version == 0
-        and connection.deadline_ms == 0
+        and not connection.bridge
+        and connection.problem_information
+        and connection.will_wanted
+        and connection.keep_alive_s == 0
+        and connection.receive_maximum == 65_535
+        and connection.topic_alias_maximum == 0
+        and connection.packet_bytes_max == 0
     )

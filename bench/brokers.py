@@ -1,0 +1,193 @@
+"""Brokers as processes: how each is started, pinned to its core, measured and stopped."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Final
+
+ROOT: Final = Path(__file__).resolve().parent.parent
+START_S: Final = 15.0
+STOP_S: Final = 10.0
+TICKS_PER_SECOND: Final = os.sysconf("SC_CLK_TCK")
+PAGE_BYTES: Final = os.sysconf("SC_PAGE_SIZE")
+
+# As swellmq's defaults: nothing kept, no limit on what waits that a load would reach, 1,024 messages in flight, and no
+# log line for each connection.
+MOSQUITTO_CONF: Final = """\
+listener {port} 127.0.0.1
+allow_anonymous true
+max_queued_messages 0
+max_inflight_messages 1024
+log_type error
+"""
+
+
+class BrokerError(Exception):
+    """A broker that is not there, or does not start."""
+
+
+@dataclass(frozen=True)
+class Broker:
+    """A broker that can be started; `version` is what it says of itself."""
+
+    name: str
+    command: list[str]
+    environment: dict[str, str]
+    version: str
+
+
+def find_broker(name: str) -> Broker:
+    """Look a broker up by its name. Raises BrokerError with the remedy where it is missing."""
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("SWELLMQ_")}
+    if name == "mosquitto":
+        path = shutil.which("mosquitto", path=os.environ.get("PATH", "") + ":/usr/sbin")  # where Debian puts it
+        if path is None:
+            raise BrokerError("mosquitto is not installed (Debian: apt-get install mosquitto), so it is left out")
+        first_line = subprocess.run([path, "-h"], capture_output=True, text=True).stdout.partition("\n")[0]
+        return Broker(name, [path, "-c", "{conf}"], environment, first_line.replace(" version", ""))
+    if name == "swellmq-interpreted":
+        if list((ROOT / "src").rglob("*.so")):
+            raise BrokerError("src holds compiled modules, so it can't run interpreted: remove *.so there")
+        environment["PYTHONPATH"] = str(ROOT / "src")
+    command = [sys.executable, "-P", "-m", "swellmq"]
+    told = subprocess.run([*command, "--version"], capture_output=True, text=True, env=environment)
+    if told.returncode:
+        raise BrokerError(f"{name} does not start: {_last_line(told.stderr)}. `make install`, then `make bench`")
+    return Broker(name, [*command, "serve", "--port", "{port}"], environment, told.stdout.strip())
+
+
+class Running:
+    """A broker's process, in a `with` statement; it has stopped when that is left."""
+
+    def __init__(self, broker: Broker, core: int | None = None) -> None:
+        self.broker = broker
+        self.core = core
+        self.port = 0
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> Running:
+        self.folder = tempfile.TemporaryDirectory(prefix="swellmq-bench-")
+        self.port = _free_port()
+        conf = Path(self.folder.name, "mosquitto.conf")
+        conf.write_text(MOSQUITTO_CONF.format(port=self.port))
+        command = [word.format(port=self.port, conf=conf) for word in self.broker.command]
+        try:
+            self._start(command)
+            self._wait_until_listening()
+        except BaseException:
+            self._stop()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stop()
+
+    def _wait_until_listening(self) -> None:
+        give_up = time.monotonic() + START_S
+        while True:
+            try:
+                socket.create_connection(("127.0.0.1", self.port), 1.0).close()
+                return
+            except OSError as error:
+                try:
+                    self._running().wait(0.01)  # the only event to wait for is its end
+                except subprocess.TimeoutExpired:
+                    if time.monotonic() < give_up:
+                        continue
+                raise BrokerError(f"{self.broker.name} does not listen on port {self.port}: {self.log()}") from error
+
+    def _start(self, command: list[str]) -> None:
+        own_cores = os.sched_getaffinity(0)
+        with _uninterrupted() as own_mask, Path(self.folder.name, "log").open("wb") as log:
+            if self.core is not None:
+                os.sched_setaffinity(0, {self.core})  # for a moment: the child inherits it
+            try:
+                self.process = subprocess.Popen(
+                    command,
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                    env=self.broker.environment,
+                    preexec_fn=lambda: signal.pthread_sigmask(signal.SIG_SETMASK, own_mask),
+                )
+            finally:
+                os.sched_setaffinity(0, own_cores)
+
+    def _stop(self) -> None:
+        with _uninterrupted():
+            if self.process is not None:
+                self.process.terminate()
+                try:
+                    self.process.wait(STOP_S)
+                except subprocess.TimeoutExpired:
+                    self.process.kill()
+                    self.process.wait()
+            self.folder.cleanup()
+
+    def _running(self) -> subprocess.Popen[bytes]:
+        assert self.process is not None, "not started"
+        return self.process
+
+    def log(self) -> str:
+        """The last line of its log."""
+        return _last_line(Path(self.folder.name, "log").read_text(errors="replace"))
+
+    def cpu_ticks(self) -> int:
+        """The CPU time it has taken, user and system, in clock ticks."""
+        fields = Path(f"/proc/{self._running().pid}/stat").read_text().rpartition(")")[2].split()
+        return int(fields[11]) + int(fields[12])
+
+    def resident_bytes(self) -> int:
+        """Its resident memory."""
+        return int(Path(f"/proc/{self._running().pid}/statm").read_text().split()[1]) * PAGE_BYTES
+
+
+@contextmanager
+def _uninterrupted() -> Iterator[set[int]]:
+    """Put signals off, so that none comes between a process and the note that it is there; gives the mask before."""
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+    try:
+        yield set(mask)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+
+
+def core_ticks(core: int) -> tuple[int, int]:
+    """The clock ticks for which a core was busy, and all that it had."""
+    for line in Path("/proc/stat").read_text().splitlines():
+        if line.startswith(f"cpu{core} "):
+            fields = [int(field) for field in line.split()[1:9]]
+            return sum(fields) - fields[3] - fields[4], sum(fields)
+    return 0, 0
+
+
+def kernel_bytes() -> int:
+    """The kernel's memory for its own objects, sockets among them."""
+    lines = Path("/proc/meminfo").read_text().splitlines()
+    return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith("Slab:"))
+
+
+def _free_port() -> int:
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        port: int = sock.getsockname()[1]
+    return port
+
+
+def _last_line(text: str) -> str:
+    lines = text.strip().splitlines()
+    return lines[-1] if lines else "it says nothing"

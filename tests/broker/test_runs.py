@@ -1,0 +1,157 @@
+"""Runs of QoS 0 take a short path; what arrives must be what message-by-message routing sends."""
+
+from __future__ import annotations
+
+from harness import MemoryBroker, MemoryClient
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from swellmq.codec import spec
+from swellmq.codec.encode import encode
+from swellmq.codec.packets import Disconnect, Packet, Publish
+from swellmq.limits import Limits
+
+TOPICS = ("a", "a/b", "b", "c/d", "$x")
+SUBSCRIPTIONS = st.tuples(
+    st.sampled_from(["a", "a/b", "b", "c/d", "+", "#", "a/#", "+/b", "$share/g/a", "$share/g/#", "$x"]),
+    st.integers(0, 2),
+    st.booleans(),  # No Local
+    st.booleans(),  # retain as published
+    st.sampled_from([None, None, 7, 300]),
+)
+CLIENTS = st.lists(
+    st.tuples(
+        st.sampled_from([3, 4, 5]),
+        st.lists(SUBSCRIPTIONS, max_size=3),
+        st.sampled_from([{}, {}, {"topic_alias_maximum": 1}, {"maximum_packet_size": 20}]),
+    ),
+    min_size=1,
+    max_size=4,
+)
+MESSAGES = st.lists(
+    st.tuples(
+        st.sampled_from(TOPICS),
+        st.sampled_from([b"", b"x", b"y" * 10, b"z" * 130, b"w" * 17_000]),
+        st.sampled_from([0, 0, 0, 0, 1, 2]),
+        st.sampled_from([False, False, False, True]),
+        st.sampled_from([-1, -1, -1, 60]),
+    ),
+    min_size=1,
+    max_size=30,
+)
+
+
+def build(
+    runs: bool, clients: list[tuple[int, list[tuple[str, int, bool, bool, int | None]], dict[str, int]]]
+) -> tuple[MemoryBroker, list[MemoryClient]]:
+    broker = MemoryBroker()
+    broker.engine.runs_allowed = runs
+    made = []
+    for number, (version, subscriptions, props) in enumerate(clients):
+        client = broker.connect(f"c{number}", version=version, **(props if version == 5 else {}))
+        for topic_filter, qos, no_local, as_published, identifier in subscriptions:
+            client.subscribe(
+                topic_filter,
+                qos=qos,
+                no_local=no_local and version == 5 and not topic_filter.startswith("$share"),
+                retain_as_published=as_published and version == 5,
+                identifier=identifier if version == 5 else None,
+            )
+        client.receive()
+        made.append(client)
+    return broker, made
+
+
+def stream(messages: list[tuple[str, bytes, int, bool, int]], version: int) -> list[bytes]:
+    packets = []
+    for number, (name, payload, qos, retain, expiry) in enumerate(messages):
+        message = Publish(name.encode(), payload, qos, retain)
+        message.message_expiry_interval = expiry
+        message.packet_identifier = number + 1
+        packets.append(encode(message, version))
+    return packets
+
+
+@given(CLIENTS, MESSAGES, st.integers(0, 3), st.lists(st.integers(1, 400), max_size=5))
+@settings(max_examples=150, deadline=None)
+def test_a_run_is_the_same_as_its_messages(
+    clients: list[tuple[int, list[tuple[str, int, bool, bool, int | None]], dict[str, int]]],
+    messages: list[tuple[str, bytes, int, bool, int]],
+    publisher: int,
+    cuts: list[int],
+) -> None:
+    outputs = []
+    for runs in (True, False):
+        broker, made = build(runs, clients)
+        sender = made[publisher % len(made)]
+        data = b"".join(stream(messages, sender.version))
+        pos = 0
+        for cut in [*cuts, len(data)]:
+            sender.send(data[pos : pos + cut])
+            pos += cut
+        sender.send(b"".join(stream(messages, sender.version)))
+        broker.check()
+        counters = broker.stats.statistics()
+        outputs.append(([client.receive_bytes() for client in made], counters))
+    assert outputs[0] == outputs[1]
+
+
+def subscribed(version: int = 4) -> tuple[MemoryBroker, MemoryClient, MemoryClient]:
+    broker = MemoryBroker()
+    subscriber = broker.connect("s", version=version)
+    subscriber.subscribe("#")
+    publisher = broker.connect("p", version=version)
+    publisher.publish("t", b"0")
+    subscriber.receive()
+    return broker, subscriber, publisher
+
+
+def test_a_run_leaves_as_the_bytes_that_came() -> None:
+    broker, subscriber, publisher = subscribed()
+    data = b"\x30\x04\0\x01t1" + b"\x30\x04\0\x01t2"
+    publisher.send(data)
+    outbox = subscriber.receive_bytes()
+    assert outbox == data
+    assert broker.stats.publishes_received == 3
+
+
+def test_messages_before_a_fault_arrive() -> None:
+    for version in (4, 5):
+        props = b"\0" if version == 5 else b""
+        good = b"\x30" + bytes([4 + len(props)]) + b"\0\x01t" + props + b"1"
+        for bad in (b"\x30\x80\x00\0\0", b"\x30\xff\xff\xff\xff\xff", b"\x36\x05\0\x01t\0\x01", b"\x30\x03\0\x05t"):
+            broker, subscriber, publisher = subscribed(version)
+            publisher.send(good * 3 + bad + good)
+            assert [publish.payload for publish in subscriber.publishes()] == [b"1"] * 3
+            assert publisher.closed
+            assert broker.stats.errors_peer == 1
+
+
+def test_an_empty_topic_name_is_a_fault_wherever_it_comes() -> None:
+    empty: dict[int, bytes] = {4: b"\x30\x03\0\0x", 5: b"\x30\x04\0\0\0x"}
+    good: dict[int, bytes] = {4: b"\x30\x04\0\x01t1", 5: b"\x30\x05\0\x01t\0" + b"1"}
+    for version in (4, 5):
+        for before in (0, 1):
+            broker, subscriber, publisher = subscribed(version)
+            publisher.send(good[version] * before + empty[version] + good[version])
+            assert len(subscriber.publishes()) == before
+            assert publisher.closed
+            assert broker.stats.errors_peer == 1
+            packets: list[Packet] = publisher.receive()
+            if version == 5:
+                assert isinstance(packets[-1], Disconnect)
+                assert packets[-1].reason_code in (spec.PROTOCOL_ERROR, spec.TOPIC_NAME_INVALID)
+
+
+def test_a_packet_larger_than_allowed_ends_a_run() -> None:
+    limits = Limits()
+    limits.packet_bytes = 50
+    broker = MemoryBroker(limits)
+    subscriber = broker.connect("s")
+    subscriber.subscribe("#")
+    publisher = broker.connect("p")
+    publisher.publish("t", b"1")
+    publisher.publish("t", b"2")
+    publisher.publish("t", b"x" * 60)
+    assert subscriber.payloads() == [b"1", b"2"]
+    assert publisher.close_reason == "packet too large"

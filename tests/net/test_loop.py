@@ -1,0 +1,858 @@
+"""The loop over real sockets: turns driven by the test, so that steps are counted and nothing waits for time."""
+
+from __future__ import annotations
+
+import gc
+import logging
+import os
+import socket
+import struct
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from socket_client import Client, Clients, await_true
+
+from swellmq import Access, Request, SessionEvent, Storage
+from swellmq.broker.access import AUTHENTICATE, PENDING, PUBLISH, TAKE_OVER
+from swellmq.codec.packets import Ack, Connack, Disconnect, Publish
+from swellmq.codec.spec import PUBACK
+from swellmq.connection import READABLE
+from swellmq.limits import JOIN_BYTES, READ_BYTES, REFUSING_DEADLINE_MS, REFUSING_SLOTS, WRITE_BYTES, WRITES_PER_TURN
+from swellmq.server import Server
+
+Servers = Callable[..., Server]
+
+REFUSED_3 = b"\x20\x02\x00\x03"
+REFUSED_5 = b"\x20\x20\x00\x97\x1d\x1f\x00\x1aall connections are in use"
+
+
+def pass_time(server: Server, ms: int) -> None:
+    """Move the loop's monotonic clock on."""
+    server.loop.start_ns -= ms * 1_000_000
+
+
+def cut(client: Client) -> None:
+    """Reset the connection, as a peer that crashed does."""
+    client.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    client.sock.close()
+
+
+def rest(client: Client) -> bytes:
+    """All that comes until the broker closes."""
+    try:
+        while True:
+            client.arrive()
+    except EOFError:
+        return bytes(client.data[client.pos :])
+
+
+def closed(server: Server, reason: str) -> int:
+    return server.stats.statistics()["closed: " + reason]
+
+
+class Judge(Access):
+    """Access that asks about what it is told to, and answers when the test says so."""
+
+    def __init__(self, *kinds: int) -> None:
+        super().__init__()
+        self.authenticates = AUTHENTICATE in kinds
+        self.authorizes_publish = PUBLISH in kinds
+        self.asked: list[Request] = []
+
+    def decide(self, requests: list[Request]) -> None:
+        self.asked += requests
+
+
+# Full
+
+
+@pytest.mark.parametrize(("version", "answer"), [(3, REFUSED_3), (4, REFUSED_3), (5, REFUSED_5)])
+def test_refusal_when_full(server: Servers, clients: Clients, version: int, answer: bytes) -> None:
+    one = server(max_connections=2, pool_initial_size=1, pool_max_size=1)
+    served = [clients(one, 4, "a"), clients(one, 5, "b")]
+    late = clients(one, version)
+    late.send(late.connect_packet("late"))
+    assert rest(late) == answer
+    for client in served:
+        client.ping()
+    assert (one.stats.connections_refused, closed(one, "refused, broker full")) == (1, 1)
+    assert (one.pool.active, len(one.pool.reserve)) == (2, REFUSING_SLOTS)
+    served[0].disconnect()
+    clients(one, version, "late").ping()
+    assert one.pool.active == 2
+
+
+def test_client_351(server: Servers, clients: Clients) -> None:
+    one = server(preset="small", pool_initial_size=256, pool_max_size=300, max_connections=350)
+    served = [clients(one, 4 + number % 2, f"c{number}") for number in range(350)]
+    assert one.pool.statistics()["overflow"] == 50
+    for version, answer in ((4, REFUSED_3), (5, REFUSED_5)):
+        late = clients(one, version)
+        late.send(late.connect_packet("late"))
+        assert rest(late) == answer
+    for client in served:
+        client.ping()
+    served[7].disconnect()
+    newcomer = clients(one, 5, "newcomer")
+    newcomer.ping()
+    for client in [*served[:7], *served[8:], newcomer]:
+        client.disconnect()
+    assert one.pool.statistics() | {"capacity": 300, "active": 0, "idle": 300, "overflow": 0} == one.pool.statistics()
+    assert one.self_check() == []
+
+
+def test_refused_in_pieces(server: Servers, clients: Clients) -> None:
+    one = server(max_connections=1, pool_initial_size=1, pool_max_size=1)
+    clients(one, 4, "a")
+    late = clients(one)
+    for byte in late.connect_packet("late"):
+        late.send(bytes([byte]))
+        one.turn(1000)
+    assert rest(late) == REFUSED_3
+
+
+@pytest.mark.parametrize(
+    "data", [b"\xc0\x00", b"\x10\xff\xff\xff\xff\xff", b"\x10\xff\xff\xff\x7f", b"\x10\x02\x00\x04"]
+)
+def test_refused_client_that_sends_rubbish(server: Servers, clients: Clients, data: bytes) -> None:
+    one = server(max_connections=1, pool_initial_size=1, pool_max_size=1)
+    clients(one, 4, "a")
+    late = clients(one)
+    late.send(data)
+    assert rest(late) == b""
+    assert len(one.pool.reserve) == REFUSING_SLOTS
+
+
+def test_silent_refused_client_is_closed_at_its_deadline(server: Servers, clients: Clients) -> None:
+    one = server(max_connections=1, pool_initial_size=1, pool_max_size=1)
+    clients(one, 4, "a")
+    late = clients(one)
+    await_true(lambda: one.stats.connections_refused == 1, lambda: one.turn(1))
+    pass_time(one, REFUSING_DEADLINE_MS - 500)
+    one.turn(0)
+    assert len(one.pool.reserve) == REFUSING_SLOTS - 1
+    pass_time(one, 600)
+    one.turn(0)
+    assert len(one.pool.reserve) == REFUSING_SLOTS
+    assert rest(late) == b""
+
+
+def test_past_the_reserve_clients_are_closed_at_once(server: Servers, clients: Clients) -> None:
+    one = server(max_connections=1, pool_initial_size=1, pool_max_size=1)
+    served = clients(one, 4, "a")
+    for _ in range(REFUSING_SLOTS):
+        clients(one)
+    await_true(lambda: not one.pool.reserve, lambda: one.turn(1))
+    assert rest(clients(one)) == b""
+    assert (one.stats.connections_refused, one.stats.connections_dropped) == (REFUSING_SLOTS, 1)
+    served.ping()
+
+
+def test_the_log_says_it_is_full_at_a_limited_rate(
+    server: Servers, clients: Clients, caplog: pytest.LogCaptureFixture
+) -> None:
+    one = server(max_connections=1, pool_initial_size=1, pool_max_size=1)
+    clients(one, 4, "a")
+    for _ in range(5):
+        late = clients(one)
+        late.send(late.connect_packet("late"))
+        rest(late)
+    assert [record.message for record in caplog.records if record.levelno == logging.WARNING] == [
+        "full: 1 connections are served, further clients are refused"
+    ]
+
+
+@pytest.mark.parametrize("version", [4, 5])
+def test_takeover_while_full(server: Servers, clients: Clients, version: int) -> None:
+    one = server(max_connections=2, pool_initial_size=2, pool_max_size=2)
+    old = clients(one, version, "device")
+    other = clients(one, 4, "other")
+    new = clients(one, version, "device")
+    if version == 5:
+        assert old.expect(Disconnect).reason_code == 0x8E
+    assert old.receive() is None
+    new.ping()
+    other.ping()
+    assert (one.pool.active, one.pool.overflow, len(one.pool.reserve)) == (2, 0, REFUSING_SLOTS)
+    assert (one.stats.connections_accepted, one.stats.connections_refused) == (3, 0)
+
+
+def test_takeover_while_full_by_two_at_once(server: Servers, clients: Clients) -> None:
+    """The later one wins, nobody waits for a deadline, and the loop does not spin."""
+    one = server(max_connections=1, pool_initial_size=1, pool_max_size=1)
+    clients(one, 4, "device")
+    rivals = [clients(one), clients(one)]
+    await_true(lambda: one.stats.connections_refused == 2, lambda: one.turn(1))
+    for rival in rivals:
+        rival.send(rival.connect_packet("device"))
+    turns = one.stats.turns
+    for _ in range(10):
+        one.turn(20)
+    assert one.deadline_ms() != 0
+    assert one.stats.turns - turns == 10
+    assert one.broker.core.clients == 1
+    assert len(one.pool.reserve) == REFUSING_SLOTS
+    winners = [rival for rival in rivals if rest_or_alive(rival)]
+    assert len(winners) == 1
+
+
+def rest_or_alive(client: Client) -> bool:
+    try:
+        client.arrive()
+        client.expect(Connack)
+        client.ping()
+    except (EOFError, AssertionError, OSError):
+        return False
+    return True
+
+
+def test_takeover_while_full_asks_access(server: Servers, clients: Clients) -> None:
+    judge = Judge(AUTHENTICATE)
+    one = server(judge, max_connections=1, pool_initial_size=1, pool_max_size=1)
+
+    def answer(client: Client, kind: int, reason_code: int) -> None:
+        await_true(lambda: judge.asked, lambda: one.turn(1))
+        [request] = judge.asked
+        judge.asked = []
+        assert (request.kind, request.client_id) == (kind, "device")
+        assert one.broker.resume(request.token, reason_code)
+
+    old = clients(one)
+    old.send(old.connect_packet("device"))
+    answer(old, AUTHENTICATE, 0)
+    assert old.expect(Connack).reason_code == 0
+    thief = clients(one)
+    thief.send(thief.connect_packet("device"))
+    answer(thief, TAKE_OVER, 0x87)
+    assert rest(thief) == b"\x20\x02\x00\x05"
+    old.ping()
+    new = clients(one)
+    new.send(new.connect_packet("device"))
+    answer(new, TAKE_OVER, 0)
+    answer(new, AUTHENTICATE, 0)
+    assert new.expect(Connack).reason_code == 0
+    assert old.receive() is None
+    new.ping()
+
+
+# Out of descriptors
+
+EMFILE = """
+import resource, socket, sys
+sys.path.insert(0, sys.argv[1])
+from socket_client import Client, await_true, quiet_settings
+from swellmq.server import Server
+
+server = Server(quiet_settings())
+server.open()
+step = lambda: server.turn(1)
+first = Client(("127.0.0.1", server.port), 4, step)
+assert first.connect("first").reason_code == 0
+early, late = [socket.socket() for _ in range(20)], socket.socket()
+for sock in early:
+    sock.connect(("127.0.0.1", server.port))
+soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+resource.setrlimit(resource.RLIMIT_NOFILE, (late.fileno() + 3, hard))  # two more descriptors
+server.turn(1000)
+assert server.stats.connections_accepted == 3, "the first client and two more"
+assert (server.stats.accept_pauses, server.stats.connections_dropped) == (1, 18), "the rest was not left hanging"
+assert len(server.loop.paused) == 1
+first.ping()
+late.connect(("127.0.0.1", server.port))
+turns = server.stats.turns
+await_true(lambda: server.stats.accept_pauses == 2, lambda: server.turn(1000))
+assert server.stats.turns - turns <= 3, "one turn ends the pause, the next one accepts"
+assert server.stats.connections_dropped == 19
+first.ping()
+resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+second = Client(("127.0.0.1", server.port), 5, step)
+assert second.connect("second").reason_code == 0
+first.ping()
+assert server.self_check() == []
+server.finish()
+print("survived")
+"""
+
+
+def test_no_descriptor_left() -> None:
+    """No spin, no death: who is served goes on, who can't be is told at once, and later clients get in again."""
+    tests = str(Path(__file__).parent.parent)
+    done = subprocess.run([sys.executable, "-c", EMFILE, tests], capture_output=True, text=True, check=False)
+    assert done.stdout == "survived\n", done.stderr
+    assert done.stderr.count("can't accept more connections: Too many open files") == 1
+
+
+def test_a_paused_listener_is_not_asked(server: Servers, clients: Clients) -> None:
+    """An arrival at one listener must not try the others, which may be paused for want of descriptors."""
+    from swellmq import ListenerSettings
+
+    one = server(listeners=[ListenerSettings(port=0), ListenerSettings(port=0)])
+    first, second = one.listeners
+    one.loop._exhausted(first, one.turn_state.now_ms, OSError(24, "Too many open files"))
+    clients(("127.0.0.1", second.port), 4, "a", step=lambda: one.turn(1))
+    waiting = clients(("127.0.0.1", first.port), step=lambda: one.turn(1))
+    clients(("127.0.0.1", second.port), 4, "b", step=lambda: one.turn(1))
+    assert one.stats.connections_accepted == 2
+    pass_time(one, 100)
+    assert waiting.connect("c").reason_code == 0
+
+
+def test_a_descriptor_that_can_not_be_watched(server: Servers) -> None:
+    """As when the system's limit on watches is reached: that connection is dropped, and nothing else happens."""
+    one = server()
+    one.loop.open(os.open(__file__, os.O_RDONLY), 0, 1)  # epoll refuses plain files
+    assert (one.stats.connections_dropped, one.pool.active, one.pool.overflow) == (1, 0, 0)
+    one.turn(0)
+    assert one.self_check() == []
+
+
+# Bounded reads
+
+
+def flood(client: Client, data: bytes) -> None:
+    """Send until the system takes no more."""
+    try:
+        while True:
+            client.sock.send(data)
+    except BlockingIOError:
+        pass
+
+
+def test_a_flood_does_not_starve_others(server: Servers, clients: Clients) -> None:
+    one = server()
+    flooder, other = clients(one, 4, "flooder"), clients(one, 4, "other")
+    message = b"\x30\x80\x08\x00\x01t" + b"x" * 1021
+    for _ in range(5):
+        flood(flooder, message * 64)
+        other.sock.send(b"\xc0\x00")
+        before = one.stats.bytes_received
+        one.turn(1000)
+        assert other.sock.recv(10) == b"\xd0\x00", "in the very turn"
+        assert one.stats.bytes_received - before <= READ_BYTES + 2
+    assert one.stats.bytes_received > 2 * READ_BYTES
+
+
+def test_accepts_are_bounded(server: Servers) -> None:
+    one = server()
+    waiting = [socket.create_connection(("127.0.0.1", one.port)) for _ in range(300)]
+    one.turn(1000)
+    assert one.stats.connections_accepted == 128
+    one.turn(1000)
+    one.turn(1000)
+    assert one.stats.connections_accepted == 300
+    for sock in waiting:
+        sock.close()
+
+
+# Slow readers
+
+
+def drain(client: Client, count: int, acknowledge: bool = False) -> list[bytes]:
+    """The payloads of the next messages."""
+    payloads = []
+    for _ in range(count):
+        message = client.expect(Publish)
+        payloads.append(message.payload)
+        if acknowledge:
+            client.send(Ack(PUBACK, message.packet_identifier))
+    return payloads
+
+
+@pytest.mark.slow
+def test_qos_0_beyond_the_outbox_is_dropped_and_counted(server: Servers, clients: Clients) -> None:
+    one = server(limits_outbox_bytes=100_000)
+    slow, publisher = clients(one, 4, "slow"), clients(one, 4, "publisher")
+    slow.subscribe("t")
+    sent = 0
+    while not one.stats.dropped_outbox_full:
+        publisher.publish("t", b"%08d" % sent + b"x" * 60_000)
+        publisher.ping()
+        sent += 1
+    [connection] = [connection for connection in one.loop.served() if connection.outbox_bytes]
+    assert 100_000 < connection.outbox_bytes < 100_000 + 2 * 60_020
+    assert one.stats.dropped_outbox_full == 1
+    numbers = [int(payload[:8]) for payload in drain(slow, sent - 1)]
+    assert numbers == list(range(sent - 1)), "what was taken on arrives whole and in order"
+    assert (connection.outbox_bytes, connection.interest, connection.buffers) == (0, READABLE, None)
+    publisher.publish("t", b"again")
+    assert drain(slow, 1) == [b"again"]
+
+
+def test_qos_1_waits_in_the_session(server: Servers, clients: Clients) -> None:
+    one = server(limits_outbox_bytes=100_000)
+    slow, publisher = clients(one, 4, "slow"), clients(one, 4, "publisher")
+    slow.subscribe("t", 1)
+    session = one.broker.core.session("slow")
+    assert session is not None
+    sent = 0
+    while session.queued() < 50:
+        publisher.publish("t", b"%08d" % sent + b"x" * 10_000, 1)
+        publisher.expect(Ack)
+        sent += 1
+    numbers = [int(payload[:8]) for payload in drain(slow, sent, acknowledge=True)]
+    assert numbers == list(range(sent))
+    slow.ping()
+    assert (session.queued(), session.inflight or {}, one.stats.dropped_outbox_full) == (0, {}, 0)
+
+
+@pytest.mark.parametrize("size", [5_000, JOIN_BYTES + 1, 1_000_000])
+def test_what_waited_goes_on_when_the_socket_took_all_at_once(server: Servers, clients: Clients, size: int) -> None:
+    """A QoS 1 message that came while the outbox was full, in the same turn, and nothing else happens after it."""
+    one = server(limits_outbox_bytes=4_096)
+    reader, publisher = clients(one, 4, "reader"), clients(one, 4, "publisher")
+    reader.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 20)
+    reader.subscribe("t", 1)
+    second = Publish(b"t", b"second", 1, False)
+    second.packet_identifier = 1
+    publisher.send(Publish(b"t", b"x" * size, 0, False), second)
+    assert [len(payload) for payload in drain(reader, 2)] == [size, 6]
+
+
+def test_retained_messages_beyond_the_outbox_all_arrive(server: Servers, clients: Clients) -> None:
+    one = server(limits_outbox_bytes=4_096)
+    publisher, reader = clients(one, 4, "publisher"), clients(one, 4, "reader")
+    for number in range(300):
+        publisher.publish(f"t/{number}", b"x" * 1000, retain=True)
+    publisher.ping()
+    reader.subscribe("t/#")
+    assert len(drain(reader, 300)) == 300
+    assert one.stats.dropped_outbox_full == 0
+
+
+def test_a_payload_of_50_mb(server: Servers, clients: Clients) -> None:
+    """Comes in and goes out in bounded pieces, and no message of others waits behind it."""
+    one = server()
+    reader, publisher, other = clients(one, 4, "reader"), clients(one, 5, "publisher"), clients(one, 4, "other")
+    reader.subscribe("t", 1)
+    payload = os.urandom(1 << 20) * 50
+    publisher.publish("t", payload, 1)
+    assert publisher.expect(Ack).packet_type == PUBACK
+    [connection] = [connection for connection in one.loop.served() if connection.outbox_bytes]
+    while connection.outbox_bytes:
+        other.sock.send(b"\xc0\x00")
+        before = one.stats.bytes_sent
+        one.turn(1000)
+        assert one.stats.bytes_sent - before <= WRITES_PER_TURN * WRITE_BYTES + 2
+        assert other.sock.recv(10) == b"\xd0\x00"
+        while True:
+            try:
+                reader.data += reader.sock.recv(1 << 20)
+            except BlockingIOError:
+                break
+    assert drain(reader, 1) == [payload]
+
+
+@pytest.mark.slow
+def test_large_payloads_cost_linear_time(server: Servers, clients: Clients) -> None:
+    one = server()
+    reader, publisher = clients(one, 4, "reader"), clients(one, 4, "publisher")
+    reader.subscribe("t", 1)
+    block = os.urandom(1 << 20)
+    per_mb: list[float] = []
+    for megabytes in (25, 200):
+        payload = block * megabytes
+        before = time.process_time()
+        publisher.publish("t", payload, 1)
+        assert drain(reader, 1, acknowledge=True) == [payload]
+        per_mb.append((time.process_time() - before) / megabytes)
+        assert publisher.expect(Ack).packet_type == PUBACK
+    assert per_mb[1] < 4 * per_mb[0], per_mb
+
+
+def test_a_client_that_takes_nothing_is_closed(server: Servers, clients: Clients) -> None:
+    one = server(limits_write_timeout_ms=5_000)
+    slow, slower, publisher = clients(one, 4, "slow"), clients(one, 4, "slower"), clients(one, 4, "publisher")
+    for client in (slow, slower):
+        client.subscribe("t")
+    publisher.publish("t", b"x" * 20_000_000)
+    await_true(lambda: one.stats.publishes_sent == 2, lambda: one.turn(1))
+    assert slow.sock.recv(1000)
+    for _ in range(4):
+        pass_time(one, 2_000)
+        taken = 0
+        while taken < 1 << 20:  # enough for the system to make room for more
+            try:
+                taken += len(slow.sock.recv(1 << 20))
+            except BlockingIOError:
+                pass
+            one.turn(1)
+    assert closed(one, "write stalled") == 1
+    assert {connection.owner.client_id for connection in one.loop.served()} == {"slow", "publisher"}  # type: ignore[union-attr]
+    publisher.ping()
+
+
+def test_a_subscriber_that_is_gone_while_it_is_written_to(server: Servers, clients: Clients) -> None:
+    one = server()
+    gone, publisher = clients(one, 4, "gone"), clients(one, 4, "publisher")
+    gone.subscribe("t")
+    cut(gone)
+    publisher.send(*[Publish(b"t", b"x" * 100_000, 0, False)] * 20)
+    publisher.ping()
+    await_true(lambda: closed(one, "reset by peer") == 1, lambda: one.turn(1))
+    assert one.pool.active == 1
+
+
+# Closing
+
+
+def test_a_descriptor_is_never_reused_within_a_turn(server: Servers, clients: Clients) -> None:
+    """A leaves, B comes and A's last bytes are there, all in one turn: B gets another number and no event of A's."""
+    one = server()
+    leaving = clients(one, 4, "leaving")
+    [old] = one.loop.served()
+    number = old.fd
+    newcomer = clients(one)
+    leaving.sock.send(b"\xe0\x00\xc0\x00")
+    newcomer.sock.send(newcomer.connect_packet("newcomer"))
+    await_true(lambda: one.stats.connections_accepted == 2, lambda: one.turn(1))
+    [new] = one.loop.served()
+    assert new.fd != number
+    assert newcomer.expect(Connack).reason_code == 0
+    newcomer.ping()
+
+
+def test_an_event_of_a_connection_that_was_closed_in_the_turn_is_stale(server: Servers, clients: Clients) -> None:
+    """Both clients send in one turn, and the first to be read takes the place of the second."""
+    one = server()
+    rivals = [clients(one), clients(one, 4, "device")]
+    await_true(lambda: one.stats.connections_accepted == 2, lambda: one.turn(1))
+    rivals[0].send(rivals[0].connect_packet("device"))
+    rivals[1].send(b"\x30\x03\x00\x01t" * 3)
+    one.turn(1000)
+    assert rivals[0].expect(Connack).reason_code == 0
+    rivals[0].ping()
+    assert closed(one, "session taken over") == 1
+    assert one.stats.publishes_received in (0, 3), "all of them, before, or none, after"
+    assert one.pool.active == 1
+
+
+def test_a_will_leaves_in_the_turn_of_the_loss(server: Servers, clients: Clients) -> None:
+    one = server()
+    watcher = clients(one, 4, "watcher")
+    watcher.subscribe("will")
+    dying = clients(one, 4, "dying", will=Publish(b"will", b"bye", 0, False))
+    cut(dying)
+    one.turn(1000)
+    assert watcher.sock.recv(100) == b"\x30\x09\x00\x04willbye"
+
+
+def test_no_descriptor_is_leaked(server: Servers, clients: Clients) -> None:
+    before = set(os.listdir("/proc/self/fd"))
+    one = server(max_connections=3, pool_initial_size=1, pool_max_size=1)
+    for _ in range(5):
+        made = [clients(one, 4, f"c{number}") for number in range(3)]
+        refused = clients(one)
+        refused.send(refused.connect_packet("late"))
+        assert rest(refused) == REFUSED_3
+        refused.close()
+        for client in made:
+            client.disconnect()
+    one.finish()
+    assert set(os.listdir("/proc/self/fd")) == before
+
+
+def test_who_is_connected_without_a_client_at_the_end(server: Servers, clients: Clients) -> None:
+    one = server()
+    silent = clients(one)
+    await_true(lambda: one.pool.active == 1, lambda: one.turn(1))
+    one.finish()
+    assert closed(one, "server shutting down") == 1
+    assert closed(one, "internal error") == 0
+    silent.step = None
+    assert rest_of_blocking(silent) == b""
+
+
+def rest_of_blocking(client: Client) -> bytes:
+    client.sock.setblocking(True)
+    return rest(client)
+
+
+# Parked
+
+
+def parked(server: Servers, clients: Clients, after: bytes = b"") -> tuple[Server, Client, Judge]:
+    """A client that waits for an answer about its first PUBLISH, with more bytes behind it."""
+    judge = Judge(PUBLISH)
+    one = server(judge)
+    client = clients(one, 4, "parked")
+    client.send(b"\x30\x03\x00\x01t" + after)
+    await_true(lambda: judge.asked, lambda: one.turn(1))
+    return one, client, judge
+
+
+def test_a_parked_connection_is_not_read(server: Servers, clients: Clients) -> None:
+    one, client, judge = parked(server, clients, b"\xc0\x00")
+    received = one.stats.bytes_received
+    client.send(b"\xc0\x00")
+    for _ in range(3):
+        one.turn(0)
+    assert one.stats.bytes_received == received
+    assert not one.loop.epoll.poll(0), "nothing makes the loop spin"
+    assert one.deadline_ms() > 1000
+    one.broker.resume(judge.asked[0].token, 0)
+    one.turn(0)
+    one.turn(0)
+    client.arrive()
+    assert client.data[client.pos :] == b"\xd0\x00" * 2, "the bytes that were kept, and those that waited"
+
+
+def test_an_answer_without_output_takes_effect_at_once(server: Servers, clients: Clients) -> None:
+    """QoS 0 without a subscriber gives nothing to send; the next question must be asked all the same."""
+    one, client, judge = parked(server, clients, b"\x30\x03\x00\x01u")
+    for number in (1, 2):
+        token = judge.asked[-1].token
+        one.call(lambda token=token: one.broker.resume(token, 0))
+        for _ in range(3):
+            if one.deadline_ms() == 0 or one.loop.epoll.poll(0):
+                one.turn(0)
+        assert len(judge.asked) == 2, number
+    client.sock.send(b"\xc0\x00")
+    assert one.loop.epoll.poll(1), "it is read again"
+    one.turn(0)
+
+
+def test_a_parked_peer_that_resets_is_closed_without_spinning(server: Servers, clients: Clients) -> None:
+    one, client, judge = parked(server, clients)
+    cut(client)
+    turns = one.stats.turns
+    await_true(lambda: one.pool.active == 0, lambda: one.turn(1000))
+    assert one.stats.turns - turns == 1
+    assert closed(one, "reset by peer") == 1
+    assert not one.loop.epoll.poll(0)
+    assert not one.broker.resume(judge.asked[0].token, 0), "a token outlives its connection safely"
+
+
+def test_a_parked_peer_that_says_no_more_is_answered(server: Servers, clients: Clients) -> None:
+    one, client, judge = parked(server, clients, b"\xc0\x00")
+    client.sock.shutdown(socket.SHUT_WR)
+    one.turn(0)
+    assert not one.loop.epoll.poll(0)
+    one.broker.resume(judge.asked[0].token, 0)
+    assert rest(client) == b"\xd0\x00"
+
+
+def test_an_answer_that_never_comes(server: Servers, clients: Clients) -> None:
+    one, client, _judge = parked(server, clients)
+    pass_time(one, 10_200)
+    one.turn(0)
+    assert closed(one, "no answer in time") == 1
+    assert rest(client) == b""
+
+
+# Bugs in what hangs on the broker
+
+
+class Broken(Access):
+    """Access with a bug in the method that the test names."""
+
+    def __init__(self, where: str) -> None:
+        super().__init__()
+        self.where = where
+        self.authorizes_publish = where == "decide"
+        self.watches_sessions = where == "on_session_events"
+
+    def decide(self, requests: list[Request]) -> None:
+        raise RuntimeError("a bug in decide")
+
+    def on_session_events(self, events: list[SessionEvent]) -> None:
+        raise RuntimeError("a bug in on_session_events")
+
+
+@pytest.mark.parametrize("where", ["decide", "on_session_events"])
+def test_a_bug_in_access_does_not_end_the_loop(
+    server: Servers, clients: Clients, caplog: pytest.LogCaptureFixture, where: str
+) -> None:
+    one = server(Broken(where))
+    other, client = clients(one, 4, "other"), clients(one, 4, "client")
+    client.publish("t", b"", 1)
+    await_true(lambda: one.stats.errors_internal, lambda: one.turn(1))
+    other.ping()
+    assert f"RuntimeError: a bug in {where}" in caplog.text
+
+
+class BrokenStore(Storage):
+    def __init__(self, method: str) -> None:
+        super().__init__()
+        self.durable = True
+        self.method = method
+
+    def seal(self, ticket: int) -> None:
+        if self.method == "seal":
+            raise RuntimeError("a bug in seal")
+        self.stored = ticket
+
+    def delivery_removed(self, session: object, delivery: object) -> None:
+        if self.method == "delivery_removed":
+            raise RuntimeError("a bug in delivery_removed")
+
+
+def test_a_bug_in_a_store_does_not_end_the_loop(
+    server: Servers, clients: Clients, caplog: pytest.LogCaptureFixture
+) -> None:
+    one = server(storage=BrokenStore("seal"))
+    other, client = clients(one, 4, "other"), clients(one, 4, "client")
+    client.publish("t", b"kept", 1, retain=True)
+    await_true(lambda: one.stats.errors_internal, lambda: one.turn(1))
+    other.ping()
+    assert "RuntimeError: a bug in seal" in caplog.text
+    client.send(b"\xc0\x00")
+    one.turn(100)
+    client.arrive()
+    assert client.data[client.pos :] == b"\xd0\x00", "what is not stored is not acknowledged"
+
+
+def test_a_bug_while_output_drains_closes_one_connection(
+    server: Servers, clients: Clients, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The message waits until the socket has room, has expired by then, and the store fails to forget it."""
+    one = server(storage=BrokenStore("delivery_removed"), limits_outbox_bytes=4_096)
+    slow, publisher = clients(one, 5, "slow", expiry_s=100), clients(one, 5, "publisher")
+    slow.subscribe("t", 1)
+    publisher.publish("t", b"x" * 20_000_000)
+    expiring = Publish(b"t", b"late", 1, False)
+    expiring.packet_identifier = 1
+    expiring.message_expiry_interval = 1
+    publisher.send(expiring)
+    publisher.expect(Ack)
+    session = one.broker.core.session("slow")
+    assert session is not None and session.queue is not None
+    waiting = session.queue.items[session.queue.head]
+    assert waiting is not None
+    waiting.publish.expires_at_ms = 1
+    await_true(lambda: one.stats.errors_internal == 1, slow.arrive)
+    assert closed(one, "internal error") == 1 or one.turn(0) is None
+    publisher.ping()
+    assert closed(one, "internal error") == 1
+    assert "RuntimeError: a bug in delivery_removed" in caplog.text
+
+
+# Hosting
+
+
+def test_wake_ends_the_wait(server: Servers) -> None:
+    one = server()
+    turning = threading.Thread(target=one.turn)
+    turning.start()
+    one.loop.wake()
+    turning.join(10)
+    assert not turning.is_alive()
+    assert not one.loop.epoll.poll(0), "one wake ends one wait"
+
+
+def test_wake_after_the_end_touches_nobody_elses_descriptor(server: Servers) -> None:
+    one = server()
+    waker = one.loop.waker
+    one.finish()
+    reading, writing = os.pipe()
+    os.dup2(writing, waker)
+    one.stop()
+    one.loop.close()
+    os.set_blocking(reading, False)
+    with pytest.raises(BlockingIOError):
+        os.read(reading, 8)
+    for fd in {reading, writing, waker}:
+        os.close(fd)
+
+
+def test_deadline(server: Servers, clients: Clients) -> None:
+    one = server(sys_interval_s=0)
+    assert one.deadline_ms() == -1, "nothing is due, ever"
+    assert one.loop.fileno() == one.loop.epoll.fileno()
+    clients(one)
+    one.turn(1000)
+    assert 4_000 < one.deadline_ms() <= 5_200, "its CONNECT"
+    one.call(lambda: None)
+    assert one.deadline_ms() == 0
+    one.turn(0)
+    one.turn(0)
+    pass_time(one, 6_000)
+    assert one.deadline_ms() == 0
+    one.turn(1000)
+    one.turn(0)
+    assert (one.deadline_ms(), one.pool.active) == (-1, 0)
+
+
+def test_a_bug_in_a_call_does_not_end_the_loop(server: Servers, caplog: pytest.LogCaptureFixture) -> None:
+    one = server()
+    done: list[int] = []
+    one.call(lambda: 1 // 0)
+    one.call(lambda: done.append(1))
+    one.turn(0)
+    assert done == [1]
+    assert "ZeroDivisionError" in caplog.text
+    assert one.stats.errors_internal == 1
+
+
+def test_calls_that_call_do_not_hold_the_turn(server: Servers) -> None:
+    one = server()
+    count = [0]
+
+    def again() -> None:
+        count[0] += 1
+        one.call(again)
+
+    one.call(again)
+    one.turn(0)
+    assert count[0] == 1
+    one.calls.clear()
+
+
+def test_a_turn_waits_for_no_longer_than_it_is_told(server: Servers) -> None:
+    one = server()
+    begin = time.monotonic()
+    one.turn(20)
+    assert 0.019 <= time.monotonic() - begin < 5
+    one.turn(0)
+    assert one.stats.turns == 2
+
+
+def test_pending_is_no_reason_code() -> None:
+    assert PENDING < 0
+
+
+# What self_check finds on a live broker
+
+
+@pytest.mark.parametrize("what", ["closed", "reused by a file"])
+def test_self_check_names_the_client_whose_socket_is_gone(server: Servers, clients: Clients, what: str) -> None:
+    one = server()
+    clients(one, 4, "lost")
+    [connection] = one.loop.served()
+    kept = os.dup(connection.fd)
+    if what == "closed":
+        os.close(connection.fd)
+    else:
+        file = os.open(__file__, os.O_RDONLY)
+        os.dup2(file, connection.fd)
+        os.close(file)
+    assert one.self_check() == [f"descriptor {connection.fd} is gone, but client lost still has its connection"]
+    os.dup2(kept, connection.fd)
+    os.close(kept)
+    assert one.self_check() == []
+
+
+def test_connections_leave_nothing_to_the_collector(server: Servers, clients: Clients) -> None:
+    """Objects in use return to their numbers when the clients have gone, without the cyclic collector."""
+    one = server(pool_initial_size=1, pool_max_size=1)
+    clients(one, 4, "warm").disconnect()
+    gc.collect()
+    gc.disable()
+    try:
+        for round_number in range(3):
+            made = [clients(one, 5, f"c{number}") for number in range(5)]
+            for client in made:
+                client.subscribe("t/#", 1)
+                client.publish("t/x", b"x", 1)
+            for client in made:
+                cut(client)
+            await_true(lambda: one.pool.active == 0, lambda: one.turn(1))
+            core = one.broker.core
+            assert (core.clients, len(core.sessions), len(core.waiting), round_number) == (0, 0, 0, round_number)
+            assert one.pool.statistics()["idle"] == 1
+    finally:
+        gc.enable()
