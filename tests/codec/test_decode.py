@@ -180,7 +180,6 @@ def test_connect_3_1() -> None:
         (b"\0\x04MQTT\x04", 4, False),
         (b"\0\x04MQTT\x84", 4, True),
         (b"\0\x04MQTT\x05", 5, False),
-        (b"\0\x04MQTT\x85", 5, True),
     ],
 )
 def test_protocol_version(protocol: bytes, version: int, bridge: bool) -> None:

@@ -25,8 +25,9 @@ from swellmq.broker.acks import on_puback, on_pubcomp, on_pubrec, on_pubrel
 from swellmq.broker.connect import acquire, admit, on_connect, read_connect, refuse
 from swellmq.broker.core import Core, log
 from swellmq.broker.inbound import accept_publish, on_publish
-from swellmq.broker.publish import PUBLISH_QOS_0, forward_run, pump, replay, route_publish
+from swellmq.broker.publish import pump, replay, route_publish
 from swellmq.broker.refuse import Refuser
+from swellmq.broker.runs import PUBLISH_QOS_0, forward_run
 from swellmq.broker.session import Session
 from swellmq.broker.storage import Storage
 from swellmq.broker.subscribe import on_barrier_answered, on_subscribe, on_unsubscribe, subscribe

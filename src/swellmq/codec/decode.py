@@ -220,7 +220,7 @@ def _decode_protocol(connect: Connect, data: bytes, pos: i64, end: i64) -> i64:
     level: u8 = data[after]
     version: u8 = level & 0x7F
     if name == b"MQTT":
-        known = version == MQTT_3_1_1 or version == MQTT_5_0
+        known = version == MQTT_3_1_1 or level == MQTT_5_0
     elif name == b"MQIsdp":
         known = version == MQTT_3_1
     else:

@@ -90,7 +90,7 @@ class Loop:
     def deadline_ms(self) -> int:
         """Milliseconds until a turn must run even if nothing is readable; -1: never; 0: now."""
         turn = self.turn_state
-        if self.more or turn.flush or turn.close or turn.watch or turn.promote:
+        if self.more or turn.again or turn.flush or turn.close or turn.watch or turn.promote:
             return 0
         due = self._due_ms()
         if due < 0:

@@ -1,0 +1,153 @@
+"""Runs of QoS 0: many packets of one read forwarded as one slice of its bytes (docs/decisions/0005-runs.md).
+
+Most traffic is QoS 0 between clients of one protocol version, where the bytes that came in are the bytes that go out.
+`forward_run` takes all such packets that follow each other in one read and have the same subscribers, and gives each
+subscriber one slice of the receive buffer. Whatever needs more than that takes the way of `inbound.py`.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from mypy_extensions import i64
+
+from swellmq.broker.core import Core
+from swellmq.broker.publish import deliver, deliver_shared
+from swellmq.broker.session import Session, Subscription
+from swellmq.broker.topics import Route
+from swellmq.codec.decode import decode_publish, header_length, packet_length
+from swellmq.codec.spec import MQTT_5_0
+from swellmq.connection import Connection
+from swellmq.errors import MalformedPacket
+
+PUBLISH_QOS_0: Final = 0x30  # the first byte of a PUBLISH without DUP, QoS and RETAIN
+
+
+def forward_run(core: Core, connection: Connection, data: bytes, pos: i64, end: i64) -> i64:
+    """Forward the PUBLISH packets at `pos` that are complete, of QoS 0 without RETAIN or properties, and whose topics
+    were matched before; the position behind them, which is `pos` where the first one needs the slow path.
+
+    Nothing is validated twice: a topic name that has a route was checked when it was matched.
+    """
+    topics = core.topics
+    five = connection.protocol_version == MQTT_5_0
+    packet_bytes = core.limits.packet_bytes
+    run: Route | None = None
+    run_start = pos
+    run_count: i64 = 0
+    run_overhead: i64 = 0  # bytes that are not payload
+    last_topic = b""
+    while pos + 4 <= end and data[pos] == PUBLISH_QOS_0:
+        length: i64 = data[pos + 1]
+        body = pos + 2
+        if length >= 128:
+            try:
+                total = packet_length(data, pos, end)
+            except MalformedPacket:
+                break  # the slow path finds it again, once what came before it has been forwarded
+            if total == 0:
+                break
+            body = pos + header_length(total)
+            length = pos + total - body
+        following = body + length
+        if following > end or length < 2 or following - pos > packet_bytes:
+            break
+        high: i64 = data[body]
+        low: i64 = data[body + 1]
+        topic_end = body + 2 + high * 256 + low
+        payload = topic_end + 1 if five else topic_end
+        if payload > following or (five and data[topic_end] != 0):
+            break
+        topic_name = data[body + 2 : topic_end]
+        if run is None or topic_name != last_topic or run.mixed:
+            route = topics.route(topic_name)
+            if route is None:
+                break
+            last_topic = topic_name
+            if route is not run or route.mixed:
+                if run is not None and (run.solo is None or run.solo is not route.solo):
+                    _forward(core, connection, run, data, run_start, pos, run_count, run_overhead)
+                    run_start = pos
+                    run_count = 0
+                    run_overhead = 0
+                run = route
+        run_count += 1
+        run_overhead += payload - pos
+        pos = following
+    if run is not None and run_count:
+        _forward(core, connection, run, data, run_start, pos, run_count, run_overhead)
+    return pos
+
+
+def _forward(
+    core: Core, connection: Connection, route: Route, data: bytes, start: i64, end: i64, count: i64, overhead: i64
+) -> None:
+    """Send `count` packets, `data[start:end]`, to all targets of `route`."""
+    stats = core.stats
+    stats.packets_received += count
+    stats.publishes_received += count
+    payload_bytes = end - start - overhead
+    stats.publish_bytes_received += payload_bytes
+    piece = data if start == 0 and end == len(data) else data[start:end]
+    five = connection.protocol_version == MQTT_5_0
+    limit = core.limits.outbox_bytes
+    sent: i64 = 0
+    slow: list[Subscription] | None = None
+    for subscription in route.targets:
+        target = subscription.session.connection
+        if target is None:
+            if core.limits.queue_qos_0:
+                slow = _append(slow, subscription)
+            else:
+                stats.dropped_offline += count
+        elif (
+            (target.protocol_version == MQTT_5_0) != five
+            or not subscription.plain
+            or target.packet_bytes_max
+            or target.topic_alias_maximum
+        ):
+            slow = _append(slow, subscription)
+        elif target.outbox_bytes > limit:
+            stats.dropped_outbox_full += count
+        else:
+            target.send(piece)
+            sent += count
+    stats.packets_sent += sent
+    stats.publishes_sent += sent
+    if sent:
+        stats.publish_bytes_sent += sent // count * payload_bytes
+    if slow is not None or route.groups is not None:
+        _forward_each(core, connection, route, slow, piece)
+
+
+def _append(subscriptions: list[Subscription] | None, subscription: Subscription) -> list[Subscription]:
+    if subscriptions is None:
+        return [subscription]
+    subscriptions.append(subscription)
+    return subscriptions
+
+
+def _forward_each(
+    core: Core, connection: Connection, route: Route, subscriptions: list[Subscription] | None, piece: bytes
+) -> None:
+    """Deliver the packets of a run one by one, to subscribers whose bytes differ and to shared groups.
+
+    Packets of a run may have different topics only where the route has one target, which then is the only one here.
+    """
+    publisher = connection.owner
+    assert isinstance(publisher, Session)
+    pos: i64 = 0
+    end: i64 = len(piece)
+    while pos < end:
+        total = packet_length(piece, pos, end)
+        publish = decode_publish(
+            PUBLISH_QOS_0, piece, pos + header_length(total), pos + total, connection.protocol_version
+        )
+        publish.client_id = publisher.client_id
+        pos += total
+        if subscriptions is not None:
+            for subscription in subscriptions:
+                deliver(core, subscription, publish, publisher)
+        if route.groups is not None:
+            for group in route.groups:
+                deliver_shared(core, group, publish)
