@@ -91,6 +91,7 @@ class Turn:
         self.held: list[Connection] = []  # those with held output
         self.again: bool = False  # work is left: the next turn must not wait
         self.durable: bool = False  # whether anything is ever held
+        self.unread_bytes: i64 = 0  # a client with more output waiting is not read; 0: no bound
         self.ticket_open: i64 = 1  # of the batch that this turn fills
         self.ticket_stored: i64 = 0  # all up to this one is stored
 
@@ -157,6 +158,7 @@ class Connection(Timed):
         self.pooled: bool = False  # preheated; False: made on demand
         self.close_reason: u8 = OPEN
         self.gate: u8 = GATE_OPEN
+        self.deaf: bool = False  # not read until it has taken what waits for it
         self.interest: u8 = 0  # what epoll watches now
         self.last_ms: i64 = 0  # when the last bytes arrived
         # Client
@@ -185,11 +187,12 @@ class Connection(Timed):
         self.buffers = None
         self.close_reason = OPEN
         self.gate = GATE_OPEN
+        self.deaf = False
         self.interest = 0
         self.last_ms = 0
         self.owner = None
         self.question = None
-        self.aliases = None
+        self.aliases = None  # [MQTT-3.3.2-7]
         self.protocol_version = 0
         self.bridge = False
         self.problem_information = True
@@ -198,6 +201,10 @@ class Connection(Timed):
         self.receive_maximum = 65_535
         self.topic_alias_maximum = 0
         self.packet_bytes_max = 0
+
+    def takes(self, packet: bytes) -> bool:
+        """Whether a packet is within the client's Maximum Packet Size."""
+        return self.packet_bytes_max == 0 or len(packet) <= self.packet_bytes_max
 
     def send(self, data: bytes) -> None:
         """Append `data` to the outbox; it leaves at the end of this turn. Nothing happens once it is marked closed."""
@@ -293,7 +300,7 @@ class Connection(Timed):
         """Mark for closing; the first reason stays. What is in the outbox still gets one chance to leave."""
         if self.close_reason == OPEN:
             self.close_reason = reason
-            self.gate = GATE_CLOSED
+            self.gate = GATE_CLOSED  # [MQTT-3.14.4-1]
             self.turn.close.append(self)
 
     def keep(self, rest: bytes, total: i64) -> None:

@@ -166,7 +166,7 @@ class Server:
         faults = self.pool.self_check(self.loop.served())
         for connection in self.loop.lost():
             session = connection.owner
-            name = f"client {session.client_id}" if isinstance(session, Session) else "no client"
+            name = f"client {session.name()}" if isinstance(session, Session) else "no client"
             faults.append(f"descriptor {connection.fd} is gone, but {name} still has its connection")
         return faults
 

@@ -13,13 +13,13 @@ from swellmq.net.pool import PoolSettings
 VERSIONS = (3, 4, 5)
 
 
-def test_connack_of_3_is_four_bytes() -> None:
+def test_connack_of_3_is_four_bytes() -> None:  # [MQTT-3.1.4-5]
     client = MemoryBroker().open(4)
     client.send(b"\x10\x0d\0\x04MQTT\x04\x02\0\0\0\x01a")
     assert client.receive_bytes() == b"\x20\x02\0\0"
 
 
-def test_connack_of_5_tells_what_is_not_the_default() -> None:
+def test_connack_of_5_tells_what_is_not_the_default() -> None:  # [MQTT-3.2.2-9]
     limits = Limits()
     limits.receive_maximum = 20
     limits.maximum_qos = 1
@@ -40,7 +40,7 @@ def test_connack_of_5_tells_what_is_not_the_default() -> None:
     assert (told.shared_subscription_available, told.session_expiry_interval) == (0, 50)
 
 
-def test_a_connack_of_5_with_nothing_to_tell() -> None:
+def test_a_connack_of_5_with_nothing_to_tell() -> None:  # [MQTT-3.1.2-28] [MQTT-3.1.4-5] [MQTT-4.12.0-6]
     limits = Limits()
     limits.receive_maximum = 65_535
     limits.topic_alias_maximum = 0
@@ -88,7 +88,7 @@ class TestClientIdentifier:
             names.add(answer.properties.assigned_client_identifier)
         assert len(names) == 2 == len(broker.core.sessions)
 
-    def test_an_assigned_one_is_no_other_clients(self) -> None:
+    def test_an_assigned_one_is_no_other_clients(self) -> None:  # [MQTT-3.2.2-16]
         broker = MemoryBroker()
         broker.connect("auto-1")
         broker.connect("")
@@ -113,7 +113,7 @@ class TestClientIdentifier:
         assert not broker.connect("y" * 23, version=3).closed
 
     @pytest.mark.parametrize("version", [4, 5])
-    def test_one_that_is_too_long(self, version: int) -> None:  # [MQTT-3.1.3-8]
+    def test_one_that_is_too_long(self, version: int) -> None:  # [MQTT-3.1.3-8] [MQTT311-3.1.3-9]
         limits = Limits()
         limits.client_id_bytes = 8
         client = MemoryBroker(limits).connect("x" * 9, version=version)
@@ -123,6 +123,7 @@ class TestClientIdentifier:
 
 class TestSession:
     @pytest.mark.parametrize("version", VERSIONS)
+    # [MQTT-3.1.3-2] [MQTT311-3.1.2-4]
     def test_a_kept_session_is_present(self, version: int) -> None:  # [MQTT-3.2.2-3] [MQTT-3.1.2-5]
         broker = MemoryBroker()
         options = {"session_expiry_interval": 60} if version == 5 else {}
@@ -135,14 +136,14 @@ class TestSession:
         assert again.connack.session_present == (version != 3)
         assert broker.inject("t") == 1
 
-    def test_clean_start_discards_it(self) -> None:  # [MQTT-3.1.2-4] [MQTT-3.2.2-2]
+    def test_clean_start_discards_it(self) -> None:  # [MQTT-3.1.2-4] [MQTT-3.2.2-2] [MQTT-3.1.4-4]
         broker = MemoryBroker()
         broker.connect("a", version=5, session_expiry_interval=60).subscribe("t")
         again = broker.connect("a", version=5, clean_start=True, session_expiry_interval=60)
         assert again.connack is not None and not again.connack.session_present
         assert broker.inject("t") == 0
 
-    def test_without_expiry_it_ends_with_the_connection(self) -> None:
+    def test_without_expiry_it_ends_with_the_connection(self) -> None:  # [MQTT-4.1.0-2] [MQTT311-3.1.2-6]
         broker = MemoryBroker()
         broker.connect("a", version=5, clean_start=False).drop()
         assert len(broker.core.sessions) == 0
@@ -152,6 +153,7 @@ class TestSession:
 
 class TestTakeover:
     @pytest.mark.parametrize("version", VERSIONS)
+    # [MQTT-3.14.2-2] [MQTT-3.14.4-1] [MQTT-3.14.4-2] [MQTT-4.13.2-1]
     def test_the_old_connection_is_told_and_closed(self, version: int) -> None:  # [MQTT-3.1.4-3]
         broker = MemoryBroker()
         old = broker.connect("a", version=version)
@@ -162,7 +164,7 @@ class TestTakeover:
         assert broker.core.clients == 1
         broker.check()
 
-    def test_what_comes_late_on_the_old_connection_does_not_touch_the_session(self) -> None:
+    def test_what_comes_late_on_the_old_connection_does_not_touch_the_session(self) -> None:  # [MQTT-3.2.0-1]
         broker = MemoryBroker()
         old = broker.connect("a", version=5, session_expiry_interval=60)
         old.subscribe("t", qos=1)
@@ -192,7 +194,7 @@ class TestTakeover:
 
 
 class TestRefusals:
-    def test_authentication_methods_are_not_supported(self) -> None:
+    def test_authentication_methods_are_not_supported(self) -> None:  # [MQTT-3.2.2-7] [MQTT-4.12.0-1] [MQTT-4.13.2-1]
         client = MemoryBroker().connect("a", version=5, authentication_method="SCRAM")
         assert client.connack is not None and client.connack.reason_code == spec.BAD_AUTHENTICATION_METHOD
         assert client.closed
@@ -208,19 +210,19 @@ class TestRefusals:
         assert client.connack is not None and client.connack.reason_code == reason_code
 
     @pytest.mark.parametrize("version", VERSIONS)
-    def test_a_will_for_sys_is_refused(self, version: int) -> None:
+    def test_a_will_for_sys_is_refused(self, version: int) -> None:  # [MQTT-3.1.4-2] [MQTT-3.2.2-7]
         will = Will(Publish(b"$SYS/broker/version", b"9", 0, True), 0)
         client = MemoryBroker().connect("a", version=version, will=will)
         assert client.connack is not None and client.closed
         assert client.connack.reason_code == (spec.NOT_AUTHORIZED if version == 5 else spec.NOT_AUTHORIZED_3)
 
-    def test_a_malformed_connect_of_5_is_told_so(self) -> None:  # [MQTT-3.1.4-2]
+    def test_a_malformed_connect_of_5_is_told_so(self) -> None:  # [MQTT-3.1.4-1] [MQTT-3.14.0-1] [MQTT-4.13.1-1]
         client = MemoryBroker().open(5)
         client.send(b"\x10\x0e\0\x04MQTT\x05\x01\0\0\0\0\x01a")  # the reserved flag [MQTT-3.1.2-3]
         client.expect(b"\x20\x03\0\x81\0")
         assert client.closed
 
-    def test_a_malformed_connect_of_3_is_only_closed(self) -> None:
+    def test_a_malformed_connect_of_3_is_only_closed(self) -> None:  # [MQTT311-3.1.4-1]
         client = MemoryBroker().open(4)
         client.send(b"\x10\x0d\0\x04MQTT\x04\x03\0\0\0\x01a")
         client.expect()
@@ -255,7 +257,7 @@ class TestConnectDeadline:
 
 class TestKeepAlive:
     @pytest.mark.parametrize("version", VERSIONS)
-    def test_silence_of_one_and_a_half_times(self, version: int) -> None:  # [MQTT-3.1.2-22]
+    def test_silence_of_one_and_a_half_times(self, version: int) -> None:  # [MQTT-3.1.2-22] [MQTT-3.2.2-22]
         broker = MemoryBroker()
         client = broker.connect("a", version=version, keep_alive=10)
         broker.advance(14.9)
@@ -337,6 +339,7 @@ class TestFull:
         assert broker.stats.errors_peer == 1
 
 
+# [MQTT-3.1.2-29]
 def test_a_reason_string_is_left_out_where_it_does_not_fit_or_is_not_wanted() -> None:  # [MQTT-3.14.2-3]
     broker = MemoryBroker()
     for props, explained in (

@@ -24,6 +24,7 @@ def disconnect_reason(client: MemoryClient) -> int:
 
 class TestRetained:
     @pytest.mark.parametrize("version", VERSIONS)
+    # [MQTT-2.2.1-6] [MQTT-3.8.4-1] [MQTT-3.8.4-2] [MQTT311-3.3.1-8]
     def test_set_replace_clear(self, version: int) -> None:  # [MQTT-3.3.1-5] [MQTT-3.3.1-6] [MQTT-3.3.1-7]
         broker = MemoryBroker()
         publisher = broker.connect("p", version=version)
@@ -190,7 +191,7 @@ class TestWill:
 
     @pytest.mark.parametrize("version", VERSIONS)
     @pytest.mark.parametrize("qos", [0, 1, 2])
-    def test_a_lost_client(self, version: int, qos: int) -> None:  # [MQTT-3.1.2-8] [MQTT-3.1.2-14]
+    def test_a_lost_client(self, version: int, qos: int) -> None:  # [MQTT-3.1.2-8] [MQTT-3.1.2-14] [MQTT-3.1.2-7]
         broker, watcher = self.watched()
         broker.connect("a", version=version, will=self.will(qos=qos)).drop()
         (publish,) = watcher.publishes()
@@ -219,7 +220,7 @@ class TestWill:
         broker.connect("a", version=4)
         assert watcher.payloads() == [b"gone"]
 
-    def test_it_may_be_retained(self) -> None:  # [MQTT-3.1.2-15]
+    def test_it_may_be_retained(self) -> None:  # [MQTT-3.1.2-15] [MQTT311-3.1.2.7]
         broker, _ = self.watched()
         broker.connect("a", will=self.will(retain=True)).drop()
         late = broker.connect("late")
@@ -330,7 +331,7 @@ class TestMessageExpiry:
 
 class TestSessionExpiry:
     @pytest.mark.parametrize("version", [3, 4])
-    def test_3_keeps_for_as_long_as_the_settings_say(self, version: int) -> None:
+    def test_3_keeps_for_as_long_as_the_settings_say(self, version: int) -> None:  # [MQTT311-3.1.2-4]
         limits = Limits()
         limits.session_expiry_3_s = 100
         broker = MemoryBroker(limits)
@@ -341,7 +342,7 @@ class TestSessionExpiry:
         assert len(broker.core.sessions) == 0
         assert broker.stats.sessions_expired == 1
 
-    def test_5(self) -> None:  # [MQTT-3.1.2-23]
+    def test_5(self) -> None:  # [MQTT-3.1.2-23] [MQTT-4.1.0-2]
         broker = MemoryBroker()
         broker.connect("a", version=5, session_expiry_interval=10).drop()
         broker.connect("b", version=5, session_expiry_interval=0xFFFFFFFF).drop()
@@ -350,7 +351,7 @@ class TestSessionExpiry:
         broker.advance(10_000_000)
         assert len(broker.core.sessions) == 1
 
-    def test_coming_back_stops_the_clock(self) -> None:
+    def test_coming_back_stops_the_clock(self) -> None:  # [MQTT-4.1.0-1]
         broker = MemoryBroker()
         broker.connect("a", version=5, session_expiry_interval=10).drop()
         broker.advance(9)
@@ -412,7 +413,7 @@ class TestTopicAliases:
         client.publish("", b"x", alias=1)
         assert disconnect_reason(client) == spec.PROTOCOL_ERROR
 
-    def test_to_the_client(self) -> None:  # [MQTT-3.1.2-26] [MQTT-3.1.2-27]
+    def test_to_the_client(self) -> None:  # [MQTT-3.1.2-26] [MQTT-3.1.2-27] [MQTT-3.3.2-11]
         limits = Limits()
         limits.topic_aliases_out = 5
         broker = MemoryBroker(limits)
@@ -474,7 +475,7 @@ class TestMaximumPacketSize:
 
     @pytest.mark.parametrize("qos", [0, 1])
     @pytest.mark.parametrize("version", [4, 5])
-    def test_of_the_broker(self, version: int, qos: int) -> None:
+    def test_of_the_broker(self, version: int, qos: int) -> None:  # [MQTT-3.2.2-15]
         limits = Limits()
         limits.packet_bytes = 100
         broker = MemoryBroker(limits)

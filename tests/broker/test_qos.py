@@ -16,7 +16,7 @@ KEPT = {"clean_start": False, "session_expiry_interval": 600}
 
 @pytest.mark.parametrize("version", VERSIONS)
 class TestFromClient:
-    def test_qos_0(self, version: int) -> None:
+    def test_qos_0(self, version: int) -> None:  # [MQTT-3.3.4-1] [MQTT-4.3.1-1]
         broker = MemoryBroker()
         subscriber = broker.connect("s", version=version)
         subscriber.subscribe("t", qos=2)
@@ -25,14 +25,15 @@ class TestFromClient:
         publisher.expect()
         subscriber.expect(Publish(b"t", b"x", 0, False))
 
-    def test_qos_1(self, version: int) -> None:  # [MQTT-4.3.2-4]
+    def test_qos_1(self, version: int) -> None:  # [MQTT-4.3.2-4] [MQTT-2.2.1-5] [MQTT-3.3.4-1]
         broker = MemoryBroker()
         broker.connect("s").subscribe("t")
         publisher = broker.connect("p", version=version)
         publisher.publish("t", b"x", qos=1, identifier=7)
         publisher.expect(b"\x40\x02\0\x07")
 
-    def test_qos_2(self, version: int) -> None:  # [MQTT-4.3.3-8] [MQTT-4.3.3-9] [MQTT-4.3.3-11]
+    # [MQTT-2.2.1-5] [MQTT-3.3.4-1] [MQTT-4.3.3-12]
+    def test_qos_2(self, version: int) -> None:  # [MQTT-4.3.3-8] [MQTT-4.3.3-11]
         broker = MemoryBroker()
         subscriber = broker.connect("s")
         subscriber.subscribe("t")
@@ -125,7 +126,7 @@ def test_maximum_qos(version: int) -> None:  # [MQTT-3.2.2-9] [MQTT-3.2.2-10] [M
 
 @pytest.mark.parametrize("version", VERSIONS)
 class TestToClient:
-    def test_qos_1(self, version: int) -> None:
+    def test_qos_1(self, version: int) -> None:  # [MQTT-4.3.2-1] [MQTT-4.3.2-2] [MQTT-4.3.2-3]
         broker = MemoryBroker()
         client = broker.connect("s", version=version)
         assert client.subscribe("t", qos=1) == [1]
@@ -138,7 +139,7 @@ class TestToClient:
         assert broker.session("s").window == 0
         assert broker.session("s").inflight is None
 
-    def test_qos_2(self, version: int) -> None:
+    def test_qos_2(self, version: int) -> None:  # [MQTT-4.3.3-1] [MQTT-4.3.3-5]
         broker = MemoryBroker()
         client = broker.connect("s", version=version)
         client.subscribe("t", qos=2)
@@ -187,7 +188,7 @@ class TestToClient:
         assert [publish.qos for publish in client.publishes()] == [0, 1, 1]
 
 
-def test_pubrec_with_an_error_ends_it() -> None:  # [MQTT-4.3.3-4]
+def test_pubrec_with_an_error_ends_it() -> None:  # [MQTT-4.4.0-2]
     broker = MemoryBroker()
     client = broker.connect("s", version=5, receive_maximum=1)
     client.subscribe("t", qos=2)
@@ -209,7 +210,7 @@ def test_an_ack_with_identifier_0_is_a_fault() -> None:  # [MQTT-2.2.1-3]
 
 
 class TestWindow:
-    def test_receive_maximum_of_the_client(self) -> None:  # [MQTT-3.3.4-9]
+    def test_receive_maximum_of_the_client(self) -> None:  # [MQTT-3.3.4-9] [MQTT-4.9.0-1] [MQTT-4.9.0-2]
         broker = MemoryBroker()
         client = broker.connect("s", version=5, receive_maximum=2)
         client.subscribe("t", qos=1)
@@ -244,7 +245,7 @@ class TestWindow:
 
 class TestOffline:
     @pytest.mark.parametrize("version", [4, 5])
-    def test_qos_1_and_2_wait_and_qos_0_does_not(self, version: int) -> None:  # [MQTT-4.5.0-1]
+    def test_qos_1_and_2_wait_and_qos_0_does_not(self, version: int) -> None:  # [MQTT-4.5.0-1] [MQTT-4.3.3-2]
         broker = MemoryBroker()
         kept = KEPT if version == 5 else {"clean_start": False}
         client = broker.connect("s", version=version, **kept)
@@ -313,6 +314,7 @@ class TestOffline:
 
 
 class TestResume:
+    # [MQTT-4.3.3-3] [MQTT-4.3.3-5] [MQTT-4.3.3-6]
     def test_what_was_under_way_is_sent_again_in_order(self) -> None:  # [MQTT-4.4.0-1] [MQTT-4.6.0-1] [MQTT-3.3.1-1]
         broker = MemoryBroker()
         client = broker.connect("s", version=5, **KEPT)

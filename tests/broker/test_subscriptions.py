@@ -34,7 +34,7 @@ class TestFilters:
             ("/+", [b"/a"]),
         ],
     )
-    def test_what_a_filter_matches(self, topic_filter: str, matched: list[bytes]) -> None:
+    def test_what_a_filter_matches(self, topic_filter: str, matched: list[bytes]) -> None:  # [MQTT-3.3.2-3]
         broker = MemoryBroker()
         client = broker.connect("s")
         client.subscribe(topic_filter)
@@ -61,6 +61,7 @@ class TestFilters:
         assert broker.core.topics.count == 1
 
     @pytest.mark.parametrize("version", VERSIONS)
+    # [MQTT-3.10.4-6]
     def test_unsubscribe(self, version: int) -> None:  # [MQTT-3.10.4-1] [MQTT-3.10.4-4] [MQTT-3.10.4-5] [MQTT-3.11.3-1]
         broker = MemoryBroker()
         client = broker.connect("s", version=version)
@@ -71,7 +72,7 @@ class TestFilters:
         broker.inject("b")
         assert topics(client) == [b"b"]
 
-    def test_limits(self) -> None:
+    def test_limits(self) -> None:  # [MQTT-3.8.4-7] [MQTT-3.9.3-1] [MQTT311-3.8.3-2]
         limits = Limits()
         limits.subscriptions = 2
         limits.topic_levels = 3

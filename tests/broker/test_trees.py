@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from swellmq.broker import deadlines as deadlines_module
 from swellmq.broker.deadlines import Deadlines
-from swellmq.broker.retained import FRAME_BYTES, Replay, Retained
+from swellmq.broker.retained import FRAME_BYTES, NODE_BYTES, Replay, Retained
 from swellmq.broker.session import Session, Subscription
 from swellmq.broker.sharded import SPLIT_AT, ShardedMap
 from swellmq.broker.topics import POINTER_BYTES, Topics
@@ -143,7 +143,9 @@ class TestRetained:
                 assert retained.remove(name) == (model.pop(name, None) is not None)
             assert retained.get(name) is model.get(name)
         assert retained.count == len(model)
-        assert retained.bytes == sum(len(p.topic_name) + len(p.payload) for p in model.values())
+        levels = {tuple(name.split(b"/")[: depth + 1]) for name in model for depth in range(name.count(b"/") + 1)}
+        messages = sum(len(p.topic_name) + len(p.payload) for p in model.values())
+        assert retained.bytes == messages + len(levels) * NODE_BYTES
         for topic_filter in topic_filters:
             replay = Replay(topic_filter, 0, None)
             retained.begin(replay)

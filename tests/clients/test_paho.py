@@ -24,7 +24,7 @@ def cut(client: Paho) -> None:
 
 @every_version
 @pytest.mark.parametrize("qos", [0, 1, 2])
-def test_publish_and_subscribe(broker: Broker, topic: str, version: int, qos: int) -> None:
+def test_publish_and_subscribe(broker: Broker, topic: str, version: int, qos: int) -> None:  # [MQTT311-7.0.0-2]
     with Paho(broker, "p", version) as publisher, Paho(broker, "s", version) as subscriber:
         assert subscriber.subscribe(topic, 2) == 2
         for number in range(50):

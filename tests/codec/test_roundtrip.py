@@ -136,7 +136,7 @@ def publishes(draw: st.DrawFn, version: int) -> Publish:
 def connects(draw: st.DrawFn, version: int) -> Connect:
     connect = Connect()
     connect.protocol_version = version
-    connect.bridge = draw(st.booleans())
+    connect.bridge = version != 5 and draw(st.booleans())
     connect.clean_start = draw(st.booleans())
     connect.keep_alive = draw(two_bytes)
     connect.client_id = draw(texts)

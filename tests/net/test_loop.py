@@ -424,7 +424,7 @@ def test_retained_messages_beyond_the_outbox_all_arrive(server: Servers, clients
     assert one.stats.dropped_outbox_full == 0
 
 
-def test_a_payload_of_50_mb(server: Servers, clients: Clients) -> None:
+def test_a_payload_of_50_mb(server: Servers, clients: Clients) -> None:  # [MQTT-4.2.0-1]
     """Comes in and goes out in bounded pieces, and no message of others waits behind it."""
     one = server()
     reader, publisher, other = clients(one, 4, "reader"), clients(one, 5, "publisher"), clients(one, 4, "other")
@@ -706,7 +706,7 @@ def test_a_bug_in_a_store_does_not_end_the_loop(
     assert client.data[client.pos :] == b"\xd0\x00", "what is not stored is not acknowledged"
 
 
-def test_a_bug_while_output_drains_closes_one_connection(
+def test_a_bug_while_output_drains_closes_one_connection(  # [MQTT311-4.8.0-2]
     server: Servers, clients: Clients, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The message waits until the socket has room, has expired by then, and the store fails to forget it."""

@@ -399,6 +399,7 @@ def soil(connection: Connection) -> None:
     connection.buffers = Buffers()
     connection.close_reason = 2
     connection.gate = GATE_HELD
+    connection.deaf = True
     connection.interest = READABLE
     connection.last_ms = 77
     connection.owner = Session("a")

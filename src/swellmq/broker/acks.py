@@ -45,27 +45,28 @@ def on_puback(core: Core, session: Session, identifier: i32) -> None:
         return
     delivery = inflight.get(int(identifier))
     if delivery is not None and delivery.qos == 1:
-        _done(core, session, identifier)
+        _done(core, session, identifier)  # [MQTT-4.3.2-3] [MQTT-4.4.0-2] [MQTT-4.8.2-6]
 
 
 def on_pubrec(core: Core, connection: Connection, session: Session, ack: Ack) -> None:
     """A QoS 2 message has arrived, or was refused: in the first case PUBREL goes out, [MQTT-4.3.3-4]."""
     delivery = session.inflight.get(int(ack.packet_identifier)) if session.inflight is not None else None
     if delivery is None or delivery.qos != 2:
-        connection.send(_release(connection, ack.packet_identifier, PACKET_IDENTIFIER_NOT_FOUND))
+        connection.send_in_order(_release(connection, ack.packet_identifier, PACKET_IDENTIFIER_NOT_FOUND))
         return
     if ack.reason_code >= 0x80:
         if delivery.state != RELEASED:
-            _done(core, session, ack.packet_identifier)  # [MQTT-4.3.3-4]
+            _done(core, session, ack.packet_identifier)  # [MQTT-4.4.0-2] [MQTT-4.8.2-6]
         return
     if delivery.state == UNSENT:
         session.unsent -= 1
         session.window += 1
-    delivery.state = RELEASED
+    delivery.state = RELEASED  # [MQTT-4.3.3-3] [MQTT-4.3.3-6] [MQTT-4.3.3-13]
     changes = core.changes
     if core.kept(session):
         core.touch()
         core.storage.delivery_saved(session, delivery)
+    # [MQTT-4.3.3-4] [MQTT-4.6.0-4]
     core.acknowledge(connection, encode_short_ack(PUBREL, int(ack.packet_identifier)), changes)
 
 
@@ -77,7 +78,7 @@ def on_pubcomp(core: Core, session: Session, identifier: i32) -> None:
     """A QoS 2 message has arrived exactly once; its packet identifier is free again."""
     delivery = session.inflight.get(int(identifier)) if session.inflight is not None else None
     if delivery is not None and delivery.qos == 2 and delivery.state == RELEASED:
-        _done(core, session, identifier)
+        _done(core, session, identifier)  # [MQTT-4.3.3-5]
 
 
 def on_pubrel(core: Core, connection: Connection, session: Session, ack: Ack) -> None:
@@ -88,7 +89,7 @@ def on_pubrel(core: Core, connection: Connection, session: Session, ack: Ack) ->
         reply = Ack(PUBCOMP, ack.packet_identifier, PACKET_IDENTIFIER_NOT_FOUND)
         connection.send_in_order(encode_ack(reply, connection.protocol_version))
         return
-    del received[identifier]
+    del received[identifier]  # [MQTT-4.3.3-12]
     if not received:
         session.received = None
     changes = core.changes
@@ -110,9 +111,9 @@ def resend(core: Core, session: Session, connection: Connection) -> None:
     session.unsent = 0
     for delivery in inflight.values():
         if delivery.state == RELEASED:
-            connection.send(encode_short_ack(PUBREL, int(delivery.packet_identifier)))
+            connection.send(encode_short_ack(PUBREL, int(delivery.packet_identifier)))  # [MQTT-4.3.3-6]
             session.window += 1
         else:
-            delivery.state = UNSENT
+            delivery.state = UNSENT  # [MQTT-4.8.2-4]
             session.unsent += 1
     resend_unsent(core, session, connection)

@@ -113,6 +113,7 @@ class MqttBroker(Engine):
         """The client has taken all: send what waited for that."""
         session = connection.owner
         if isinstance(session, Session):
+            self._watch(connection)
             pump(self.core, session)
             if session.replays is not None:
                 replay(self.core, session)
@@ -211,7 +212,7 @@ class MqttBroker(Engine):
         pos: i64 = 0
         end: i64 = len(data)
         while pos < end:
-            if connection.close_reason != OPEN:
+            if connection.close_reason != OPEN:  # [MQTT-3.1.4-6]
                 return
             if connection.question is not None:
                 connection.inbox = data[pos:]
@@ -227,7 +228,7 @@ class MqttBroker(Engine):
             if not connected:
                 _check_first(connection, first, total)
             elif total > limits.packet_bytes:
-                raise ProtocolError(spec.PACKET_TOO_LARGE, "larger than the Maximum Packet Size")
+                raise ProtocolError(spec.PACKET_TOO_LARGE, "larger than the Maximum Packet Size")  # [MQTT-3.2.2-15]
             if total == 0 or pos + total > end:
                 check_flags(first, connection.protocol_version)
                 connection.keep(data[pos:] if pos else data, total)
@@ -279,7 +280,7 @@ class MqttBroker(Engine):
         elif packet_type == spec.CONNECT:
             raise ProtocolError(spec.PROTOCOL_ERROR, "a second CONNECT")  # [MQTT-3.1.0-2]
         elif packet_type == spec.AUTH and version == spec.MQTT_5_0:
-            raise ProtocolError(spec.PROTOCOL_ERROR, "AUTH without an authentication method")  # [MQTT-4.12.0-6]
+            raise ProtocolError(spec.PROTOCOL_ERROR, "AUTH without an authentication method")  # [MQTT-4.12.0-7]
         else:
             raise ProtocolError(spec.PROTOCOL_ERROR, f"{spec.PACKET_NAMES[packet_type]} from a client")
 
@@ -310,20 +311,20 @@ class MqttBroker(Engine):
         """An exception that is nobody's fault but ours: closes that one connection. Called while it is handled."""
         self.core.stats.errors_internal += 1
         log.exception("a bug of ours; the connection of %s is closed", _name(connection))
-        connection.close(INTERNAL_ERROR)
+        connection.close(INTERNAL_ERROR)  # [MQTT311-4.8.0-2]
 
     def disconnect(self, connection: Connection, reason_code: int, reason: int, phrase: str = "") -> None:
         """Close a connection; an MQTT 5.0 client that is connected gets a DISCONNECT with the reason first."""
-        if connection.protocol_version == spec.MQTT_5_0 and connection.owner is not None:
-            packet = encode_disconnect(Disconnect(reason_code), spec.MQTT_5_0)
-            if phrase and connection.problem_information:
+        if connection.protocol_version == spec.MQTT_5_0 and connection.owner is not None:  # [MQTT-3.14.0-1]
+            packet = encode_disconnect(Disconnect(reason_code), spec.MQTT_5_0)  # [MQTT-3.14.2-2]
+            if phrase and connection.problem_information:  # [MQTT-3.1.2-29]
                 properties = Properties()
                 properties.reason_string = phrase
                 explained = encode_disconnect(Disconnect(reason_code, properties), spec.MQTT_5_0)
                 if not connection.packet_bytes_max or len(explained) <= connection.packet_bytes_max:
-                    packet = explained  # [MQTT-3.14.2-3]
+                    packet = explained  # [MQTT-3.14.2-3] [MQTT-3.14.2-4]
             connection.send(packet)
-        connection.close(reason)
+        connection.close(reason)  # [MQTT-3.14.4-2] [MQTT-4.13.2-1]
 
     def _on_connection_due(self, connection: Connection, now_ms: i64) -> None:
         """A deadline of a connection: of its CONNECT, its question, its reading, or its keep alive."""
@@ -462,14 +463,14 @@ def _check_first(connection: Connection, first: int, total: i64) -> None:
 
 
 def _silent_until(connection: Connection) -> i64:
-    """When a client that sends nothing has missed its keep alive; 0 where it has none."""
+    """When a client that sends nothing has missed its keep alive; 0 where it has none, or is not read."""
     keep_alive_s = int(connection.keep_alive_s)
-    return connection.last_ms + keep_alive_s * 1500 if keep_alive_s else 0
+    return connection.last_ms + keep_alive_s * 1500 if keep_alive_s and not connection.deaf else 0
 
 
 def _name(connection: Connection) -> str:
     """How a connection is called in a log line."""
     session = connection.owner
     if isinstance(session, Session):
-        return "client " + session.client_id
+        return "client " + session.name()
     return f"a connection without a client (descriptor {connection.fd})"

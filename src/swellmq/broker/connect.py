@@ -26,22 +26,29 @@ from swellmq.errors import REFUSED, SESSION_TAKEN_OVER, PeerError
 
 RETURN_CODES: Final = {
     spec.UNSUPPORTED_PROTOCOL_VERSION: spec.UNACCEPTABLE_PROTOCOL_VERSION,
-    spec.CLIENT_IDENTIFIER_NOT_VALID: spec.IDENTIFIER_REJECTED,
+    spec.CLIENT_IDENTIFIER_NOT_VALID: spec.IDENTIFIER_REJECTED,  # [MQTT311-3.1.3-9]
     spec.BAD_USER_NAME_OR_PASSWORD: spec.BAD_USER_NAME_OR_PASSWORD_3,
     spec.NOT_AUTHORIZED: spec.NOT_AUTHORIZED_3,
     spec.BANNED: spec.NOT_AUTHORIZED_3,
+    spec.UNSPECIFIED_ERROR: spec.SERVER_UNAVAILABLE_3,
+    spec.SERVER_UNAVAILABLE: spec.SERVER_UNAVAILABLE_3,
+    spec.SERVER_BUSY: spec.SERVER_UNAVAILABLE_3,
+    spec.QUOTA_EXCEEDED: spec.SERVER_UNAVAILABLE_3,
+    spec.USE_ANOTHER_SERVER: spec.SERVER_UNAVAILABLE_3,
+    spec.SERVER_MOVED: spec.SERVER_UNAVAILABLE_3,
+    spec.CONNECTION_RATE_EXCEEDED: spec.SERVER_UNAVAILABLE_3,
 }
 
 
 def peek_protocol_version(data: bytes, pos: i64, end: i64) -> int:
-    """The protocol level that a CONNECT body names, without the bridge bit; 0 where it names no MQTT at all."""
+    """The protocol level that a CONNECT body names, without the bridge bit; -1 where it names no MQTT at all."""
     name = data[pos : min(pos + 8, end)]
-    level: i64 = 0
+    level: i64 = -1
     if name.startswith(b"\x00\x04MQTT") and end - pos > 6:
         level = data[pos + 6]
     elif name == b"\x00\x06MQIsdp" and end - pos > 8:
         level = data[pos + 8]
-    return int(level & ~spec.BRIDGE_BIT)
+    return int(level & ~spec.BRIDGE_BIT) if level >= 0 else -1
 
 
 def read_connect(connection: Connection, data: bytes, pos: i64, end: i64) -> Connect | None:
@@ -51,28 +58,37 @@ def read_connect(connection: Connection, data: bytes, pos: i64, end: i64) -> Con
     except PeerError as error:
         level = peek_protocol_version(data, pos, end)
         if error.reason_code == spec.UNSUPPORTED_PROTOCOL_VERSION:
-            if level:
+            if level >= 0:
                 connection.protocol_version = spec.MQTT_5_0 if level > spec.MQTT_5_0 else spec.MQTT_3_1_1
                 refuse(connection, error.reason_code)  # [MQTT-3.1.2-2] [MQTT311-3.1.2-2]
         elif level == spec.MQTT_5_0:
             connection.protocol_version = spec.MQTT_5_0
-            refuse(connection, error.reason_code)  # [MQTT-3.1.4-2]
-        raise
+            refuse(connection, error.reason_code)  # [MQTT-3.1.4-1]
+        raise  # [MQTT311-3.1.4-1]
     connection.protocol_version = connect.protocol_version
+    if connect.properties is not None and connect.properties.maximum_packet_size != ABSENT:
+        connection.packet_bytes_max = connect.properties.maximum_packet_size
+    # An extension that nobody needs in order to be served [MQTT311-7.0.0-2].
     connection.bridge = connect.bridge
     return connect
 
 
 def refuse(connection: Connection, reason_code: int, reason: u8 = REFUSED, phrase: str = "") -> None:
-    """Answer CONNECT with a CONNACK that refuses, and close."""
-    properties: Properties | None = None
-    if connection.protocol_version != spec.MQTT_5_0:
-        reason_code = RETURN_CODES.get(reason_code, spec.SERVER_UNAVAILABLE_3)
-    elif phrase:
-        properties = Properties()
-        properties.reason_string = phrase
-    connection.send(encode_connack(Connack(False, reason_code, properties), connection.protocol_version))
-    connection.close(reason)  # [MQTT-3.1.4-2] [MQTT-3.2.2-7]
+    """Answer CONNECT with a CONNACK that refuses, and close; without one where 3.x has no return code that fits."""
+    if connection.protocol_version == spec.MQTT_5_0:
+        connack = encode_connack(Connack(False, reason_code), spec.MQTT_5_0)
+        if phrase:
+            properties = Properties()
+            properties.reason_string = phrase
+            explained = encode_connack(Connack(False, reason_code, properties), spec.MQTT_5_0)
+            if connection.takes(explained):
+                connack = explained  # [MQTT-3.2.2-19] [MQTT-3.2.2-20]
+        if connection.takes(connack):
+            connection.send(connack)  # [MQTT-3.2.2-6]
+    elif reason_code in RETURN_CODES:  # [MQTT311-3.2.2-6]
+        connack = encode_connack(Connack(False, RETURN_CODES[reason_code]), connection.protocol_version)
+        connection.send(connack)  # [MQTT-3.2.2-6]
+    connection.close(reason)  # [MQTT-3.1.4-2] [MQTT-3.2.2-7] [MQTT-4.13.2-1]
 
 
 def on_connect(core: Core, connection: Connection, connect: Connect) -> None:
@@ -86,7 +102,7 @@ def on_connect(core: Core, connection: Connection, connect: Connect) -> None:
         return
     properties = connect.properties
     if properties is not None and properties.authentication_method is not None:
-        refuse(connection, spec.BAD_AUTHENTICATION_METHOD)
+        refuse(connection, spec.BAD_AUTHENTICATION_METHOD)  # [MQTT-4.12.0-1]
         return
     will = connect.will
     if will is not None:
@@ -118,6 +134,7 @@ def _client_id_refusal(core: Core, connect: Connect) -> int:
             return spec.CLIENT_IDENTIFIER_NOT_VALID
     elif length == 0 and not connect.clean_start and connect.protocol_version != spec.MQTT_5_0:
         return spec.CLIENT_IDENTIFIER_NOT_VALID  # [MQTT311-3.1.3-8]
+    # [MQTT-3.1.3-5]
     return spec.CLIENT_IDENTIFIER_NOT_VALID if length > core.limits.client_id_bytes else 0  # [MQTT-3.1.3-8]
 
 
@@ -134,37 +151,42 @@ def acquire(core: Core, connection: Connection, connect: Connect) -> None:
 
 def admit(core: Core, connection: Connection, connect: Connect) -> None:
     """Give the client its session, answer, and send what waits for it."""
+    expiry_interval = _expiry_interval(core, connect)
+    answer = _connack_properties(core, connection, connect, expiry_interval)
+    if not connection.takes(encode_connack(Connack(False, spec.SUCCESS, answer), connect.protocol_version)):
+        refuse(connection, spec.PACKET_TOO_LARGE)  # [MQTT-3.1.2-24]
+        return
     changes = core.changes
     now_ms = core.turn.now_ms
     session = core.session(connect.client_id)
     if session is not None and session.connection is not None:
-        _take_over(core, session.connection, connect)
+        _take_over(core, session, session.connection)
         session = core.session(connect.client_id)
     if session is not None and connect.clean_start:
-        end_session(core, session)  # [MQTT-3.1.2-4]
+        end_session(core, session)  # [MQTT-3.1.2-4] [MQTT-3.1.4-4] [MQTT311-3.1.2-6]
         session = None
-    present = session is not None
+    present = session is not None  # [MQTT-3.1.2-5] [MQTT-3.2.2-2] [MQTT-3.2.2-3]
     if session is None:
         session = Session(connect.client_id)
-        core.sessions.put(connect.client_id.encode(), session)
+        core.sessions.put(connect.client_id.encode(), session)  # [MQTT-3.1.2-6] [MQTT-3.1.3-2]
     core.deadlines.clear(session)
     session.username = connect.username
+    # [MQTT-3.1.2-7] [MQTT311-3.1.2-12]
     session.will = connect.will  # a will that was delayed is cancelled: the client is back in time, [MQTT-3.1.3-9]
     session.will_at_ms = 0
     session.expires_at_ms = 0
-    core.expire_after(session, _expiry_interval(core, connect))
+    core.expire_after(session, expiry_interval)
     session.connection = connection
     connection.owner = session
     core.clients += 1
     core.stats.connects += 1
     if core.clients > core.stats.clients_maximum:
         core.stats.clients_maximum = core.clients
-    answer = _connack_properties(core, connection, connect, session)
     if core.kept(session):
         core.touch()
         core.storage.session_saved(session)
     connack = encode_connack(Connack(present, spec.SUCCESS, answer), connect.protocol_version)
-    core.acknowledge(connection, connack, changes)
+    core.acknowledge(connection, connack, changes)  # [MQTT-3.1.4-5] [MQTT-3.2.0-2]
     if core.turn.durable and core.changes != changes and connection.gate == GATE_OPEN:
         connection.gate = GATE_HELD  # [MQTT-3.2.0-1]: nothing leaves before the CONNACK
     _start_keep_alive(core, connection, now_ms)
@@ -175,9 +197,9 @@ def admit(core: Core, connection: Connection, connect: Connect) -> None:
         pump(core, session)
 
 
-def _take_over(core: Core, old: Connection, connect: Connect) -> None:
+def _take_over(core: Core, session: Session, old: Connection) -> None:
     """Close the connection that has this client id now, MQTT 5.0 section 3.1.4. Its will is due as at any loss."""
-    log.info("client %s takes its place over from another connection", connect.client_id)
+    log.info("client %s takes its place over from another connection", session.name())
     if old.protocol_version == spec.MQTT_5_0:
         old.send(encode_disconnect(Disconnect(spec.SESSION_TAKEN_OVER), spec.MQTT_5_0))
     old.close(SESSION_TAKEN_OVER)  # [MQTT-3.1.4-3]
@@ -187,23 +209,26 @@ def _take_over(core: Core, old: Connection, connect: Connect) -> None:
 def _expiry_interval(core: Core, connect: Connect) -> i64:
     """Session Expiry Interval in seconds: in 3.x 0 for a clean session, else what the settings say."""
     if connect.protocol_version != spec.MQTT_5_0:
-        return 0 if connect.clean_start else core.limits.session_expiry_3_s
+        return 0 if connect.clean_start else core.limits.session_expiry_3_s  # [MQTT311-3.1.2-4] [MQTT311-3.1.2-6]
     asked: i64 = 0
     if connect.properties is not None and connect.properties.session_expiry_interval != ABSENT:
         asked = connect.properties.session_expiry_interval
     return min(asked, core.limits.session_expiry_max_s)
 
 
-def _connack_properties(core: Core, connection: Connection, connect: Connect, session: Session) -> Properties | None:
+def _connack_properties(
+    core: Core, connection: Connection, connect: Connect, expiry_interval: i64
+) -> Properties | None:
     """Note what the client allows, and say what this broker does where it is not the specification's default."""
     limits = core.limits
     keep_alive = int(connect.keep_alive)
-    connection.keep_alive_s = connect.keep_alive
+    connection.keep_alive_s = connect.keep_alive  # [MQTT-3.2.2-22]
     lowered = limits.keep_alive_max_s < 65_535 and (keep_alive == 0 or keep_alive > limits.keep_alive_max_s)
     if lowered:
         connection.keep_alive_s = int(limits.keep_alive_max_s)
     if connect.protocol_version != spec.MQTT_5_0:
         return None
+    # Neither Response Information nor an authentication method is ever sent [MQTT-3.1.2-28] [MQTT-4.12.0-6].
     answer = Properties()
     if lowered:
         answer.server_keep_alive = limits.keep_alive_max_s
@@ -213,17 +238,15 @@ def _connack_properties(core: Core, connection: Connection, connect: Connect, se
             connection.receive_maximum = int(asked.receive_maximum)
         if asked.topic_alias_maximum != ABSENT:
             connection.topic_alias_maximum = int(asked.topic_alias_maximum)
-        if asked.maximum_packet_size != ABSENT:
-            connection.packet_bytes_max = asked.maximum_packet_size
         connection.problem_information = asked.request_problem_information != 0
-        if asked.session_expiry_interval != ABSENT and asked.session_expiry_interval != session.expiry_interval:
-            answer.session_expiry_interval = session.expiry_interval
+        if asked.session_expiry_interval != ABSENT and asked.session_expiry_interval != expiry_interval:
+            answer.session_expiry_interval = expiry_interval
     if connect.assigned:
         answer.assigned_client_identifier = connect.client_id  # [MQTT-3.1.3-7]
     if limits.receive_maximum < 65_535:
         answer.receive_maximum = limits.receive_maximum
     if limits.maximum_qos < 2:
-        answer.maximum_qos = limits.maximum_qos
+        answer.maximum_qos = limits.maximum_qos  # [MQTT-3.2.2-9]
     if not limits.retain_available:
         answer.retain_available = 0
     if limits.packet_bytes < spec.REMAINING_LENGTH_MAX:

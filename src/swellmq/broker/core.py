@@ -57,6 +57,7 @@ class Core:
         self.sealed: bool = True  # this turn's batch is handed over: what changes now needs another turn
         self.stopping: bool = False
         turn.durable = storage.durable or uplink.enabled
+        turn.unread_bytes = limits.outbox_bytes * 4  # deliveries stop at a quarter of it; answers do not
 
     # Sessions
 
@@ -69,7 +70,7 @@ class Core:
         while True:
             self.assigned += 1
             client_id = f"{self.assigned_prefix}{self.assigned:x}"
-            if self.session(client_id) is None:
+            if self.session(client_id) is None:  # [MQTT-3.2.2-16]
                 return client_id
 
     def look_again(self, connection: Connection, due_ms: i64) -> None:

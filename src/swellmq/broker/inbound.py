@@ -37,7 +37,7 @@ def on_publish(
     publish.client_id = session.client_id
     if publish.message_expiry_interval != ABSENT:
         publish.expires_at_ms = core.turn.wall_ms + publish.message_expiry_interval * 1000
-    if publish.qos == 2:
+    if publish.qos == 2:  # [MQTT-4.3.2-5]
         received = session.received
         if received is not None:
             if publish.packet_identifier in received:
@@ -45,6 +45,7 @@ def on_publish(
                 connection.send_in_order(encode_short_ack(spec.PUBREC, int(publish.packet_identifier)))
                 return
             if len(received) >= limits.receive_maximum and connection.protocol_version == spec.MQTT_5_0:
+                # [MQTT-3.3.4-7]
                 raise ProtocolError(spec.RECEIVE_MAXIMUM_EXCEEDED, "more than the Receive Maximum under way")
     if publish.topic_name.startswith(SYS_PREFIX):
         accept_publish(core, connection, session, publish, spec.NOT_AUTHORIZED)
@@ -64,7 +65,7 @@ def accept_publish(core: Core, connection: Connection, session: Session, publish
     """
     changes = core.changes
     reason_code = refusal
-    if not refusal:
+    if not refusal:  # [MQTT-4.3.3-9]
         if publish.qos == 2:
             if session.received is None:
                 session.received = {}
@@ -77,12 +78,12 @@ def accept_publish(core: Core, connection: Connection, session: Session, publish
             reason_code = spec.NO_MATCHING_SUBSCRIBERS
     if publish.qos == 0:
         return
-    packet_type = spec.PUBACK if publish.qos == 1 else spec.PUBREC
-    if reason_code == 0 or connection.protocol_version != spec.MQTT_5_0:
-        packet = encode_short_ack(packet_type, int(publish.packet_identifier))
+    packet_type = spec.PUBACK if publish.qos == 1 else spec.PUBREC  # [MQTT-3.3.4-1] [MQTT-4.3.2-4] [MQTT-4.3.3-8]
+    if reason_code == 0 or connection.protocol_version != spec.MQTT_5_0:  # [MQTT311-3.3.5-2]
+        packet = encode_short_ack(packet_type, int(publish.packet_identifier))  # [MQTT-2.2.1-5]
     else:
         packet = encode_ack(Ack(packet_type, publish.packet_identifier, reason_code), spec.MQTT_5_0)
-    core.acknowledge(connection, packet, changes)
+    core.acknowledge(connection, packet, changes)  # [MQTT-4.6.0-2] [MQTT-4.6.0-3]
 
 
 def _resolve_alias(core: Core, connection: Connection, publish: Publish) -> None:
@@ -94,7 +95,7 @@ def _resolve_alias(core: Core, connection: Connection, publish: Publish) -> None
     if aliases is None:
         aliases = connection.aliases = Aliases()
     if publish.topic_name:
-        aliases.inbound[alias] = publish.topic_name
+        aliases.inbound[alias] = publish.topic_name  # [MQTT-3.3.2-12]
     else:
         topic_name = aliases.inbound.get(alias)
         if topic_name is None:

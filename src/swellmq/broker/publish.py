@@ -31,14 +31,14 @@ def route_publish(core: Core, publish: Publish, publisher: Session | None) -> in
 
     `publisher` is the session it came from, for No Local; None for the broker's own messages and those of other nodes.
     """
-    if publish.retain:
+    if publish.retain:  # [MQTT-3.3.1-8]
         retain_publish(core, publish)
     topics = core.topics
     route = topics.route(publish.topic_name)
     if route is None:
         route = topics.match(publish.topic_name)
     for subscription in route.targets:
-        deliver(core, subscription, publish, publisher)
+        deliver(core, subscription, publish, publisher)  # [MQTT-4.5.0-1]
     matched = len(route.targets)
     if route.groups is not None:
         matched += len(route.groups)
@@ -75,10 +75,13 @@ def deliver(core: Core, subscription: Subscription, publish: Publish, publisher:
     """Give a message to one subscription, at the lower of the two QoS."""
     session = subscription.session
     if subscription.no_local and session is publisher:
-        return  # [MQTT-3.8.3-3]
+        own = subscription.own
+        if own is None:
+            return  # [MQTT-3.8.3-3]
+        subscription = own
     qos = min(subscription.qos, publish.qos)  # [MQTT-3.8.4-8]
     retain = publish.retain and subscription.retain_as_published  # [MQTT-3.3.1-12] [MQTT-3.3.1-13]
-    deliver_to(core, session, publish, qos, retain, subscription.identifiers, None)
+    deliver_to(core, session, publish, qos, retain, subscription.identifiers, None)  # [MQTT-3.3.4-3]
 
 
 def deliver_shared(core: Core, group: ShareGroup, publish: Publish) -> None:
@@ -95,7 +98,7 @@ def deliver_shared(core: Core, group: ShareGroup, publish: Publish) -> None:
         index = (group.turn + step) % count
         member = members[index]
         connection = member.session.connection
-        if connection is None:
+        if connection is None or _too_large(connection, publish):
             continue
         if chosen is None:
             chosen = member
@@ -109,7 +112,17 @@ def deliver_shared(core: Core, group: ShareGroup, publish: Publish) -> None:
         group.turn = (group.turn + 1) % count
     qos = min(chosen.qos, publish.qos)  # [MQTT-4.8.2-3]
     retain = publish.retain and chosen.retain_as_published
-    deliver_to(core, chosen.session, publish, qos, retain, chosen.identifiers, chosen.topic_filter)
+    deliver_to(core, chosen.session, publish, qos, retain, chosen.identifiers, chosen.topic_filter)  # [MQTT-3.3.4-5]
+
+
+def _too_large(connection: Connection, publish: Publish) -> bool:
+    """Whether a message may be above the client's Maximum Packet Size, so that another member is asked first."""
+    if not connection.packet_bytes_max:
+        return False
+    around = 5 + 2 + 2 + 4 + 5 + 5 + 3  # header, lengths, identifier, and the properties of this hop
+    return (
+        around + len(publish.topic_name) + len(publish.properties) + len(publish.payload) > connection.packet_bytes_max
+    )
 
 
 def hand_over(core: Core, session: Session) -> None:
@@ -154,12 +167,12 @@ def deliver_to(
             _send_qos_0(core, connection, publish, retain, identifiers)
         return
     delivery = Delivery(publish, qos, retain, identifiers, shared)
-    if connection is None or session.queue is not None or session.unsent:
+    if connection is None or session.queue is not None or session.unsent:  # [MQTT-4.6.0-5] [MQTT-4.6.0-6]
         enqueue(core, session, delivery)
     elif connection.outbox_bytes > core.limits.outbox_bytes:
         enqueue(core, session, delivery)
         core.note_crowded(session)
-    elif _window_open(core, session, connection):
+    elif _window_open(core, session, connection):  # [MQTT-3.3.4-10] [MQTT-4.9.0-3]
         transmit(core, session, connection, delivery)
     else:
         enqueue(core, session, delivery)
@@ -181,6 +194,7 @@ def enqueue(core: Core, session: Session, delivery: Delivery) -> None:
 
 def _window_open(core: Core, session: Session, connection: Connection) -> bool:
     window: int = session.window
+    # [MQTT-4.9.0-1] [MQTT-4.9.0-2]
     return window < connection.receive_maximum and window < core.limits.inflight_max  # [MQTT-3.3.4-9]
 
 
@@ -226,7 +240,7 @@ def resend_unsent(core: Core, session: Session, connection: Connection) -> None:
             core.note_crowded(session)
             return
         session.unsent -= 1
-        frame = delivery_frame(core, session, connection, delivery, True)  # [MQTT-3.3.1-1]
+        frame = delivery_frame(core, session, connection, delivery, True)  # [MQTT-3.3.1-1] [MQTT-4.3.3-7]
         if connection.packet_bytes_max and len(frame) > connection.packet_bytes_max:
             core.stats.dropped_too_large += 1
             del inflight[identifier]
@@ -256,7 +270,7 @@ def _hop_properties(core: Core, publish: Publish, topic_alias: int, identifiers:
     interval = ABSENT
     if publish.expires_at_ms:
         remaining_ms = publish.expires_at_ms - core.turn.wall_ms
-        interval = max(1, (int(remaining_ms) + 999) // 1000)  # [MQTT-3.3.2-6]
+        interval = max(0, (int(remaining_ms) + 999) // 1000)  # [MQTT-3.3.2-6]
     return encode_hop_properties(interval, topic_alias, identifiers)
 
 
@@ -270,7 +284,7 @@ def _send_qos_0(
         else:
             shared = publish.frame_3
             if shared is None:
-                shared = publish.frame_3 = encode_publish(publish, 4, 0, False, False, 0)
+                shared = publish.frame_3 = encode_publish(publish, 4, 0, False, False, 0)  # [MQTT-4.3.1-1]
             frame = shared
     elif retain or identifiers is not None or publish.expires_at_ms or connection.topic_alias_maximum:
         frame = _personal_frame(core, connection, publish, 0, retain, False, 0, identifiers, True)
@@ -311,6 +325,7 @@ def _personal_frame(
     topic_name = publish.topic_name
     alias = 0
     known = False
+    # [MQTT-3.1.2-27]
     if alias_allowed and connection.topic_alias_maximum and len(topic_name) >= TOPIC_ALIAS_FROM_BYTES:
         aliases = connection.aliases
         if aliases is None:
@@ -319,7 +334,7 @@ def _personal_frame(
         if known:
             alias = aliases.outbound[topic_name]
         elif len(aliases.outbound) < min(int(connection.topic_alias_maximum), int(core.limits.topic_aliases_out)):
-            alias = len(aliases.outbound) + 1  # [MQTT-3.3.2-8] [MQTT-3.1.2-26]
+            alias = len(aliases.outbound) + 1  # [MQTT-3.3.2-8] [MQTT-3.1.2-26] [MQTT-3.3.2-11]
     hop = _hop_properties(core, publish, alias, identifiers)
     frame = encode_publish(publish, MQTT_5_0, qos, retain, dup, packet_identifier, hop, not known)
     leaves = not connection.packet_bytes_max or len(frame) <= connection.packet_bytes_max
@@ -330,10 +345,10 @@ def _personal_frame(
 
 def transmit(core: Core, session: Session, connection: Connection, delivery: Delivery) -> None:
     """Send a QoS 1 or 2 message under a new packet identifier; the window has a place."""
-    identifier = session.next_packet_identifier()
+    identifier = session.next_packet_identifier()  # [MQTT-4.3.2-1] [MQTT-4.3.3-1]
     delivery.packet_identifier = identifier
     delivery.state = SENT
-    frame = delivery_frame(core, session, connection, delivery, False)
+    frame = delivery_frame(core, session, connection, delivery, False)  # [MQTT-4.3.2-2] [MQTT-4.3.3-2]
     if connection.packet_bytes_max and len(frame) > connection.packet_bytes_max:
         core.stats.dropped_too_large += 1  # [MQTT-3.1.2-25]: as if it had been sent and acknowledged
         _forget(core, session, delivery)
@@ -341,7 +356,7 @@ def transmit(core: Core, session: Session, connection: Connection, delivery: Del
     inflight = session.inflight
     if inflight is None:
         inflight = session.inflight = {}
-    inflight[identifier] = delivery
+    inflight[identifier] = delivery  # [MQTT-4.3.2-3] [MQTT-4.3.3-3]
     session.window += 1
     if core.kept(session):
         core.touch()
@@ -379,17 +394,14 @@ def replay(core: Core, session: Session) -> None:
         return
     slices = 0
     while session.replays is not None:
-        if len(session.replays) == 0:
-            session.replays = None
-            return
         if session.queued() > core.limits.inflight_max:
             return  # QoS 1 and 2 go on when the client has acknowledged some
         room = core.limits.outbox_bytes + 1 - connection.outbox_bytes
         if room <= 0 or slices == REPLAY_SLICES:
             core.note_crowded(session)
             return
-        slices += 1
-        current = session.replays[0]
+        topic_filter, current = session.replays.popitem(last=False)
+        slice_used = False  # a filter that matches nothing costs nothing
         for publish in core.retained.next(current, REPLAY_SLICE, room):
             if expired(core, publish):
                 core.stats.dropped_expired += 1
@@ -398,6 +410,13 @@ def replay(core: Core, session: Session) -> None:
                     core.storage.retained_removed(publish.topic_name)
                 continue
             qos = min(current.qos, publish.qos)
-            deliver_to(core, session, publish, qos, True, current.identifiers, None)  # [MQTT-3.3.1-8]
-        if not current.nodes:
-            session.replays.pop(0)
+            deliver_to(core, session, publish, qos, True, current.identifiers, None)  # [MQTT-3.3.1-9] [MQTT311-3.3.1-8]
+            slice_used = True
+        if current.nodes:
+            slice_used = True
+            session.replays[topic_filter] = current
+            session.replays.move_to_end(topic_filter, last=False)
+        elif not session.replays:
+            session.replays = None
+        if slice_used:
+            slices += 1

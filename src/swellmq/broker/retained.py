@@ -14,6 +14,7 @@ from swellmq.broker.sharded import ShardedMap
 from swellmq.codec.packets import Publish
 
 DOLLAR: Final = 0x24
+NODE_BYTES: Final = 400  # a topic of 200 levels costs far more than its name
 FRAME_BYTES: Final = 64  # more than a PUBLISH has beside its topic name, payload and properties
 VISITS_PER_MESSAGE: Final = 16  # nodes a walk may visit for each message that it is asked for
 
@@ -50,7 +51,7 @@ class Retained:
     def __init__(self) -> None:
         self.root = RetainedNode()
         self.count: i64 = 0
-        self.bytes: i64 = 0  # topic names, payloads and properties
+        self.bytes: i64 = 0  # topic names, payloads and properties, and NODE_BYTES for each level of the tree
 
     def get(self, topic_name: bytes) -> Publish | None:
         """The retained message of one topic."""
@@ -73,6 +74,7 @@ class Retained:
             if child is None:
                 child = RetainedNode()
                 node.children.put(level, child)
+                self.bytes += NODE_BYTES
             node = child
         if node.publish is not None:
             self._discount(node.publish)
@@ -102,6 +104,7 @@ class Retained:
             siblings = path[depth - 1].children
             assert siblings is not None
             siblings.remove(levels[depth - 1])
+            self.bytes -= NODE_BYTES
             if len(siblings):
                 break
             path[depth - 1].children = None

@@ -7,6 +7,7 @@ connection, are the only ones in the broker. The classes are acyclic for the col
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from typing import Final, final
 
 from mypy_extensions import i32, i64, mypyc_attr, u8
@@ -36,6 +37,7 @@ class Subscription(Entry):
         self.session = session
         self.topic_filter = topic_filter  # as the client gave it, with $share where it is shared
         self.identifiers: list[int] | None = None  # Subscription Identifiers; several only where matches were merged
+        self.own: Subscription | None = None  # what No Local leaves for the client's own messages, where merged
         self.position: i32 = 0  # in the session's list
         self.qos: u8 = 0
         self.no_local: bool = False
@@ -114,7 +116,7 @@ class Session(Owner):
         self.inflight: dict[int, Delivery] | None = None  # by packet identifier, in the order they were sent
         self.queue: DeliveryQueue | None = None
         self.received: dict[int, int] | None = None  # QoS 2 from the client: its packet identifiers until PUBREL
-        self.replays: list[Replay] | None = None  # retained messages that are still to be sent
+        self.replays: OrderedDict[bytes, Replay] | None = None  # retained messages that are still to be sent
         self.packet_identifier: i32 = 0  # the last one given out
         self.window: i32 = 0  # deliveries that count against Receive Maximum
         self.unsent: i32 = 0  # deliveries in flight that are still to be sent again
@@ -130,6 +132,11 @@ class Session(Owner):
             if inflight is None or identifier not in inflight:  # [MQTT-2.2.1-4]
                 self.packet_identifier = identifier
                 return identifier
+
+    def name(self) -> str:
+        """The client id as it may stand in a log line: it can hold line breaks and escape sequences."""
+        client_id = self.client_id
+        return client_id if client_id.isprintable() else client_id.encode("unicode_escape").decode()
 
     def subscriptions(self) -> list[Subscription]:
         """All subscriptions of this session, in a list of their own."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
+
 from mypy_extensions import i64
 
 from swellmq.broker.access import BARRIER, SUBSCRIBE, Request
@@ -26,12 +28,21 @@ def on_subscribe(core: Core, connection: Connection, session: Session, packet: S
         and packet.properties.subscription_identifiers is not None
     ):
         raise ProtocolError(spec.SUBSCRIPTION_IDENTIFIERS_NOT_SUPPORTED, "subscription identifiers are not available")
+    _check_answer(connection, len(packet.requests))
     if core.access.authorizes_subscribe:
         request = core.park(SUBSCRIBE, connection, session.client_id, session.username)
         request.subscribe = packet
         core.requests.append(request)
         return
     subscribe(core, connection, session, packet, None)
+
+
+def _check_answer(connection: Connection, reason_codes: int) -> None:
+    """An answer with so many reason codes has to be within the client's Maximum Packet Size: it can't be left out."""
+    if connection.packet_bytes_max and not connection.takes(
+        encode_suback(Suback(spec.SUBACK, 1, bytes(reason_codes)), connection.protocol_version)
+    ):
+        raise ProtocolError(spec.PACKET_TOO_LARGE, "the answer is above the Maximum Packet Size")  # [MQTT-3.1.2-24]
 
 
 def subscribe(
@@ -47,26 +58,29 @@ def subscribe(
     if packet.properties is not None:
         identifiers = packet.properties.subscription_identifiers
     retained: list[TopicRequest] = []
-    for index in range(len(packet.requests)):
+    for index in range(len(packet.requests)):  # [MQTT-3.8.4-5]
         request = packet.requests[index]
         reason_code = verdicts[index] if verdicts is not None else 0
         if reason_code < 0x80:
             reason_code = _refusal(core, session, request)
         if reason_code < 0x80:
             shared = bool(split_share(request.topic_filter)[0])
-            request.qos = min(int(request.qos), int(core.limits.maximum_qos))
+            request.qos = min(int(request.qos), int(core.limits.maximum_qos))  # [MQTT-3.2.2-10]
             if connection.bridge:
                 request.retain_as_published = True
                 request.no_local = not shared
             is_new = _subscribe_one(core, session, request, identifiers)
             reason_code = request.qos  # [MQTT-3.8.4-7]
+            # [MQTT-3.3.1-9] [MQTT-3.3.1-10] [MQTT-3.3.1-11]
             if not shared and (request.retain_handling == 0 or (request.retain_handling == 1 and is_new)):
                 retained.append(request)
         elif connection.protocol_version != spec.MQTT_5_0:
             reason_code = spec.SUBACK_FAILURE
-        reason_codes.append(reason_code)
+        reason_codes.append(reason_code)  # [MQTT-3.8.4-6] [MQTT-3.9.3-1]
     suback = encode_suback(
-        Suback(spec.SUBACK, packet.packet_identifier, bytes(reason_codes)), connection.protocol_version
+        # [MQTT-2.2.1-6] [MQTT-3.8.4-2]
+        Suback(spec.SUBACK, packet.packet_identifier, bytes(reason_codes)),
+        connection.protocol_version,
     )
     ticket = core.turn.ticket_open if core.changes != changes else core.turn.ticket_stored
     if core.uplink.enabled:
@@ -104,18 +118,19 @@ def finish_subscribe(
     for request in retained:
         stop_replay(session, request.topic_filter)
         if session.replays is None:
-            session.replays = []
+            session.replays = OrderedDict()
         current = Replay(request.topic_filter, request.qos, identifiers)
         core.retained.begin(current)
-        session.replays.append(current)
+        session.replays[request.topic_filter] = current
     replay(core, session)
 
 
 def stop_replay(session: Session, topic_filter: bytes) -> None:
     """Send on no more retained messages for a filter that is subscribed anew or no longer."""
     if session.replays is not None:
-        going_on = [replay for replay in session.replays if replay.topic_filter != topic_filter]
-        session.replays = going_on or None
+        session.replays.pop(topic_filter, None)
+        if not session.replays:
+            session.replays = None
 
 
 def _refusal(core: Core, session: Session, request: TopicRequest) -> int:
@@ -125,7 +140,7 @@ def _refusal(core: Core, session: Session, request: TopicRequest) -> int:
     if share_name and not limits.shared_subscription_available:
         return spec.SHARED_SUBSCRIPTIONS_NOT_SUPPORTED
     if not limits.wildcard_subscription_available and is_wild(bare):
-        return spec.WILDCARD_SUBSCRIPTIONS_NOT_SUPPORTED
+        return spec.WILDCARD_SUBSCRIPTIONS_NOT_SUPPORTED  # [MQTT311-3.8.3-2]
     if bare.count(b"/") >= limits.topic_levels or len(bare) > limits.topic_bytes:
         return spec.TOPIC_FILTER_INVALID
     if session.subscription_count() >= limits.subscriptions and core.topics.find(session, request.topic_filter) is None:
@@ -149,7 +164,7 @@ def _subscribe_one(core: Core, session: Session, request: TopicRequest, identifi
         if core.topics.add(subscription) and core.uplink.enabled:
             core.uplink.route_added(subscription.topic_filter)
     else:
-        core.topics.changed(subscription)  # [MQTT-3.8.4-3]
+        core.topics.changed(subscription)  # [MQTT-3.8.4-3] [MQTT-3.8.4-4]
     if core.kept(session):
         core.touch()
         core.storage.subscription_saved(subscription)
@@ -158,10 +173,11 @@ def _subscribe_one(core: Core, session: Session, request: TopicRequest, identifi
 
 def on_unsubscribe(core: Core, connection: Connection, session: Session, packet: Unsubscribe) -> None:
     """Remove subscriptions; messages already under way or queued still arrive, [MQTT-3.10.4-3]."""
+    _check_answer(connection, len(packet.topic_filters))
     changes = core.changes
     reason_codes: list[int] = []
     kept = core.kept(session)
-    for topic_filter in packet.topic_filters:
+    for topic_filter in packet.topic_filters:  # [MQTT-3.10.4-6]
         subscription = core.topics.find(session, topic_filter)  # [MQTT-3.10.4-1]
         if subscription is None:
             reason_codes.append(spec.NO_SUBSCRIPTION_EXISTED)
@@ -173,6 +189,6 @@ def on_unsubscribe(core: Core, connection: Connection, session: Session, packet:
         if kept:
             core.touch()
             core.storage.subscription_removed(subscription)
-        reason_codes.append(spec.SUCCESS)
-    unsuback = Suback(spec.UNSUBACK, packet.packet_identifier, bytes(reason_codes))
+        reason_codes.append(spec.SUCCESS)  # [MQTT-3.11.3-1]
+    unsuback = Suback(spec.UNSUBACK, packet.packet_identifier, bytes(reason_codes))  # [MQTT-2.2.1-6] [MQTT-3.10.4-5]
     core.acknowledge(connection, encode_suback(unsuback, connection.protocol_version), changes)  # [MQTT-3.10.4-4]

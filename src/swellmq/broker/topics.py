@@ -115,7 +115,7 @@ class Topics:
     def match(self, topic_name: bytes) -> Route:
         """Find and remember who gets messages of a valid topic name."""
         route = Route(topic_name)
-        entries = self._entries(topic_name)
+        entries = self._entries(topic_name)  # [MQTT-3.3.2-3]
         if len(entries) == 1:
             entry = entries[0]
             if isinstance(entry, Subscription):
@@ -377,6 +377,7 @@ def _merge(entries: list[Entry], route: Route) -> None:
     """Fill `route` from several filters. A session that matches more than once gets one message, at the highest QoS
     and with all its Subscription Identifiers, MQTT 5.0 section 3.3.4."""
     by_session: dict[Session, Subscription] = {}
+    several: dict[Session, list[Subscription]] = {}
     groups: list[ShareGroup] = []
     for entry in entries:
         if isinstance(entry, Subscription):
@@ -387,19 +388,40 @@ def _merge(entries: list[Entry], route: Route) -> None:
             if entry.groups is not None:
                 groups.extend(entry.groups.values())
         for subscription in found:
-            other = by_session.get(subscription.session)
-            by_session[subscription.session] = subscription if other is None else _merged(other, subscription)
+            session = subscription.session
+            other = by_session.get(session)
+            if other is None:
+                by_session[session] = subscription
+            elif session in several:
+                several[session].append(subscription)
+            else:
+                several[session] = [other, subscription]
+    for session, matching in several.items():
+        by_session[session] = _merged(matching)
     route.targets = list(by_session.values())
     if groups:
         route.groups = groups
 
 
-def _merged(one: Subscription, other: Subscription) -> Subscription:
-    merged = Subscription(one.session, one.topic_filter)
-    merged.qos = max(one.qos, other.qos)  # [MQTT-3.3.4-2]
-    merged.no_local = one.no_local and other.no_local
-    merged.retain_as_published = one.retain_as_published or other.retain_as_published
-    if one.identifiers is not None or other.identifiers is not None:
-        merged.identifiers = (one.identifiers or []) + (other.identifiers or [])  # [MQTT-3.3.4-4]
-    merged.plain = one.plain and other.plain
+def _merged(matching: list[Subscription]) -> Subscription:
+    """One subscription that stands for all of one session that match, for one Route."""
+    merged = Subscription(matching[0].session, matching[0].topic_filter)
+    identifiers: list[int] = []
+    rest: list[Subscription] = []  # those that let the session's own messages through
+    for subscription in matching:
+        merged.qos = max(merged.qos, subscription.qos)  # [MQTT-3.3.4-2]
+        if subscription.retain_as_published:
+            merged.retain_as_published = True
+        if subscription.identifiers is not None:
+            identifiers.extend(subscription.identifiers)  # [MQTT-3.3.4-4]
+        if subscription.no_local:
+            merged.no_local = True
+        else:
+            rest.append(subscription)
+        if not subscription.plain:
+            merged.plain = False
+    if identifiers:
+        merged.identifiers = identifiers
+    if merged.no_local and rest:
+        merged.own = rest[0] if len(rest) == 1 else _merged(rest)  # goes no deeper: none of these has No Local
     return merged

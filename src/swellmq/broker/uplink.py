@@ -16,6 +16,7 @@ from swellmq.codec.packets import Publish
 class Uplink:
     """The other nodes. All calls come from the loop's thread and must not block."""
 
+    # The broker opens no MQTT connection of its own, so it need not be a client [MQTT311-7.0.0-1].
     def __init__(self) -> None:
         self.enabled: bool = False  # whether the broker calls any of these
         self.stored: i64 = 0  # the last ticket whose messages the cluster has taken

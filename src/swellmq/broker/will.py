@@ -21,7 +21,7 @@ from swellmq.errors import CLOSE_REASONS
 def publish_will(core: Core, session: Session) -> None:
     """Send the session's will, if it has one, and forget it."""
     will = session.will
-    session.will = None
+    session.will = None  # [MQTT-3.1.2-10]
     session.will_at_ms = 0
     if will is None:
         return
@@ -32,7 +32,7 @@ def publish_will(core: Core, session: Session) -> None:
     if core.kept(session) and not session.ended:
         core.touch()
         core.storage.session_saved(session)
-    route_publish(core, publish, session)
+    route_publish(core, publish, session)  # [MQTT-3.1.2-14] [MQTT-3.1.2-15]
 
 
 def detach(core: Core, connection: Connection, now_ms: i64) -> None:
@@ -49,11 +49,11 @@ def detach(core: Core, connection: Connection, now_ms: i64) -> None:
     if not connection.will_wanted:
         session.will = None  # [MQTT-3.14.4-3]
     if session.expiry_interval == 0:
-        end_session(core, session)
+        end_session(core, session)  # [MQTT311-3.1.2-6] [MQTT-4.1.0-2]
         return
     session.expires_at_ms = 0
     if session.expiry_interval != SESSION_EXPIRY_NEVER:
-        session.expires_at_ms = now_ms + session.expiry_interval * 1000
+        session.expires_at_ms = now_ms + session.expiry_interval * 1000  # [MQTT-3.1.2-23]
     session.will_at_ms = 0
     will = session.will
     if will is not None:
@@ -79,11 +79,11 @@ def _set_deadline(core: Core, session: Session) -> None:
 
 def on_session_due(core: Core, session: Session, now_ms: i64) -> None:
     """The session's deadline has come while no client is connected: its will is due, or its end."""
-    if session.connection is not None or session.ended:
+    if session.connection is not None or session.ended:  # [MQTT-4.1.0-1]
         return
     if session.expires_at_ms and session.expires_at_ms <= now_ms:
         core.stats.sessions_expired += 1
-        end_session(core, session)
+        end_session(core, session)  # [MQTT-4.1.0-2]
         return
     if session.will_at_ms and session.will_at_ms <= now_ms:
         publish_will(core, session)  # [MQTT-3.1.2-8]
@@ -106,8 +106,9 @@ def end_session(core: Core, session: Session) -> None:
     if core.kept(session):
         core.touch()
         core.storage.session_removed(session)
-    publish_will(core, session)  # [MQTT-3.1.3-9]
+    publish_will(core, session)  # [MQTT-3.1.2-8]
     hand_over(core, session)
+    # Retained messages stay: they are no part of a session [MQTT311-3.1.2.7].
     session.inflight = None
     session.queue = None
     session.received = None

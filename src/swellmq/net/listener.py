@@ -57,7 +57,7 @@ def open_tcp(address: str, port: int, index: int, backlog: int = BACKLOG) -> Lis
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     place = _host_port(address, port)
     try:
-        sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+        sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)  # [MQTT-4.2.0-1]
     except OSError as error:  # EAFNOSUPPORT: a system without IPv6
         raise SettingsError("listener", f"can't listen on {place}: {error.strerror}", _remedy(error)) from error
     try:

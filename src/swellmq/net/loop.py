@@ -386,6 +386,10 @@ class Loop:
     def _stall(self, connection: Connection, now_ms: i64) -> None:
         buffers = connection.buffers
         assert buffers is not None
+        turn = self.turn_state
+        if turn.unread_bytes and connection.outbox_bytes > turn.unread_bytes and not connection.deaf:
+            connection.deaf = True  # what it asks for is answered, so it must not ask for more than it takes
+            turn.watch.append(connection)
         if not connection.interest & WRITABLE:
             buffers.stalled_since_ms = now_ms
             connection.interest |= WRITABLE
@@ -432,6 +436,10 @@ class Loop:
         buffers.backlog = None
         if buffers.empty():
             connection.buffers = None
+        if connection.deaf:
+            connection.deaf = False
+            connection.last_ms = now_ms  # its silence was ours
+            self.turn_state.watch.append(connection)
         if connection.interest & WRITABLE:
             connection.interest &= READABLE
             if connection.close_reason == OPEN:
@@ -481,7 +489,7 @@ class Loop:
             if connection.fd < 0 or connection.close_reason != OPEN:
                 continue
             wanted = connection.interest & WRITABLE
-            if connection.question is None:
+            if connection.question is None and not connection.deaf:
                 wanted |= READABLE
             if wanted != connection.interest:
                 connection.interest = wanted

@@ -333,6 +333,7 @@ def is_reset(connection: Connection) -> bool:
         and connection.buffers is None
         and connection.close_reason == OPEN
         and connection.gate == GATE_OPEN
+        and not connection.deaf
         and connection.interest == 0
         and connection.last_ms == 0
         and connection.owner is None
