@@ -13,7 +13,7 @@ INPUTS := OPT=$(SWELLMQ_OPT) INTERPRETED=$(SWELLMQ_INTERPRETED) CC=$(CC) CFLAGS=
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help serve install test test-compiled test-interpreted check format lint bench wheel docs clean FORCE
+.PHONY: help serve install test test-compiled test-interpreted check format lint bench wheel docs conformance clean FORCE
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -54,6 +54,9 @@ wheel: $(VENV)/created ## build two wheels into dist: compiled for this platform
 docs: $(VENV)/installed ## write docs/settings.md and docs/pool.svg anew
 	$(BIN)/swellmq reference > docs/settings.md
 	$(BIN)/python docs/pool_picture.py docs/pool.svg
+
+conformance: $(VENV)/test-libraries ## write docs/CONFORMANCE.md anew; fails on clauses without code or test
+	$(BIN)/python tools/conformance.py $(ARGS)
 
 clean: ## remove all that make has made
 	rm -rf $(VENV) build dist src/*.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -1,4 +1,4 @@
-"""What the tests of the codec share: packets as comparable values, and examples of every packet as it is on the wire."""
+"""What the tests of the codec share: packets as comparable values, and every packet as it is on the wire."""
 
 from __future__ import annotations
 

@@ -92,7 +92,7 @@ def decode_whole(data: bytes) -> Packet:
 def test_table_2_4(row: tuple[int, str, object, bytes, str], place: str) -> None:
     identifier, field, value, _, places = row
     wire = WIRE_OF[identifier]
-    if place == "AUTH" and identifier != 0x15 or identifier == 0x16:
+    if (place == "AUTH" and identifier != 0x15) or identifier == 0x16:
         wire += METHOD  # AUTH and authentication data need it
     if place not in places.split():
         with pytest.raises(MalformedPacket) as error:

@@ -30,7 +30,7 @@ from swellmq.codec.packets import (
     Will,
 )
 from swellmq.codec.properties import encode_properties_body
-from swellmq.errors import MalformedPacket, ProtocolError
+from swellmq.errors import MalformedPacket, PeerError, ProtocolError
 
 VERSIONS = [spec.MQTT_3_1, spec.MQTT_3_1_1, spec.MQTT_5_0]
 versions = st.sampled_from(VERSIONS)
@@ -248,13 +248,17 @@ def test_round_trip(version: int, data: st.DataObject) -> None:
         assert decode(wire[:length], 0, version, True)[1] == 0
 
 
+def check_refusal(error: PeerError) -> None:
+    assert error.reason_code >= 0x80
+    assert error.phrase
+
+
 def outcome(data: bytes, version: int, from_server: bool) -> Packet | None:
     """What `decode` makes of any bytes; whatever it takes must encode and decode to the same again."""
     try:
         packet, pos = decode(data, 0, version, from_server)
     except (MalformedPacket, ProtocolError) as error:
-        assert error.reason_code >= 0x80 and error.phrase
-        return None
+        return check_refusal(error)
     if packet is None:
         assert pos == 0
         return None
