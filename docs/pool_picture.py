@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 
 import matplotlib
+
 from swellmq.net.pool import growth_sequence
 
 matplotlib.use("svg")
@@ -19,7 +20,7 @@ def main(path: str) -> None:
     triggers = [size * THRESHOLD_PERCENT // 100 for size in sizes[:-1]]
     figure, axes = pyplot.subplots(figsize=(8, 4.2))
     connections = [100, *triggers, MAX_CONNECTIONS]
-    axes.step(connections, [*sizes, sizes[-1]], where="post", color="#1b6ca8", linewidth=2, label="capacity (preheated)")
+    axes.step(connections, [*sizes, sizes[-1]], where="post", color="#1b6ca8", linewidth=2, label="capacity")
     axes.plot([100, MAX_CONNECTIONS], [100, MAX_CONNECTIONS], color="#444444", linewidth=1, label="active connections")
     axes.fill_between(
         [MAX_SIZE, MAX_CONNECTIONS], [MAX_SIZE, MAX_SIZE], [MAX_SIZE, MAX_CONNECTIONS], color="#e8a33d", alpha=0.35,
