@@ -9,6 +9,7 @@ Nothing process-wide is touched: no signals, no log setup, no collector, no limi
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from swellmq.broker.access import Access
@@ -72,8 +73,12 @@ class Broker:
         return self.server.statistics()
 
     def self_check(self) -> list[str]:
-        """What is wrong with the pool, a sentence each; empty where all is well."""
-        return self.server.self_check()
+        """What is wrong with the pool, a sentence each; empty where all is well. From any thread."""
+        if self._thread is None or threading.get_ident() == self._thread_id:
+            return self.server.self_check()
+        faults: list[str] = []
+        self._call_and_wait(lambda: faults.extend(self.server.self_check()))
+        return faults
 
     def _open(self) -> Server:
         if self._server is not None:
@@ -227,19 +232,23 @@ class Broker:
         if threading.get_ident() == self._thread_id:
             raise RuntimeError("publish_blocking() would wait for its own thread: use `await publish()` there")
         message = _message(topic, payload, qos, retain)
-        done = threading.Event()
-        matched = [0]
+        matched: list[int] = []
+        self._call_and_wait(lambda: matched.append(server.broker.inject(message)))
+        return matched[0]
 
-        def route() -> None:
+    def _call_and_wait(self, function: Callable[[], None]) -> None:
+        """Run `function` in the broker's thread, and wait until it has run."""
+        done = threading.Event()
+
+        def run() -> None:
             try:
-                matched[0] = server.broker.inject(message)
+                function()
             finally:
                 done.set()
 
-        server.call(route)
+        self.server.call(run)
         if not done.wait(STOP_S):
             raise RuntimeError("the broker's thread does not answer")
-        return matched[0]
 
 
 def _message(topic: str, payload: bytes | str, qos: int, retain: bool) -> Publish:
