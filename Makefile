@@ -7,13 +7,14 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 BUILD := $(BIN)/python -m build --wheel -C--global-option=--quiet
 PYTEST := $(BIN)/python -P -m pytest
 ARGS ?=
+SECONDS := 60
 
 SOURCES := setup.py pyproject.toml $(shell find src -name '*.py' -o -name py.typed)
 INPUTS := OPT=$(SWELLMQ_OPT) INTERPRETED=$(SWELLMQ_INTERPRETED) CC=$(CC) CFLAGS=$(CFLAGS) $(sort $(SOURCES))
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help serve install test test-compiled test-interpreted check format lint bench wheel docs conformance clean FORCE
+.PHONY: help serve install test test-compiled test-interpreted check format lint bench wheel docs conformance fuzz mqttjs clean FORCE
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -55,11 +56,21 @@ docs: $(VENV)/installed ## write docs/settings.md and docs/pool.svg anew
 	$(BIN)/swellmq reference > docs/settings.md
 	$(BIN)/python docs/pool_picture.py docs/pool.svg
 
+mqttjs: tests/clients/mqttjs/node_modules ## install MQTT.js, for its tests; needs npm
+
+tests/clients/mqttjs/node_modules: tests/clients/mqttjs/package-lock.json
+	npm ci --prefix tests/clients/mqttjs --no-audit --no-fund --ignore-scripts
+	@touch $@
+
+fuzz: $(VENV)/installed $(VENV)/test-libraries $(VENV)/fuzz-libraries ## fuzz the decoder and the broker, SECONDS=60 each
+	$(BIN)/python tests/fuzz/run.py decode --seconds $(SECONDS)
+	$(BIN)/python tests/fuzz/run.py broker --seconds $(SECONDS)
+
 conformance: $(VENV)/test-libraries ## write docs/CONFORMANCE.md anew; fails on clauses without code or test
 	$(BIN)/python tools/conformance.py $(ARGS)
 
 clean: ## remove all that make has made
-	rm -rf $(VENV) build dist src/*.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) tests/clients/mqttjs/node_modules build dist src/*.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find src tests -name __pycache__ -prune -exec rm -rf {} +
 
 $(VENV)/created:

@@ -156,7 +156,7 @@ class MemoryBroker:
         turn = self.turn_state
         turn.again = False
         now_ms = turn.now_ms
-        self.engine.tick(now_ms)
+        self.engine.begin()
         drained, self.drained = self.drained, []
         for client in drained:
             client._drain()
@@ -171,6 +171,7 @@ class MemoryBroker:
                 handler = client.connection.handler
                 assert handler is not None
                 handler.on_data(client.connection, data, now_ms)
+        self.engine.tick(now_ms)
         self.engine.settle(now_ms)
         closing = self._tell_closed()
         self.engine.seal()
@@ -212,10 +213,16 @@ class MemoryBroker:
         turn = self.turn_state
         promote, turn.promote = turn.promote, []
         for slot in promote:
+            if slot.fd < 0 or slot.close_reason != OPEN:
+                continue
             connection = self.pool.acquire(turn.now_ms)
-            assert connection is not None
+            if connection is None:  # its place went to another slot with the same client id
+                self.engine.refuser.on_data(slot, b"", turn.now_ms)
+                continue
             client = self.clients[slot.fd]
             connection.fd, data = slot.fd, slot.inbox
+            connection.buffers = slot.buffers
+            connection.outbox_bytes = slot.outbox_bytes
             connection.handler = self.engine
             connection.interest = 1
             client.connection = connection
@@ -295,7 +302,10 @@ class MemoryClient:
         bridge: bool = False,
         **props: object,
     ) -> None:
-        """Send CONNECT; keyword arguments that are no field of it are MQTT 5.0 properties."""
+        """Send CONNECT; keyword arguments that are no field of it are MQTT 5.0 properties.
+
+        A client of 5.0 asks for reason strings unless it is told otherwise.
+        """
         packet = Connect()
         packet.protocol_version = self.version
         packet.client_id = client_id
@@ -305,6 +315,8 @@ class MemoryClient:
         packet.username = username
         packet.password = password
         packet.bridge = bridge
+        if self.version == 5:
+            props.setdefault("request_problem_information", 1)
         packet.properties = properties(**props) if props else None
         self.send(packet)
         if self.taken and self.taken[0] >> 4 == 2:

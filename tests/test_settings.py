@@ -193,6 +193,8 @@ def test_other_variables_are_left_alone() -> None:
     assert settings.port == 1883 and settings.log_level == "info"
 
 
+_WEB = '[[listener]]\nprotocol = "websocket"\n'
+
 # What is wrong: configuration, environment, flags; then where, key, value, a piece of the problem and of the remedy.
 BAD: list[tuple[str, dict[str, str], dict[str, str], str, str, str, str, str]] = [
     ("port = 70000", {}, {}, "s.toml:1", "port", "70000", "above 65535", "from 0 to 65535"),
@@ -246,6 +248,22 @@ BAD: list[tuple[str, dict[str, str], dict[str, str], str, str, str, str, str]] =
     ('[[listener]]\nmode = "0660"', {}, {}, "s.toml:2", "listener.mode", '"0660"', "without unix", "Leave it out"),
     ('[[listener]]\nunix = "/u"\nmode = 660', {}, {}, "s.toml:3", "listener.mode", "660", "not an octal", '"0660"'),
     ('[[listener]]\nunix = "/u"\nmode = "rw"', {}, {}, "s.toml:3", "listener.mode", '"rw"', "not an octal", '"0660"'),
+    ('[[listener]]\nprotocol = "ws"', {}, {}, "s.toml:2", "listener.protocol", '"ws"', "none of", "mqtt, websocket"),
+    (
+        '[[listener]]\npath = "/m"',
+        {},
+        {},
+        "s.toml:2",
+        "listener.path",
+        "['/m']",
+        "without WebSocket",
+        'Add protocol = "w',
+    ),
+    (_WEB + 'path = "m"', {}, {}, "s.toml:3", "listener.path", '"m"', "not the path of a URL", "such as /mqtt"),
+    (_WEB + 'path = ["/", "/a b"]', {}, {}, "s.toml:3", "listener.path", '"/a b"', "not the path", "such as /mqtt"),
+    (_WEB + 'path = "/m?x=1"', {}, {}, "s.toml:3", "listener.path", '"/m?x=1"', "not the path", "such as /mqtt"),
+    (_WEB + "path = []", {}, {}, "s.toml:3", "listener.path", "[]", "empty", "Give a path"),
+    ("", {}, {"websocket_port": "x"}, "--websocket-port", "websocket_port", '"x"', "not a whole number", "0 to 65535"),
     ("port = 1884\n[[listener]]", {}, {}, "s.toml:1", "port", "1884", "beside listeners", "Leave port out"),
     (
         "max_connections = 350\n[pool]\nmax_size = 400",
@@ -422,6 +440,31 @@ def test_listeners_of_an_embedding_program() -> None:
     assert listeners_of(Settings(bind=[], unix="s.sock")) == ["unix:s.sock"]
     with pytest.raises(SettingsError, match="given beside listeners"):
         Settings(listeners=[ListenerSettings()], port=0)
+
+
+def test_websocket_listeners(write: Write) -> None:
+    config = write(
+        _WEB + 'bind = ["127.0.0.1", "::1"]\nport = 9001\n'
+        '[[listener]]\nprotocol = "websocket"\nunix = "/run/s.sock"\npath = ["/a", "/b"]\n[[listener]]\n'
+    )
+    listeners = Settings.load(config, {}, {}).listeners
+    assert [(str(one), one.protocol, one.paths) for one in listeners] == [
+        ("ws:127.0.0.1:9001", "websocket", ["/mqtt", "/"]),
+        ("ws:[::1]:9001", "websocket", ["/mqtt", "/"]),
+        ("ws:unix:/run/s.sock", "websocket", ["/a", "/b"]),
+        ("127.0.0.1:1883", "mqtt", ["/mqtt", "/"]),
+    ]
+
+
+def test_websocket_port_adds_listeners(write: Write) -> None:
+    flags = {"websocket_port": "9001"}
+    assert listeners_of(Settings.load(None, {}, flags)) == ["127.0.0.1:1883", "ws:127.0.0.1:9001"]
+    config = write("[[listener]]\nport = 1884\n")
+    assert listeners_of(Settings.load(config, {}, flags)) == ["127.0.0.1:1884", "ws:127.0.0.1:9001"]
+    both = Settings.load(config, {"SWELLMQ_WEBSOCKET_PORT": "9001"}, {"bind": ["::1"]})
+    assert listeners_of(both) == ["[::1]:1883", "ws:[::1]:9001"]
+    everywhere = Settings(bind="0.0.0.0", websocket_port=80)
+    assert any(warning.startswith("ws:0.0.0.0:80 is open") for warning in everywhere.warnings)
 
 
 def test_localhost_is_both_loopbacks(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from typing import Final, final
 
-from mypy_extensions import i32, i64, mypyc_attr, u8
+from mypy_extensions import i16, i32, i64, mypyc_attr, u8
 
 from swellmq.errors import OPEN
 from swellmq.limits import GATHER_FROM_BYTES
@@ -22,6 +22,12 @@ from swellmq.limits import GATHER_FROM_BYTES
 GATE_OPEN: Final = 0
 GATE_HELD: Final = 1  # the CONNACK itself is held, so all output waits behind it
 GATE_CLOSED: Final = 2  # marked for closing
+
+# Connection.problem_information: MQTT 5.0 allows reason strings where a client did not speak of them, but what a client
+# is not prepared for helps nobody: the broker's own words go only to those that asked.
+PROBLEMS_UNWANTED: Final = 0
+PROBLEMS_ALLOWED: Final = 1  # only words that access gives
+PROBLEMS_WANTED: Final = 2  # Request Problem Information was 1
 
 # Connection.interest: what epoll watches; the values are those of select.EPOLLIN and select.EPOLLOUT.
 READABLE: Final = 1
@@ -46,12 +52,45 @@ class Question:
     """What a parked connection waits for: the broker's Request derives from it."""
 
 
+@mypyc_attr(native_class=True, acyclic=True)
+class Layer:
+    """What stands between the socket of a connection and its handler, such as WebSocket: each has its own.
+
+    It knows no connection and sends nothing itself. The loop passes what was read up through `received`, and what is
+    to be sent down through `framed`, once per flush.
+    """
+
+    def __init__(self) -> None:
+        self.reason: u8 = OPEN  # another: the connection is to be closed for it, once what came before is handled
+        self.phrase: str = ""  # what the peer did wrong, where that is why
+
+    def fresh(self) -> Layer:
+        """A new one for another connection, with the settings of this one."""
+        return Layer()
+
+    def received(self, data: bytes) -> bytes:
+        """What the handler gets of the bytes that were read; empty where it is nothing yet."""
+        return data
+
+    def framed(self, pieces: list[bytes]) -> list[bytes]:
+        """What goes to the socket for the bytes that the handler sends, and what the layer has to say itself."""
+        return pieces
+
+    def owes(self) -> bool:
+        """Whether it has something to say even if the handler sends nothing."""
+        return False
+
+    def finish(self, reason: u8) -> None:
+        """The connection is closed for `reason` at the end of this turn; what it says goodbye with still leaves."""
+
+
 @final
 @mypyc_attr(native_class=True, acyclic=True)
 class Buffers:
-    """What only a busy connection has: a packet that is being gathered, output the socket did not take, held output."""
+    """What not every connection has: a layer below MQTT, a packet that is being gathered, output that waits."""
 
     def __init__(self) -> None:
+        self.layer: Layer | None = None  # from accept to the end; None: MQTT straight on the socket
         self.gather: bytearray | None = None  # the start of one large packet
         self.gather_bytes: i64 = 0  # and its whole length
         self.backlog: list[bytes] | None = None  # what the socket did not take, in order
@@ -63,7 +102,7 @@ class Buffers:
 
     def empty(self) -> bool:
         """Whether nothing is kept, so that the connection can drop this object."""
-        return self.gather is None and self.backlog is None and self.held is None
+        return self.layer is None and self.gather is None and self.backlog is None and self.held is None
 
 
 @final
@@ -120,8 +159,11 @@ class Handler:
 class Engine(Handler):
     """A handler that also takes part in the phases of the turn."""
 
+    def begin(self) -> None:
+        """A turn begins: what changes durably from here on belongs to its batch."""
+
     def tick(self, now_ms: i64) -> None:
-        """Phase 2: run the deadlines that have passed."""
+        """Phase 3: run the deadlines that have passed."""
 
     def deadline_ms(self) -> i64:
         """When `tick` must run next (monotonic); -1: never."""
@@ -140,7 +182,7 @@ class Connection(Timed):
     """One network connection, or an idle object of the pool.
 
     Everything here is set back by `reset`, which a test compares with `__init__`: no byte, reference or flag of the
-    last client survives. `generation` alone counts on, so that what outlived a connection can tell.
+    last client survives. The fields are as narrow as they may be, and ordered so that no gaps arise: 144 bytes in all.
     """
 
     def __init__(self, turn: Turn) -> None:
@@ -149,37 +191,35 @@ class Connection(Timed):
         self.turn = turn
         self.handler: Handler | None = None  # None: idle in the pool
         self.fd: i32 = -1
-        self.generation: i32 = 0
-        self.listener: i32 = 0  # index of the listener it came by
+        self.listener: i16 = 0  # index of the listener it came by
+        self.pooled: bool = False  # preheated; False: made on demand
+        self.close_reason: u8 = OPEN
         self.outbox_bytes: i64 = 0  # in the outbox and in the backlog
         self.outbox: list[bytes] | None = None
         self.inbox: bytes = b""  # an incomplete small packet
         self.buffers: Buffers | None = None
-        self.pooled: bool = False  # preheated; False: made on demand
-        self.close_reason: u8 = OPEN
-        self.gate: u8 = GATE_OPEN
-        self.deaf: bool = False  # not read until it has taken what waits for it
-        self.interest: u8 = 0  # what epoll watches now
         self.last_ms: i64 = 0  # when the last bytes arrived
         # Client
         self.owner: Owner | None = None  # the session, once CONNECT is accepted
         self.question: Question | None = None  # PENDING: parked until it is answered
         self.aliases: Aliases | None = None
+        self.gate: u8 = GATE_OPEN
+        self.deaf: bool = False  # not read until it has taken what waits for it
+        self.interest: u8 = 0  # what epoll watches now
         self.protocol_version: u8 = 0  # 0 until CONNECT was read
         self.bridge: bool = False
-        self.problem_information: bool = True  # MQTT 5.0: reason strings are welcome
+        self.problem_information: u8 = PROBLEMS_ALLOWED  # MQTT 5.0: which words go with reason codes
         self.will_wanted: bool = True  # False once the client said goodbye properly
         self.keep_alive_s: i32 = 0
         self.receive_maximum: i32 = 65_535  # the client's
         self.topic_alias_maximum: i32 = 0  # the client's
-        self.packet_bytes_max: i64 = 0  # the client's Maximum Packet Size; 0: none
+        self.packet_bytes_max: i32 = 0  # the client's Maximum Packet Size; 0: none
 
     def reset(self) -> None:
-        """Back to what `__init__` gave, but for the generation; called at release."""
+        """Back to what `__init__` gave; called at release."""
         self.deadline_ms = 0
         self.handler = None
         self.fd = -1
-        self.generation = (self.generation + 1) & 0x3FFFFFFF
         self.listener = 0
         self.outbox_bytes = 0
         self.outbox = None
@@ -195,7 +235,7 @@ class Connection(Timed):
         self.aliases = None  # [MQTT-3.3.2-7]
         self.protocol_version = 0
         self.bridge = False
-        self.problem_information = True
+        self.problem_information = PROBLEMS_ALLOWED
         self.will_wanted = True
         self.keep_alive_s = 0
         self.receive_maximum = 65_535

@@ -34,8 +34,14 @@ REFUSING_DEADLINE_MS: Final = 3_000
 # Deadlines.
 TICK_MS: Final = 100  # deadlines are kept in buckets of this width
 
+# WebSocket.
+WEBSOCKET_HEAD_BYTES: Final = 8_192  # of the HTTP request: browsers send cookies in it
+WEBSOCKET_FRAME_BYTES: Final = 65_536  # clients have bounds, often of 1 MiB: a frame ends once it holds so much
+
 # Before a client is known, it gets little: the largest sane CONNECT has a will of 64 KiB, a password and properties.
 CONNECT_BYTES_MAX: Final = 524_288
+
+AUTHENTICATION_STEPS_MAX: Final = 16  # of one enhanced authentication; SCRAM takes 2, Kerberos 3
 
 # Routing.
 TOPIC_LEVELS_MAX: Final = 200  # bounds the walk over the topic tree; deeper topics are malformed for us
@@ -84,3 +90,6 @@ class Limits:
         self.shared_subscription_available: bool = True
         self.subscription_identifier_available: bool = True
         self.queue_qos_0: bool = False  # QoS 0 for offline sessions too
+        self.overlapping: str = "one"  # of a client's subscriptions that match a message: "one" copy, or "each" its own
+        self.check_payload_format: bool = False  # refuse a payload that is said to be UTF-8 and is not
+        self.response_information: str = ""  # for clients that ask for it, where access gives none

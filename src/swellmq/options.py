@@ -31,7 +31,8 @@ _FALSE: Final = ("false", "no", "off", "0")
 
 
 class Option:
-    """One setting. `low` and `high` are the range of a whole number, both included."""
+    """One setting. `low` and `high` are the range of a whole number, both included; of a text, `high` is its length in
+    bytes, and one with a bound goes into MQTT packets."""
 
     __slots__ = ("name", "kind", "default", "meaning", "unit", "low", "high", "choices")
 
@@ -83,6 +84,8 @@ class Option:
             return "a text, or a list of texts"
         if self.kind == PERMISSION:
             return 'an octal permission up to 0777, such as "0660"'
+        if self.kind == TEXT and self.high:
+            return f"a text of up to {self.high} bytes"
         return "true or false" if self.kind == BOOLEAN else "a text"
 
     def default_text(self) -> str:
@@ -95,13 +98,20 @@ class Option:
 _DEFAULT_LIMITS: Final = Limits()
 
 
-def _limit(field: str, meaning: str, unit: str = "", low: int = 0, high: int = 0) -> Option:
+def _limit(
+    field: str, meaning: str, unit: str = "", low: int = 0, high: int = 0, choices: tuple[str, ...] = ()
+) -> Option:
     """An option for one field of `Limits`, which has its default and its type."""
     default = getattr(_DEFAULT_LIMITS, field)
-    kind = BOOLEAN if isinstance(default, bool) else INTEGER
-    return Option("limits." + field, kind, default, meaning, unit, low, high)
+    kind = INTEGER
+    if isinstance(default, bool):
+        kind = BOOLEAN
+    elif isinstance(default, str):
+        kind = CHOICE if choices else TEXT
+    return Option("limits." + field, kind, default, meaning, unit, low, high, choices)
 
 
+WEBSOCKET_PATHS: Final = ["/mqtt", "/"]  # what clients ask for where nobody has told them a path
 _SIZE_MAX: Final = 10_000_000
 _DAY_S: Final = 86_400
 _DAY_MS: Final = 86_400_000
@@ -118,6 +128,8 @@ OPTIONS: Final[tuple[Option, ...]] = (
            meaning="TCP port to listen on; 0 takes any free one, another for each address."),
     Option("unix", TEXT, "",
            meaning="Path of a Unix socket to listen on as well."),
+    Option("websocket_port", INTEGER, 0, low=0, high=65_535,
+           meaning="TCP port for MQTT over WebSocket as well, on the addresses of bind; 0 is none."),
     Option("max_connections", INTEGER, 1_000_000, unit="connections", low=1, high=_SIZE_MAX,
            meaning="Network connections served at once; those beyond are refused politely."),
     Option("status_interval_s", INTEGER, 300, unit="s", low=0, high=_DAY_S,
@@ -200,6 +212,12 @@ OPTIONS: Final[tuple[Option, ...]] = (
            meaning="Whether subscription identifiers are supported."),
     _limit("queue_qos_0",
            meaning="Whether QoS 0 messages are kept for sessions whose client is away."),
+    _limit("overlapping", choices=("one", "each"),
+           meaning="A message that several subscriptions of a client match: one copy, or one for each of them."),
+    _limit("check_payload_format",
+           meaning="Whether a payload that is said to be UTF-8 (Payload Format Indicator) and is not is refused."),
+    _limit("response_information", high=1_024,
+           meaning="Response Information for MQTT 5.0 clients that ask for it, such as a prefix of response topics."),
 )
 
 LISTENER_OPTIONS: Final[tuple[Option, ...]] = (
@@ -213,6 +231,10 @@ LISTENER_OPTIONS: Final[tuple[Option, ...]] = (
            meaning="Permission of the Unix socket."),
     Option("listener.backlog", INTEGER, BACKLOG, unit="connections", low=1, high=65_535,
            meaning="Connections that may wait for being accepted; the system may allow fewer."),
+    Option("listener.protocol", CHOICE, "mqtt", choices=("mqtt", "websocket"),
+           meaning="mqtt is straight on the connection, websocket is MQTT in frames of WebSocket, as in browsers."),
+    Option("listener.path", LIST, WEBSOCKET_PATHS,
+           meaning="Paths of the URL at which WebSocket is served; others get 404."),
 )
 # fmt: on
 
@@ -298,6 +320,8 @@ def checked(option: Option, raw: object, where: str) -> Value:
         if raw in option.choices:
             return raw
         problem = "none of the choices"
+    elif kind == TEXT and option.high and isinstance(raw, str) and not _fits(raw, option.high):
+        problem = "too long, or no text that MQTT can carry"
     elif isinstance(raw, bool if kind == BOOLEAN else str) and kind in (BOOLEAN, TEXT):
         return raw
     elif kind == LIST and isinstance(raw, str):
@@ -307,6 +331,14 @@ def checked(option: Option, raw: object, where: str) -> Value:
     else:
         problem = f"not a {kind}" if kind != BOOLEAN else "neither true nor false"
     _reject(option, raw, problem, where)
+
+
+def _fits(text: str, most_bytes: int) -> bool:
+    """Whether an MQTT packet can carry `text`, and it has no more bytes than that."""
+    try:
+        return len(text.encode()) <= most_bytes and "\0" not in text
+    except UnicodeEncodeError:
+        return False
 
 
 def _reject(option: Option, raw: object, problem: str, where: str) -> NoReturn:

@@ -76,6 +76,10 @@ class Server:
                     listener = open_unix(wanted.unix, wanted.unix_mode, index, wanted.backlog)
                 else:
                     listener = open_tcp(wanted.bind, wanted.port, index, wanted.backlog)
+                if wanted.protocol == "websocket":
+                    from swellmq.net.websocket import WebSocketLayer  # hashlib loads OpenSSL: 3.7 MB
+
+                    listener.layer = WebSocketLayer([path.encode() for path in wanted.paths])
                 self.listeners.append(listener)
                 self.loop.add_listener(listener)
         except SettingsError:
@@ -272,7 +276,7 @@ def banner(server: Server, fitting: int) -> list[str]:
     pool = server.pool.statistics()
     lines = [
         describe(),
-        "listening on " + ", ".join(listener.name for listener in server.listeners),
+        "listening on " + ", ".join(("ws:" if one.layer else "") + one.name for one in server.listeners),
         f"pool: {settings.pool_mode}, {pool['capacity']} objects preheated, up to {pool['max_size']}; "
         f"up to {settings.max_connections} connections",
         "durability: off, nothing is kept across restarts",

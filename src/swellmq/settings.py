@@ -20,6 +20,7 @@ from swellmq.options import (
     OPTIONS,
     PRESETS,
     SECTIONS,
+    WEBSOCKET_PATHS,
     Option,
     Value,
     bad_value,
@@ -40,7 +41,8 @@ _NOT_SETTINGS: Final = ("SWELLMQ_INTERPRETED", "SWELLMQ_OPT", "SWELLMQ_PASSWORD"
 class ListenerSettings:
     """One place to listen on: `bind` and `port`, or the path `unix` where it isn't empty.
 
-    `bind` is a numeric address. `unix_mode` is the permission of the socket.
+    `bind` is a numeric address. `unix_mode` is the permission of the socket. `protocol` is "mqtt" or "websocket", which
+    is served at each of `paths`.
     """
 
     def __init__(
@@ -50,17 +52,23 @@ class ListenerSettings:
         unix: str = "",
         unix_mode: int = 0o660,
         backlog: int = BACKLOG,
+        protocol: str = "mqtt",
+        paths: Sequence[str] = WEBSOCKET_PATHS,
     ) -> None:
         self.bind = bind
         self.port = port
         self.unix = unix
         self.unix_mode = unix_mode
         self.backlog = backlog
+        self.protocol = protocol
+        self.paths = list(paths)
 
     def __str__(self) -> str:
+        scheme = "ws:" if self.protocol == "websocket" else ""
         if self.unix:
-            return "unix:" + self.unix
-        return f"[{self.bind}]:{self.port}" if ":" in self.bind else f"{self.bind}:{self.port}"
+            return scheme + "unix:" + self.unix
+        place = f"[{self.bind}]:{self.port}" if ":" in self.bind else f"{self.bind}:{self.port}"
+        return scheme + place
 
 
 class Settings:
@@ -74,6 +82,7 @@ class Settings:
     bind: list[str]
     port: int
     unix: str
+    websocket_port: int
     max_connections: int
     status_interval_s: int
     sys_interval_s: int
@@ -115,6 +124,9 @@ class Settings:
     limits_shared_subscription_available: bool
     limits_subscription_identifier_available: bool
     limits_queue_qos_0: bool
+    limits_overlapping: str
+    limits_check_payload_format: bool
+    limits_response_information: str
 
     listeners: list[ListenerSettings]
     notes: list[str]
@@ -219,9 +231,14 @@ class Settings:
         if listeners and replacing:
             names = " and ".join(name for name, _ in replacing)
             self.notes.append(f"the listeners of the file give way to {names}")
-        if not listeners or replacing:
+        if not listeners or replacing or self.websocket_port:
             _check_addresses(self.bind, "bind", _where(BY_NAME["bind"], self._origins["bind"]))
+        if not listeners or replacing:
             listeners = [ListenerSettings(address, self.port) for address in _numeric(self.bind)]
+        if self.websocket_port:
+            port = self.websocket_port
+            more = [ListenerSettings(address, port, protocol="websocket") for address in _numeric(self.bind)]
+            listeners = [*listeners, *more]
         if self.unix:
             _check_unix_path(self.unix, "unix", _where(BY_NAME["unix"], self._origins["unix"]))
             listeners = [*listeners, ListenerSettings(unix=self.unix)]
@@ -448,19 +465,36 @@ def _listeners_of(values: dict[str, Value], wheres: dict[str, str]) -> list[List
     """The listeners of one table: one for its Unix socket, or one for each of its addresses."""
     bind, port, unix = values["listener.bind"], values["listener.port"], values["listener.unix"]
     mode, backlog = values["listener.mode"], values["listener.backlog"]
+    protocol, paths = values["listener.protocol"], values["listener.path"]
     assert isinstance(bind, list) and isinstance(port, int) and isinstance(unix, str)
-    assert isinstance(mode, int) and isinstance(backlog, int)
+    assert isinstance(mode, int) and isinstance(backlog, int) and isinstance(protocol, str) and isinstance(paths, list)
     if not bind:
         raise bad_value("listener.bind", bind, "empty", "Give an address", wheres["listener.bind"])
     for name in ("listener.bind", "listener.port"):
         if unix and name in wheres:
             problem = "given beside unix: a listener has addresses or a path"
             raise bad_value(name, values[name], problem, "Make two listeners of it", wheres[name])
+    if "listener.path" in wheres:
+        _check_paths(paths, protocol, wheres["listener.path"])
     if unix:
         _check_unix_path(unix, "listener.unix", wheres["listener.unix"])
-        return [ListenerSettings(unix=unix, unix_mode=mode, backlog=backlog)]
+        return [ListenerSettings(unix=unix, unix_mode=mode, backlog=backlog, protocol=protocol, paths=paths)]
     if "listener.mode" in wheres:
         problem, where = "given without unix: only a Unix socket has a permission", wheres["listener.mode"]
         raise bad_value("listener.mode", f"{mode:04o}", problem, "Leave it out", where)
     _check_addresses(bind, "listener.bind", wheres.get("listener.bind", ""))
-    return [ListenerSettings(address, port, backlog=backlog) for address in _numeric(bind)]
+    return [
+        ListenerSettings(address, port, backlog=backlog, protocol=protocol, paths=paths) for address in _numeric(bind)
+    ]
+
+
+def _check_paths(paths: list[str], protocol: str, where: str) -> None:
+    if protocol != "websocket":
+        problem = "given without WebSocket: only that has a path"
+        raise bad_value("listener.path", paths, problem, 'Add protocol = "websocket", or leave it out', where)
+    for path in paths:
+        if not path.startswith("/") or not path.isascii() or not path.isprintable() or set(path) & set("?# "):
+            problem = "not the path of a URL"
+            raise bad_value("listener.path", path, problem, "Give what stands behind the port, such as /mqtt", where)
+    if not paths:
+        raise bad_value("listener.path", paths, "empty", "Give a path, such as /mqtt", where)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from harness import MemoryBroker, MemoryClient
+from harness import MemoryBroker, MemoryClient, properties
 from stand_ins import ScriptedAccess
 
 from swellmq.broker.access import AUTHENTICATE, CONNECTED, DISCONNECTED, PUBLISH, SESSION_ENDED, SUBSCRIBE, TAKE_OVER
@@ -174,8 +174,9 @@ class TestPublish:
         client.publish("t", b"x", qos=qos, identifier=3, retain=True)
         watcher.expect()
         assert broker.core.retained.count == 0
-        code = spec.NOT_AUTHORIZED if version == 5 else 0
-        client.expect(*[[], [Ack(PUBACK, 3, code)], [Ack(PUBREC, 3, code)]][qos])
+        why = properties(reason_string="refused by access control")
+        answer = (spec.NOT_AUTHORIZED, why) if version == 5 else ()
+        client.expect(*[[], [Ack(PUBACK, 3, *answer)], [Ack(PUBREC, 3, *answer)]][qos])
         assert broker.session("a").received is None
 
     def test_packets_behind_a_parked_one_keep_their_order(self) -> None:
@@ -199,7 +200,8 @@ class TestPublish:
                 client.expect(Ack(PUBACK, 1))
                 assert watcher.payloads() == [b"0"]
             elif number == 1:
-                client.expect(Ack(PUBACK, 2, spec.NOT_AUTHORIZED))
+                why = properties(reason_string="refused by access control")
+                client.expect(Ack(PUBACK, 2, spec.NOT_AUTHORIZED, why))
         client.expect(Ack(PUBACK, 3), Ping(PINGRESP))
         assert watcher.payloads() == [b"2"]
 
@@ -268,7 +270,8 @@ class TestDeadlines:
         client.publish("t")
         broker.advance(10.2)
         assert client.close_reason == "no answer in time"
-        client.expect(*([Disconnect(spec.SERVER_BUSY)] if version == 5 else []))
+        why = properties(reason_string="the server has found no answer in time")
+        client.expect(*([Disconnect(spec.SERVER_BUSY, why)] if version == 5 else []))
 
     def test_keep_alive_stands_still_while_parked(self) -> None:
         access = ScriptedAccess(publish=True)

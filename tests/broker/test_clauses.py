@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from harness import MemoryBroker
+from harness import MemoryBroker, properties
 
 from swellmq.broker.access import Access, Request
 from swellmq.codec import spec
-from swellmq.codec.packets import Ack, Auth, Disconnect, Ping, Publish, Suback, Subscribe, TopicRequest, Will
+from swellmq.codec.packets import Ack, Auth, Connack, Disconnect, Ping, Publish, Suback, Subscribe, TopicRequest, Will
 from swellmq.codec.spec import PINGREQ, PINGRESP, PUBACK, PUBCOMP, PUBREC, PUBREL, SUBACK
 from swellmq.limits import Limits
 
@@ -50,10 +50,10 @@ class TestConnect:
         client.feed(Publish(b"t", b"x", 0, False), Ping(PINGREQ))
         ((_, following),) = broker.fed
         broker.fed.clear()
-        properties = b"\0" if version == 5 else b""
-        connect = b"\0\x04MQTT" + bytes([version, 2, 0, 0]) + properties + b"\0\x09" + b"x" * 9
+        empty = b"\0" if version == 5 else b""
+        connect = b"\0\x04MQTT" + bytes([version, 2, 0, 0]) + empty + b"\0\x09" + b"x" * 9
         client.send(bytes([0x10, len(connect)]) + connect + following)
-        client.expect(b"\x20\x03\0\x85\0" if version == 5 else b"\x20\x02\0\x02")
+        client.expect(Connack(False, spec.CLIENT_IDENTIFIER_NOT_VALID) if version == 5 else b"\x20\x02\0\x02")
         watcher.expect()
 
     @pytest.mark.parametrize("version", VERSIONS)
@@ -113,7 +113,7 @@ class TestFromClient:
         subscriber.subscribe("#")
         publisher = broker.connect("p", version=5)
         publisher.publish("no", b"x", qos=2, identifier=7)
-        publisher.expect(Ack(PUBREC, 7, spec.NOT_AUTHORIZED))
+        publisher.expect(Ack(PUBREC, 7, spec.NOT_AUTHORIZED, properties(reason_string="refused by access control")))
         publisher.publish("yes", b"y", qos=2, identifier=7)
         publisher.expect(Ack(PUBREC, 7))
         assert subscriber.payloads() == [b"y"]

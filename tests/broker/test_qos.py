@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from harness import MemoryBroker
+from harness import MemoryBroker, properties
 
 from swellmq.codec import spec
 from swellmq.codec.packets import Ack, Disconnect, Publish
@@ -11,6 +11,7 @@ from swellmq.codec.spec import PUBACK, PUBCOMP, PUBREC, PUBREL
 from swellmq.limits import Limits
 
 VERSIONS = (3, 4, 5)
+NOT_UNDER_WAY = properties(reason_string="no QoS 2 message is under way with this packet identifier")
 KEPT = {"clean_start": False, "session_expiry_interval": 600}
 
 
@@ -90,7 +91,7 @@ def test_pubrel_for_an_unknown_identifier() -> None:
     broker = MemoryBroker()
     client = broker.connect("p", version=5)
     client.ack(PUBREL, 3)
-    client.expect(Ack(PUBCOMP, 3, spec.PACKET_IDENTIFIER_NOT_FOUND))
+    client.expect(Ack(PUBCOMP, 3, spec.PACKET_IDENTIFIER_NOT_FOUND, NOT_UNDER_WAY))
     client = broker.connect("q", version=4)
     client.ack(PUBREL, 3)
     client.expect(b"\x70\x02\0\x03")
@@ -162,7 +163,7 @@ class TestToClient:
         client.ack(PUBCOMP, 9)
         client.expect()
         client.ack(PUBREC, 9)
-        client.expect(Ack(PUBREL, 9, spec.PACKET_IDENTIFIER_NOT_FOUND))
+        client.expect(Ack(PUBREL, 9, spec.PACKET_IDENTIFIER_NOT_FOUND, NOT_UNDER_WAY))
         broker.inject("t", b"x", 2)
         client.ack(PUBACK, 1)  # a PUBACK does not end QoS 2
         client.ack(PUBCOMP, 1)  # nor a PUBCOMP before PUBREC

@@ -10,6 +10,7 @@ from client_helpers import TIMEOUT_S
 
 from swellmq import Broker
 
+NO_REASON_STRINGS: Final = b"\x17\0"  # Request Problem Information: 0
 PINGREQ: Final = b"\xc0\0"
 PINGRESP: Final = b"\xd0\0"
 BLOCKED_S: Final = 0.2  # without room for another byte
@@ -88,9 +89,9 @@ class Raw:
     def __exit__(self, *_: object) -> None:
         self.socket.close()
 
-    def connect(self, client_id: str | bytes, version: int = 4, clean: bool = True) -> Self:
-        """Connect as a client."""
-        self.socket.sendall(connect(client_id, version, clean))
+    def connect(self, client_id: str | bytes, version: int = 4, clean: bool = True, data: bytes = b"") -> Self:
+        """Connect as a client; `data` is the properties of the CONNECT."""
+        self.socket.sendall(connect(client_id, version, clean, data=data))
         head = self.receive(2)
         assert head[0] == 0x20
         assert self.receive(head[1])[1] == 0

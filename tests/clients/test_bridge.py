@@ -55,9 +55,9 @@ def test_both_directions(bridge: tuple[Broker, int]) -> None:
         theirs.publish("up/a", "up", 1)
         ours.publish("there/status", "moved", 1)
         theirs.publish("here/status", "moved too", 1)
-        # Whatever a loop brought would come before these.
-        ours.publish("both/last", "of ours", 1)
-        theirs.publish("both/last", "of theirs", 1)
+        # Whatever a loop brought would come before these; QoS 2, as no message of QoS 2 is overtaken by such a one.
+        ours.publish("both/last", "of ours", 2)
+        theirs.publish("both/last", "of theirs", 2)
         assert _until_both_last(ours) == _expected("there/status")
         assert _until_both_last(theirs) == _expected("here/status")
 

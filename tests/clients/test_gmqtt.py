@@ -18,10 +18,11 @@ every_version = pytest.mark.parametrize("version", [4, 5])
 class Gmqtt:
     """A connected client of gmqtt; its callbacks fill queues."""
 
-    def __init__(self, client_id: str, version: int, keep: bool = False) -> None:
-        expiry = {"session_expiry_interval": SESSION_S} if keep and version == 5 else {}
+    def __init__(self, client_id: str, version: int, keep: bool = False, **connect_properties: int) -> None:
+        if keep and version == 5:
+            connect_properties["session_expiry_interval"] = SESSION_S
         self.version = version
-        self.client = gmqtt.Client(client_id, clean_session=not keep, **expiry)
+        self.client = gmqtt.Client(client_id, clean_session=not keep, **connect_properties)
         self.messages: asyncio.Queue[tuple[str, str, int, dict[str, Any]]] = asyncio.Queue()
         self.subscribed: asyncio.Queue[list[int]] = asyncio.Queue()
         self.client.on_message = self._on_message
@@ -114,6 +115,31 @@ def test_a_shared_subscription(version: int) -> None:
         assert sorted(found) == [str(number) for number in range(6)]
         for member in members:
             await member.client.disconnect()
+
+    on_a_broker(body)
+
+
+def test_topic_aliases() -> None:
+    async def body(broker: Broker) -> None:
+        publisher = await Gmqtt("p", 5).connect(broker)
+        subscriber = await Gmqtt("s", 5, topic_alias_maximum=1).connect(broker)
+        await subscriber.subscribe("a/#", 1)
+        sent = [("a/long-b", 1), ("", 1), ("a/long-c", 2), ("", 2), ("", 1), ("a/long-d", 1), ("", 1)]
+        for number, (name, alias) in enumerate(sent):
+            publisher.client.publish(name, str(number), qos=1, topic_alias=alias)
+        found = [await subscriber.messages.get() for _ in sent]
+        # gmqtt resolves the aliases of the broker.
+        assert [(topic, payload) for topic, payload, _, _ in found] == [
+            (name, str(number))
+            for number, name in enumerate(
+                ["a/long-b", "a/long-b", "a/long-c", "a/long-c", "a/long-b", "a/long-d", "a/long-d"]
+            )
+        ]
+        assert [properties.get("topic_alias", [0]) for _, _, _, properties in found] == [
+            [alias] for alias in (1, 1, 0, 0, 1, 0, 0)
+        ]
+        await publisher.client.disconnect()
+        await subscriber.client.disconnect()
 
     on_a_broker(body)
 

@@ -41,8 +41,8 @@ asyncio.run(main(int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]))
 
 @pytest.mark.parametrize(
     ("script", "version"),
-    [(PAHO, 3), (PAHO, 4), (PAHO, 5), (AIOMQTT, 4), (AIOMQTT, 5), (GMQTT, 4), (GMQTT, 5)],
-    ids=["paho-3", "paho-4", "paho-5", "aiomqtt-4", "aiomqtt-5", "gmqtt-4", "gmqtt-5"],
+    [(PAHO, 3), (PAHO, 4), (PAHO, 5), (AIOMQTT, 3), (AIOMQTT, 4), (AIOMQTT, 5), (GMQTT, 4), (GMQTT, 5)],
+    ids=["paho-3", "paho-4", "paho-5", "aiomqtt-3", "aiomqtt-4", "aiomqtt-5", "gmqtt-4", "gmqtt-5"],
 )
 def test_the_will(broker: Broker, topic: str, script: str, version: int) -> None:
     with Paho(broker, "witness") as witness:

@@ -114,3 +114,9 @@ def test_properties_of_5_0(broker: Broker, topic: str) -> None:
     mosquitto_pub(broker, "mqttv5", "-t", topic, "-m", "x", "-r", *flags)
     with Mosquitto(broker, "mqttv5", topic, options=shown) as subscriber:
         assert subscriber.early == ["text/plain answers 42 a:1 60 x"]
+
+
+def test_topic_aliases(broker: Broker, topic: str) -> None:
+    with Mosquitto(broker, "mqttv5", topic, options=("-D", "connect", "topic-alias-maximum", "1")) as subscriber:
+        mosquitto_pub(broker, "mqttv5", "-t", topic, "-m", "x", "-D", "publish", "topic-alias", "3", "--repeat", "3")
+        assert [subscriber.line() for _ in range(3)] == [f"0 0 {topic} x"] * 3

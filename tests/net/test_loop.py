@@ -28,7 +28,7 @@ from swellmq.server import Server
 Servers = Callable[..., Server]
 
 REFUSED_3 = b"\x20\x02\x00\x03"
-REFUSED_5 = b"\x20\x20\x00\x97\x1d\x1f\x00\x1aall connections are in use"
+REFUSED_5 = b"\x20\x03\x00\x97\x00"
 
 
 def pass_time(server: Server, ms: int) -> None:

@@ -13,6 +13,7 @@ from typing import Final, final
 from mypy_extensions import i64, mypyc_attr, u8
 
 from swellmq.codec.packets import Connect, Publish, Subscribe
+from swellmq.codec.spec import CONTINUE_AUTHENTICATION
 from swellmq.connection import Connection, Question
 
 # Request.kind: what is asked.
@@ -22,8 +23,9 @@ ACQUIRE: Final = 3  # uplink: make this node the home of the client id
 PUBLISH: Final = 4  # may this message be published? A hook may change its payload or topic name
 SUBSCRIBE: Final = 5  # which of these subscriptions are allowed? `verdicts` has a reason code for each
 BARRIER: Final = 6  # uplink: does the cluster know the new routes?
+EXCHANGE: Final = 7  # the next step of an enhanced authentication; `exchange` has the method and the client's data
 
-KIND_NAMES: Final = ("", "authenticate", "take over", "acquire", "publish", "subscribe", "barrier")
+KIND_NAMES: Final = ("", "authenticate", "take over", "acquire", "publish", "subscribe", "barrier", "exchange")
 
 # Request.result while it is not answered; any other value is a reason code of MQTT 5.0, 0 for yes.
 PENDING: Final = -1
@@ -32,6 +34,21 @@ PENDING: Final = -1
 CONNECTED: Final = 1
 DISCONNECTED: Final = 2
 SESSION_ENDED: Final = 3
+
+
+@final
+@mypyc_attr(native_class=True)
+class Exchange:
+    """One client's enhanced authentication, MQTT 5.0 section 4.12. The broker keeps it from step to step."""
+
+    def __init__(self, method: str) -> None:
+        self.method = method
+        self.data: bytes | None = None  # Authentication Data of the client's last packet
+        self.state: object | None = None  # whatever access wants to find again at the next step
+        self.connect: Connect | None = None  # until its client is in; None: a connected client authenticates again
+        self.deadline_ms: i64 = 0  # until when the client must go on; 0: it is not its turn
+        self.steps: i64 = 0
+        self.under_way: bool = False
 
 
 @final
@@ -53,10 +70,30 @@ class Request(Question):
         self.reply: bytes = b""  # BARRIER: the SUBACK that waits
         self.ticket: i64 = 0  # BARRIER: the batch that the SUBACK waits for too
         self.verdicts: list[int] | None = None  # SUBSCRIBE: a reason code for each filter; None: all as asked
+        self.exchange: Exchange | None = None  # EXCHANGE
+        # What an answer may say besides; a client of MQTT 5.0 is told as far as it allows.
+        self.reason_string: str | None = None
+        self.user_properties: list[tuple[str, str]] | None = None
+        self.server_reference: str | None = None  # with Use another server (0x9C) or Server moved (0x9D)
+        self.response_information: str | None = None  # AUTHENTICATE, EXCHANGE: for a client that asks for it
+        self.authentication_data: bytes | None = None  # EXCHANGE
 
     def answer(self, reason_code: int) -> None:
-        """Decide: 0 allows, a reason code of 0x80 or more refuses."""
+        """Decide: 0 allows, a reason code of 0x80 or more refuses.
+
+        A client whose PUBLISH or SUBSCRIBE is answered by 0x9C or 0x9D is disconnected with that code. Who came in by
+        an EXCHANGE is whom `username` says then.
+        """
         self.result = reason_code
+
+    def silent(self) -> bool:
+        """Whether the answer has no words for an acknowledgement."""
+        return self.reason_string is None and self.user_properties is None
+
+    def go_on(self, authentication_data: bytes | None) -> None:
+        """Answer an EXCHANGE by one more step. Late: fill in `authentication_data`, then resume with 0x18."""
+        self.authentication_data = authentication_data
+        self.result = CONTINUE_AUTHENTICATION
 
 
 @final
@@ -72,13 +109,18 @@ class SessionEvent:
 
 @mypyc_attr(native_class=True, allow_interpreted_subclasses=True)
 class Access:
-    """Who decides and who watches. All calls come from the loop's thread and must not block."""
+    """Who decides and who watches. All calls come from the loop's thread and must not block.
+
+    A client whose CONNECT names one of `authentication_methods` is asked about by EXCHANGE, once for each step, and not
+    by AUTHENTICATE; one that names another method is refused.
+    """
 
     def __init__(self) -> None:
         self.authenticates: bool = False
         self.authorizes_publish: bool = False
         self.authorizes_subscribe: bool = False
         self.watches_sessions: bool = False
+        self.authentication_methods: list[str] = []
 
     def decide(self, requests: list[Request]) -> None:
         """Answer what can be answered now; the rest stays PENDING until `Broker.resume`."""

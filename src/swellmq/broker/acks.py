@@ -7,15 +7,20 @@ identifier stays in `session.received` until PUBREL, so that a repeated PUBLISH 
 
 from __future__ import annotations
 
+from typing import Final
+
 from mypy_extensions import i32, u8
 
 from swellmq.broker.core import Core
+from swellmq.broker.explain import explained
 from swellmq.broker.publish import pump, replay, resend_unsent
 from swellmq.broker.session import RELEASED, UNSENT, Session
-from swellmq.codec.encode import encode_ack, encode_short_ack
+from swellmq.codec.encode import encode_short_ack
 from swellmq.codec.packets import Ack
 from swellmq.codec.spec import PACKET_IDENTIFIER_NOT_FOUND, PUBCOMP, PUBREL
 from swellmq.connection import Connection
+
+NOT_UNDER_WAY: Final = "no QoS 2 message is under way with this packet identifier"
 
 
 def _done(core: Core, session: Session, identifier: i32) -> None:
@@ -52,7 +57,7 @@ def on_pubrec(core: Core, connection: Connection, session: Session, ack: Ack) ->
     """A QoS 2 message has arrived, or was refused: in the first case PUBREL goes out, [MQTT-4.3.3-4]."""
     delivery = session.inflight.get(int(ack.packet_identifier)) if session.inflight is not None else None
     if delivery is None or delivery.qos != 2:
-        connection.send_in_order(_release(connection, ack.packet_identifier, PACKET_IDENTIFIER_NOT_FOUND))
+        _not_found(connection, PUBREL, ack.packet_identifier)
         return
     if ack.reason_code >= 0x80:
         if delivery.state != RELEASED:
@@ -70,8 +75,10 @@ def on_pubrec(core: Core, connection: Connection, session: Session, ack: Ack) ->
     core.acknowledge(connection, encode_short_ack(PUBREL, int(ack.packet_identifier)), changes)
 
 
-def _release(connection: Connection, identifier: i32, reason_code: u8) -> bytes:
-    return encode_ack(Ack(PUBREL, identifier, reason_code), connection.protocol_version)
+def _not_found(connection: Connection, packet_type: u8, identifier: i32) -> None:
+    """Answer PUBREC or PUBREL for a packet identifier that is not in use, so that the client can forget it too."""
+    answer = Ack(packet_type, identifier, PACKET_IDENTIFIER_NOT_FOUND)
+    connection.send_in_order(explained(connection, answer, NOT_UNDER_WAY))
 
 
 def on_pubcomp(core: Core, session: Session, identifier: i32) -> None:
@@ -86,8 +93,7 @@ def on_pubrel(core: Core, connection: Connection, session: Session, ack: Ack) ->
     identifier = int(ack.packet_identifier)
     received = session.received
     if received is None or identifier not in received:
-        reply = Ack(PUBCOMP, ack.packet_identifier, PACKET_IDENTIFIER_NOT_FOUND)
-        connection.send_in_order(encode_ack(reply, connection.protocol_version))
+        _not_found(connection, PUBCOMP, ack.packet_identifier)
         return
     del received[identifier]  # [MQTT-4.3.3-12]
     if not received:

@@ -13,6 +13,7 @@ from swellmq.broker.access import (
     ACQUIRE,
     AUTHENTICATE,
     BARRIER,
+    EXCHANGE,
     KIND_NAMES,
     PENDING,
     PUBLISH,
@@ -22,8 +23,18 @@ from swellmq.broker.access import (
     Request,
 )
 from swellmq.broker.acks import on_puback, on_pubcomp, on_pubrec, on_pubrel
-from swellmq.broker.connect import acquire, admit, on_connect, read_connect, refuse
+from swellmq.broker.connect import (
+    acquire,
+    admit,
+    note_answer,
+    on_connect,
+    peek_protocol_version,
+    read_connect,
+    refuse,
+)
 from swellmq.broker.core import Core, log
+from swellmq.broker.exchange import exchange_until, on_auth, send_auth
+from swellmq.broker.explain import disconnect, sends_away
 from swellmq.broker.inbound import accept_publish, on_publish
 from swellmq.broker.publish import pump, replay, route_publish
 from swellmq.broker.refuse import Refuser
@@ -37,16 +48,19 @@ from swellmq.codec import spec
 from swellmq.codec.decode import (
     check_flags,
     decode_ack,
+    decode_auth,
     decode_disconnect,
     decode_subscribe,
     decode_unsubscribe,
     header_length,
+    long_form,
     packet_length,
 )
-from swellmq.codec.encode import encode_disconnect
-from swellmq.codec.packets import ABSENT, Disconnect, Properties, Publish
+from swellmq.codec.encode import packet_head
+from swellmq.codec.packets import ABSENT, Disconnect, Publish
 from swellmq.connection import Connection, Engine, Turn
 from swellmq.errors import (
+    ADMINISTRATIVE,
     CLIENT_DISCONNECTED,
     CONNECT_TIMEOUT,
     INTERNAL_ERROR,
@@ -68,6 +82,8 @@ from swellmq.stats import Stats
 
 PUBACK_FIRST: Final = 0x40
 PINGRESP: Final = b"\xd0\x00"
+UNANSWERED: Final = "the server has found no answer in time"
+TOO_SLOW: Final = "the authentication took too long"
 
 
 @final
@@ -91,7 +107,10 @@ class MqttBroker(Engine):
         self.core.deadlines.set(connection, now_ms + self.core.limits.connect_timeout_ms)
 
     def on_data(self, connection: Connection, data: bytes, now_ms: i64) -> None:
-        """Handle all packets that are complete, and keep the rest."""
+        """Handle all packets that are complete, and keep the rest.
+
+        Any byte counts as a sign of life, so that a large packet on a slow line does not cost a client its connection.
+        """
         connection.last_ms = now_ms
         core = self.core
         core.stats.bytes_received += len(data)
@@ -123,11 +142,16 @@ class MqttBroker(Engine):
         if isinstance(connection.question, Request):
             self.core.unpark(connection.question)
         self.core.deadlines.clear(connection)
+        if self.core.exchanges:
+            self.core.exchanges.pop(connection, None)
         detach(self.core, connection, now_ms)
+
+    def begin(self) -> None:
+        """A turn begins, and with it a batch."""
+        self.core.sealed = False
 
     def tick(self, now_ms: i64) -> None:
         """Run the deadlines of connections and sessions."""
-        self.core.sealed = False
         deadlines = self.core.deadlines
         if deadlines.next_ms() > now_ms:
             return
@@ -223,10 +247,14 @@ class MqttBroker(Engine):
                 if following != pos:
                     pos = following
                     continue
-            total = packet_length(data, pos, end)
+            try:
+                total = packet_length(data, pos, end)
+            except MalformedPacket:
+                pos = self._long_form(connection, data, pos, end)
+                continue
             connected = connection.owner is not None
             if not connected:
-                _check_first(connection, first, total)
+                self._check_first(connection, first, total)
             elif total > limits.packet_bytes:
                 raise ProtocolError(spec.PACKET_TOO_LARGE, "larger than the Maximum Packet Size")  # [MQTT-3.2.2-15]
             if total == 0 or pos + total > end:
@@ -247,6 +275,41 @@ class MqttBroker(Engine):
             else:
                 self._packet(connection, first, data, body, pos)
 
+    def _long_form(self, connection: Connection, data: bytes, pos: i64, end: i64) -> i64:
+        """Handle a packet of 3.x whose remaining length takes more bytes than it needs; the position behind it.
+
+        Only MQTT 5.0 forbids that, [MQTT-1.5.5-1]. The packet goes by itself through `_packets`, in the short form.
+        """
+        body, after = long_form(data, pos, end)
+        first = data[pos]
+        if connection.owner is None:
+            self._check_first(connection, first, after - pos)
+        elif after - pos > self.core.limits.packet_bytes:
+            raise ProtocolError(spec.PACKET_TOO_LARGE, "larger than the Maximum Packet Size")
+        version = int(connection.protocol_version)
+        if version == 0 and after <= end:
+            version = peek_protocol_version(data, body, after)
+        if version == spec.MQTT_5_0:
+            raise MalformedPacket(spec.MALFORMED_PACKET, "remaining length is too long")  # [MQTT-1.5.5-1]
+        check_flags(first, version)
+        if after > end:
+            connection.keep(data[pos:], after - pos)
+            return end
+        self._packets(connection, packet_head(first, int(after - body)) + data[body:after])
+        return after
+
+    def _check_first(self, connection: Connection, first: int, total: i64) -> None:
+        """Before a client is admitted: its first packet is CONNECT, and of a sane size; while it authenticates by a
+        method, AUTH or DISCONNECT follow."""
+        packet_type = first >> 4
+        if connection in self.core.exchanges:
+            if packet_type != spec.AUTH and packet_type != spec.DISCONNECT:
+                raise ProtocolError(spec.PROTOCOL_ERROR, f"{spec.PACKET_NAMES[packet_type]} during authentication")
+        elif packet_type != spec.CONNECT:
+            raise ProtocolError(spec.PROTOCOL_ERROR, "the first packet is not CONNECT")  # [MQTT-3.1.0-1]
+        if total > CONNECT_BYTES_MAX:
+            raise ProtocolError(spec.PACKET_TOO_LARGE, "more than 512 KiB before the client is known")
+
     def _packet(self, connection: Connection, first: int, data: bytes, pos: i64, end: i64) -> None:
         """All packets but the frequent ones."""
         core = self.core
@@ -254,7 +317,14 @@ class MqttBroker(Engine):
         version = connection.protocol_version
         check_flags(first, version)
         session = connection.owner
+        if packet_type == spec.AUTH and version == spec.MQTT_5_0:
+            on_auth(core, connection, decode_auth(data, pos, end, version))
+            return
         if not isinstance(session, Session):
+            if packet_type == spec.DISCONNECT:  # in the middle of its authentication
+                decode_disconnect(data, pos, end, version)
+                connection.close(CLIENT_DISCONNECTED)
+                return
             connect = read_connect(connection, data, pos, end)
             if connect is not None:
                 on_connect(core, connection, connect)
@@ -279,15 +349,13 @@ class MqttBroker(Engine):
             self._on_disconnect(connection, session, decode_disconnect(data, pos, end, version))
         elif packet_type == spec.CONNECT:
             raise ProtocolError(spec.PROTOCOL_ERROR, "a second CONNECT")  # [MQTT-3.1.0-2]
-        elif packet_type == spec.AUTH and version == spec.MQTT_5_0:
-            raise ProtocolError(spec.PROTOCOL_ERROR, "AUTH without an authentication method")  # [MQTT-4.12.0-7]
         else:
             raise ProtocolError(spec.PROTOCOL_ERROR, f"{spec.PACKET_NAMES[packet_type]} from a client")
 
     def _on_disconnect(self, connection: Connection, session: Session, packet: Disconnect) -> None:
         properties = packet.properties
         if properties is not None and properties.session_expiry_interval != ABSENT:
-            if session.expiry_interval == 0 and properties.session_expiry_interval != 0:
+            if not session.expiry_asked and properties.session_expiry_interval != 0:
                 raise ProtocolError(spec.PROTOCOL_ERROR, "Session Expiry Interval was 0 at CONNECT")
             core = self.core
             core.expire_after(session, min(properties.session_expiry_interval, core.limits.session_expiry_max_s))
@@ -305,26 +373,16 @@ class MqttBroker(Engine):
             reason = PACKET_TOO_LARGE
         if log.isEnabledFor(20):
             log.info("%s: %s", _name(connection), error.phrase)
-        self.disconnect(connection, error.reason_code, reason, error.phrase)
+        if connection.owner is None and connection in self.core.exchanges:
+            refuse(connection, error.reason_code, reason, error.phrase)  # [MQTT-4.12.0-4]
+        else:
+            disconnect(connection, error.reason_code, reason, error.phrase)
 
     def _on_bug(self, connection: Connection) -> None:
         """An exception that is nobody's fault but ours: closes that one connection. Called while it is handled."""
         self.core.stats.errors_internal += 1
         log.exception("a bug of ours; the connection of %s is closed", _name(connection))
         connection.close(INTERNAL_ERROR)  # [MQTT311-4.8.0-2]
-
-    def disconnect(self, connection: Connection, reason_code: int, reason: int, phrase: str = "") -> None:
-        """Close a connection; an MQTT 5.0 client that is connected gets a DISCONNECT with the reason first."""
-        if connection.protocol_version == spec.MQTT_5_0 and connection.owner is not None:  # [MQTT-3.14.0-1]
-            packet = encode_disconnect(Disconnect(reason_code), spec.MQTT_5_0)  # [MQTT-3.14.2-2]
-            if phrase and connection.problem_information:  # [MQTT-3.1.2-29]
-                properties = Properties()
-                properties.reason_string = phrase
-                explained = encode_disconnect(Disconnect(reason_code, properties), spec.MQTT_5_0)
-                if not connection.packet_bytes_max or len(explained) <= connection.packet_bytes_max:
-                    packet = explained  # [MQTT-3.14.2-3] [MQTT-3.14.2-4]
-            connection.send(packet)
-        connection.close(reason)  # [MQTT-3.14.4-2] [MQTT-4.13.2-1]
 
     def _on_connection_due(self, connection: Connection, now_ms: i64) -> None:
         """A deadline of a connection: of its CONNECT, its question, its reading, or its keep alive."""
@@ -338,9 +396,16 @@ class MqttBroker(Engine):
                 return
             log.warning("%s: no answer in time to: %s", _name(connection), KIND_NAMES[question.kind])
             if connection.owner is None:
-                refuse(connection, spec.SERVER_UNAVAILABLE, PENDING_TIMEOUT)
+                refuse(connection, spec.SERVER_UNAVAILABLE, PENDING_TIMEOUT, UNANSWERED)
             else:
-                self.disconnect(connection, spec.SERVER_BUSY, PENDING_TIMEOUT)
+                disconnect(connection, spec.SERVER_BUSY, PENDING_TIMEOUT, UNANSWERED)
+            return
+        until = exchange_until(core, connection)
+        if until and until <= now_ms:
+            if connection.owner is None:
+                refuse(connection, spec.NOT_AUTHORIZED, CONNECT_TIMEOUT, TOO_SLOW)  # [MQTT-4.12.0-4]
+            else:
+                disconnect(connection, spec.NOT_AUTHORIZED, REFUSED, TOO_SLOW)  # [MQTT-4.12.1-2]
             return
         if connection.owner is None:
             connection.close(CONNECT_TIMEOUT if connection.handler is not self.refuser else REFUSED)
@@ -350,13 +415,13 @@ class MqttBroker(Engine):
         if stalled_until and stalled_until <= now_ms:
             connection.close(WRITE_STALLED)
         elif silent_until and silent_until <= now_ms:
-            self.disconnect(connection, spec.KEEP_ALIVE_TIMEOUT, KEEP_ALIVE_TIMEOUT)  # [MQTT-3.1.2-22]
+            disconnect(connection, spec.KEEP_ALIVE_TIMEOUT, KEEP_ALIVE_TIMEOUT)  # [MQTT-3.1.2-22]
         else:
             self._watch(connection)
 
     def _watch(self, connection: Connection) -> None:
-        """Look at a connected client when it may next have been silent or taken nothing for too long."""
-        for due in (self._stalled_until(connection), _silent_until(connection)):
+        """Look at a connected client when it may next have been silent, taken nothing, or not gone on for too long."""
+        for due in (self._stalled_until(connection), _silent_until(connection), exchange_until(self.core, connection)):
             if due:
                 self.core.look_again(connection, due)
 
@@ -413,26 +478,50 @@ class MqttBroker(Engine):
         elif kind == AUTHENTICATE or kind == ACQUIRE:
             assert request.connect is not None
             if request.result != 0:
-                refuse(connection, request.result)
+                refuse(connection, request.result, request=request)
             elif kind == AUTHENTICATE:
-                request.connect.username = request.username
+                note_answer(request.connect, request)
                 acquire(core, connection, request.connect)
             else:
                 admit(core, connection, request.connect)
+        elif kind == EXCHANGE:
+            self._exchanged(request, connection)
+        elif kind != BARRIER and sends_away(request.result):
+            disconnect(connection, request.result, ADMINISTRATIVE, request=request)
         else:
             session = connection.owner
             assert isinstance(session, Session)
             if kind == PUBLISH:
                 assert request.publish is not None
-                accept_publish(core, connection, session, request.publish, request.result)
+                phrase = "refused by access control" if request.result else ""
+                accept_publish(core, connection, session, request.publish, request.result, phrase, request)
             elif kind == SUBSCRIBE:
                 assert request.subscribe is not None
                 verdicts = request.verdicts
                 if request.result != 0:
                     verdicts = [request.result] * len(request.subscribe.requests)
-                subscribe(core, connection, session, request.subscribe, verdicts)
+                subscribe(core, connection, session, request.subscribe, verdicts, request)
             elif kind == BARRIER:
                 on_barrier_answered(core, connection, session, request)
+
+    def _exchanged(self, request: Request, connection: Connection) -> None:
+        """Access has answered a step of an enhanced authentication: one more, the client is in, or it is refused."""
+        core = self.core
+        connect = request.connect
+        session = connection.owner
+        if request.result == spec.CONTINUE_AUTHENTICATION:
+            send_auth(core, connection, request)
+        elif request.result != 0 and connect is not None:
+            refuse(connection, request.result, request=request)  # [MQTT-4.12.0-4]
+        elif request.result != 0:
+            disconnect(connection, request.result, REFUSED, request=request)  # [MQTT-4.12.1-2]
+        elif connect is not None:
+            note_answer(connect, request)
+            acquire(core, connection, connect)
+        else:
+            assert isinstance(session, Session)
+            session.username = request.username
+            send_auth(core, connection, request)
 
     # For those who embed the broker
 
@@ -446,20 +535,12 @@ class MqttBroker(Engine):
         core.stopping = True
         sessions = core.sessions.values()
         for session in sessions:
-            if session.connection is not None or session.will_at_ms:
+            if session.will is not None:
                 publish_will(core, session)
         for session in sessions:
             connection = session.connection
             if connection is not None:
-                self.disconnect(connection, spec.SERVER_SHUTTING_DOWN, SERVER_SHUTTING_DOWN)
-
-
-def _check_first(connection: Connection, first: int, total: i64) -> None:
-    """Before a client is admitted: its first packet is CONNECT, and of a sane size."""
-    if first >> 4 != spec.CONNECT:
-        raise ProtocolError(spec.PROTOCOL_ERROR, "the first packet is not CONNECT")  # [MQTT-3.1.0-1]
-    if total > CONNECT_BYTES_MAX:
-        raise ProtocolError(spec.PACKET_TOO_LARGE, "a CONNECT of more than 512 KiB")
+                disconnect(connection, spec.SERVER_SHUTTING_DOWN, SERVER_SHUTTING_DOWN)
 
 
 def _silent_until(connection: Connection) -> i64:

@@ -10,18 +10,21 @@ from typing import Final
 
 from mypy_extensions import i64, u8
 
-from swellmq.broker.access import ACQUIRE, AUTHENTICATE, CONNECTED, SessionEvent
+from swellmq.broker.access import ACQUIRE, AUTHENTICATE, CONNECTED, Request, SessionEvent
 from swellmq.broker.acks import resend
 from swellmq.broker.core import Core, log
+from swellmq.broker.exchange import begin_exchange, end_exchange
+from swellmq.broker.explain import allowed_reason, disconnect, explained, explained_by, reference
+from swellmq.broker.inbound import payload_is_as_said
 from swellmq.broker.publish import pump
 from swellmq.broker.session import Session
 from swellmq.broker.topics import SYS_PREFIX
 from swellmq.broker.will import detach, end_session
 from swellmq.codec import spec
-from swellmq.codec.decode import decode_connect
-from swellmq.codec.encode import encode_connack, encode_disconnect
-from swellmq.codec.packets import ABSENT, Connack, Connect, Disconnect, Properties
-from swellmq.connection import GATE_HELD, GATE_OPEN, Connection
+from swellmq.codec.decode import CONNACK_REASONS, decode_connect
+from swellmq.codec.encode import encode_connack
+from swellmq.codec.packets import ABSENT, Connack, Connect, Properties, Publish
+from swellmq.connection import GATE_HELD, GATE_OPEN, PROBLEMS_UNWANTED, PROBLEMS_WANTED, Connection
 from swellmq.errors import REFUSED, SESSION_TAKEN_OVER, PeerError
 
 RETURN_CODES: Final = {
@@ -31,6 +34,7 @@ RETURN_CODES: Final = {
     spec.NOT_AUTHORIZED: spec.NOT_AUTHORIZED_3,
     spec.BANNED: spec.NOT_AUTHORIZED_3,
     spec.UNSPECIFIED_ERROR: spec.SERVER_UNAVAILABLE_3,
+    spec.IMPLEMENTATION_SPECIFIC_ERROR: spec.SERVER_UNAVAILABLE_3,
     spec.SERVER_UNAVAILABLE: spec.SERVER_UNAVAILABLE_3,
     spec.SERVER_BUSY: spec.SERVER_UNAVAILABLE_3,
     spec.QUOTA_EXCEEDED: spec.SERVER_UNAVAILABLE_3,
@@ -66,27 +70,34 @@ def read_connect(connection: Connection, data: bytes, pos: i64, end: i64) -> Con
             refuse(connection, error.reason_code)  # [MQTT-3.1.4-1]
         raise  # [MQTT311-3.1.4-1]
     connection.protocol_version = connect.protocol_version
-    if connect.properties is not None and connect.properties.maximum_packet_size != ABSENT:
-        connection.packet_bytes_max = connect.properties.maximum_packet_size
+    properties = connect.properties
+    if properties is not None:
+        if properties.maximum_packet_size != ABSENT:
+            # No packet is larger than the format allows, whatever the client would take.
+            connection.packet_bytes_max = int(min(properties.maximum_packet_size, spec.REMAINING_LENGTH_MAX + 5))
+        if properties.request_problem_information != ABSENT:
+            wanted = properties.request_problem_information != 0
+            connection.problem_information = PROBLEMS_WANTED if wanted else PROBLEMS_UNWANTED
     # An extension that nobody needs in order to be served [MQTT311-7.0.0-2].
     connection.bridge = connect.bridge
     return connect
 
 
-def refuse(connection: Connection, reason_code: int, reason: u8 = REFUSED, phrase: str = "") -> None:
-    """Answer CONNECT with a CONNACK that refuses, and close; without one where 3.x has no return code that fits."""
+def refuse(
+    connection: Connection, reason_code: int, reason: u8 = REFUSED, phrase: str = "", request: Request | None = None
+) -> None:
+    """Answer CONNECT with a CONNACK that refuses, and close; without one where 3.x has no return code that fits.
+
+    `request` is the question that access answered so. A CONNECT that could not be read gets no phrase: how large a
+    packet its client takes is not known.
+    """
+    code = allowed_reason(reason_code, CONNACK_REASONS)  # [MQTT-3.2.2-8]
     if connection.protocol_version == spec.MQTT_5_0:
-        connack = encode_connack(Connack(False, reason_code), spec.MQTT_5_0)
-        if phrase:
-            properties = Properties()
-            properties.reason_string = phrase
-            explained = encode_connack(Connack(False, reason_code, properties), spec.MQTT_5_0)
-            if connection.takes(explained):
-                connack = explained  # [MQTT-3.2.2-19] [MQTT-3.2.2-20]
+        connack = explained(connection, Connack(False, code, reference(code, request)), phrase, request)
         if connection.takes(connack):
             connection.send(connack)  # [MQTT-3.2.2-6]
-    elif reason_code in RETURN_CODES:  # [MQTT311-3.2.2-6]
-        connack = encode_connack(Connack(False, RETURN_CODES[reason_code]), connection.protocol_version)
+    elif code in RETURN_CODES:  # [MQTT311-3.2.2-6]
+        connack = encode_connack(Connack(False, RETURN_CODES[code]), connection.protocol_version)
         connection.send(connack)  # [MQTT-3.2.2-6]
     connection.close(reason)  # [MQTT-3.1.4-2] [MQTT-3.2.2-7] [MQTT-4.13.2-1]
 
@@ -95,35 +106,56 @@ def on_connect(core: Core, connection: Connection, connect: Connect) -> None:
     """Take a CONNECT that is well-formed."""
     refusal = _client_id_refusal(core, connect)
     if refusal:
-        refuse(connection, refusal)
+        refuse(connection, refusal, phrase="a client identifier of this length is not allowed")
         return
     if core.stopping:
-        refuse(connection, spec.SERVER_UNAVAILABLE)
+        refuse(connection, spec.SERVER_UNAVAILABLE, phrase="the server is shutting down")
         return
-    properties = connect.properties
-    if properties is not None and properties.authentication_method is not None:
-        refuse(connection, spec.BAD_AUTHENTICATION_METHOD)  # [MQTT-4.12.0-1]
+    method = connect.properties.authentication_method if connect.properties is not None else None
+    if method is not None and method not in core.access.authentication_methods:
+        # [MQTT-4.12.0-1]
+        refuse(connection, spec.BAD_AUTHENTICATION_METHOD, phrase="this authentication method is not supported")
         return
-    will = connect.will
-    if will is not None:
-        if will.publish.topic_name.startswith(SYS_PREFIX):
-            refuse(connection, spec.NOT_AUTHORIZED)
-            return
-        if int(will.publish.qos) > core.limits.maximum_qos:
-            refuse(connection, spec.QOS_NOT_SUPPORTED)  # [MQTT-3.2.2-12]
-            return
-        if will.publish.retain and not core.limits.retain_available:
-            refuse(connection, spec.RETAIN_NOT_SUPPORTED)  # [MQTT-3.2.2-13]
-            return
+    if connect.will is not None and not _will_allowed(core, connection, connect.will.publish):
+        return
     if not connect.client_id:
         connect.client_id = core.assign_client_id()  # [MQTT-3.1.3-6]
         connect.assigned = True
-    if core.access.authenticates:
+    if method is not None:
+        begin_exchange(core, connection, connect, method)
+    elif core.access.authenticates:
         request = core.park(AUTHENTICATE, connection, connect.client_id, connect.username)
         request.connect = connect
         core.requests.append(request)
     else:
         acquire(core, connection, connect)
+
+
+def _will_allowed(core: Core, connection: Connection, will: Publish) -> bool:
+    """Whether the broker could publish this will; refuses its client where not."""
+    if will.topic_name.startswith(SYS_PREFIX):
+        refuse(connection, spec.NOT_AUTHORIZED, phrase="a will for $SYS, which is the broker's own")
+    elif int(will.qos) > core.limits.maximum_qos:
+        refuse(connection, spec.QOS_NOT_SUPPORTED, phrase="a will above the Maximum QoS")  # [MQTT-3.2.2-12]
+    elif will.retain and not core.limits.retain_available:
+        # [MQTT-3.2.2-13]
+        refuse(connection, spec.RETAIN_NOT_SUPPORTED, phrase="a retained will where retain is not available")
+    elif core.limits.check_payload_format and not payload_is_as_said(will):
+        refuse(connection, spec.PAYLOAD_FORMAT_INVALID, phrase="a will that is not UTF-8, as it says")
+    else:
+        return True
+    return False
+
+
+def note_answer(connect: Connect, request: Request) -> None:
+    """Access has let the client in: keep what it has for the CONNACK."""
+    connect.username = request.username
+    answer = Properties()
+    answer.reason_string = request.reason_string
+    answer.user_properties = request.user_properties
+    answer.response_information = request.response_information
+    answer.authentication_data = request.authentication_data
+    connect.answer = answer
 
 
 def _client_id_refusal(core: Core, connect: Connect) -> int:
@@ -152,9 +184,10 @@ def acquire(core: Core, connection: Connection, connect: Connect) -> None:
 def admit(core: Core, connection: Connection, connect: Connect) -> None:
     """Give the client its session, answer, and send what waits for it."""
     expiry_interval = _expiry_interval(core, connect)
-    answer = _connack_properties(core, connection, connect, expiry_interval)
-    if not connection.takes(encode_connack(Connack(False, spec.SUCCESS, answer), connect.protocol_version)):
-        refuse(connection, spec.PACKET_TOO_LARGE)  # [MQTT-3.1.2-24]
+    connack = Connack(False, spec.SUCCESS, _connack_properties(core, connection, connect, expiry_interval))
+    frame = _encode_accepting(connection, connect, connack)
+    if not connection.takes(frame):
+        refuse(connection, spec.PACKET_TOO_LARGE, phrase="CONNACK is above the Maximum Packet Size")  # [MQTT-3.1.2-24]
         return
     changes = core.changes
     now_ms = core.turn.now_ms
@@ -173,11 +206,15 @@ def admit(core: Core, connection: Connection, connect: Connect) -> None:
     session.username = connect.username
     # [MQTT-3.1.2-7] [MQTT311-3.1.2-12]
     session.will = connect.will  # a will that was delayed is cancelled: the client is back in time, [MQTT-3.1.3-9]
-    session.will_at_ms = 0
-    session.expires_at_ms = 0
+    asked = connect.properties
+    session.expiry_asked = asked is not None and asked.session_expiry_interval > 0
     core.expire_after(session, expiry_interval)
     session.connection = connection
     connection.owner = session
+    if core.exchanges:
+        exchange = core.exchanges.get(connection)
+        if exchange is not None:
+            end_exchange(exchange)
     core.clients += 1
     core.stats.connects += 1
     if core.clients > core.stats.clients_maximum:
@@ -185,8 +222,10 @@ def admit(core: Core, connection: Connection, connect: Connect) -> None:
     if core.kept(session):
         core.touch()
         core.storage.session_saved(session)
-    connack = encode_connack(Connack(present, spec.SUCCESS, answer), connect.protocol_version)
-    core.acknowledge(connection, connack, changes)  # [MQTT-3.1.4-5] [MQTT-3.2.0-2]
+    if present:
+        connack.session_present = True
+        frame = encode_connack(connack, connect.protocol_version)
+    core.acknowledge(connection, frame, changes)  # [MQTT-3.1.4-5] [MQTT-3.2.0-2]
     if core.turn.durable and core.changes != changes and connection.gate == GATE_OPEN:
         connection.gate = GATE_HELD  # [MQTT-3.2.0-1]: nothing leaves before the CONNACK
     _start_keep_alive(core, connection, now_ms)
@@ -200,9 +239,7 @@ def admit(core: Core, connection: Connection, connect: Connect) -> None:
 def _take_over(core: Core, session: Session, old: Connection) -> None:
     """Close the connection that has this client id now, MQTT 5.0 section 3.1.4. Its will is due as at any loss."""
     log.info("client %s takes its place over from another connection", session.name())
-    if old.protocol_version == spec.MQTT_5_0:
-        old.send(encode_disconnect(Disconnect(spec.SESSION_TAKEN_OVER), spec.MQTT_5_0))
-    old.close(SESSION_TAKEN_OVER)  # [MQTT-3.1.4-3]
+    disconnect(old, spec.SESSION_TAKEN_OVER, SESSION_TAKEN_OVER)  # [MQTT-3.1.4-3]
     detach(core, old, core.turn.now_ms)  # now, so that nothing that comes late on it can touch the session
 
 
@@ -216,6 +253,14 @@ def _expiry_interval(core: Core, connect: Connect) -> i64:
     return min(asked, core.limits.session_expiry_max_s)
 
 
+def _encode_accepting(connection: Connection, connect: Connect, connack: Connack) -> bytes:
+    """The CONNACK with what access has to say, as far as the client allows."""
+    given = connect.answer
+    if given is None or connack.properties is None:
+        return encode_connack(connack, connect.protocol_version)
+    return explained_by(connection, connack, given.reason_string, given.user_properties)
+
+
 def _connack_properties(
     core: Core, connection: Connection, connect: Connect, expiry_interval: i64
 ) -> Properties | None:
@@ -223,12 +268,13 @@ def _connack_properties(
     limits = core.limits
     keep_alive = int(connect.keep_alive)
     connection.keep_alive_s = connect.keep_alive  # [MQTT-3.2.2-22]
+    # A 3.x client can't be told. There the limit is what 3.1.1 section 3.1.2.10 allows at any time: to drop a client
+    # that the server takes for inactive.
     lowered = limits.keep_alive_max_s < 65_535 and (keep_alive == 0 or keep_alive > limits.keep_alive_max_s)
     if lowered:
         connection.keep_alive_s = int(limits.keep_alive_max_s)
     if connect.protocol_version != spec.MQTT_5_0:
         return None
-    # Neither Response Information nor an authentication method is ever sent [MQTT-3.1.2-28] [MQTT-4.12.0-6].
     answer = Properties()
     if lowered:
         answer.server_keep_alive = limits.keep_alive_max_s
@@ -238,9 +284,17 @@ def _connack_properties(
             connection.receive_maximum = int(asked.receive_maximum)
         if asked.topic_alias_maximum != ABSENT:
             connection.topic_alias_maximum = int(asked.topic_alias_maximum)
-        connection.problem_information = asked.request_problem_information != 0
+        if asked.authentication_method is not None:
+            answer.authentication_method = asked.authentication_method  # [MQTT-4.12.0-5] [MQTT-4.12.0-6]
+        if asked.request_response_information == 1:  # [MQTT-3.1.2-28]
+            answer.response_information = limits.response_information or None
         if asked.session_expiry_interval != ABSENT and asked.session_expiry_interval != expiry_interval:
             answer.session_expiry_interval = expiry_interval
+    given = connect.answer
+    if given is not None:
+        answer.authentication_data = given.authentication_data
+        if given.response_information is not None and asked is not None and asked.request_response_information == 1:
+            answer.response_information = given.response_information
     if connect.assigned:
         answer.assigned_client_identifier = connect.client_id  # [MQTT-3.1.3-7]
     if limits.receive_maximum < 65_535:

@@ -11,7 +11,7 @@ from typing import Final, final
 
 from mypy_extensions import i64, mypyc_attr, u8
 
-from swellmq.broker.access import Access, Request, SessionEvent
+from swellmq.broker.access import Access, Exchange, Request, SessionEvent
 from swellmq.broker.deadlines import Deadlines
 from swellmq.broker.retained import Retained
 from swellmq.broker.session import Session
@@ -42,11 +42,12 @@ class Core:
         self.access = access
         self.deadlines = Deadlines()
         self.sessions: ShardedMap[Session] = ShardedMap()
-        self.topics = Topics()
+        self.topics = Topics(limits.overlapping == "each")
         self.retained = Retained()
         self.clients: i64 = 0  # sessions with a connection
         self.requests: list[Request] = []  # for access, collected in this turn
         self.waiting: dict[int, Request] = {}  # all unanswered questions, by token
+        self.exchanges: dict[Connection, Exchange] = {}  # of clients that authenticate by a method, or did
         self.events: list[SessionEvent] = []
         self.crowded: list[Session] = []  # something waits in them because the outbox was full
         self.next_token: i64 = 0

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from mypy_extensions import i64
 
-from swellmq.broker.access import PUBLISH
+from swellmq.broker.access import PUBLISH, Request
 from swellmq.broker.core import Core
-from swellmq.broker.publish import route_publish
+from swellmq.broker.explain import allowed_reason, explained
+from swellmq.broker.publish import retained_full, route_publish
 from swellmq.broker.session import Session
 from swellmq.broker.topics import SYS_PREFIX
 from swellmq.codec import spec
-from swellmq.codec.decode import decode_publish
-from swellmq.codec.encode import encode_ack, encode_short_ack
+from swellmq.codec.decode import PUBACK_REASONS, decode_publish
+from swellmq.codec.encode import encode_short_ack
 from swellmq.codec.packets import ABSENT, Ack, Publish
+from swellmq.codec.properties import says_utf_8
 from swellmq.connection import Aliases, Connection
 from swellmq.errors import ProtocolError
+
+NOT_UTF_8: Final = "a payload that is not UTF-8, as it says"
 
 
 def on_publish(
@@ -45,10 +51,15 @@ def on_publish(
                 connection.send_in_order(encode_short_ack(spec.PUBREC, int(publish.packet_identifier)))
                 return
             if len(received) >= limits.receive_maximum and connection.protocol_version == spec.MQTT_5_0:
-                # [MQTT-3.3.4-7]
+                # [MQTT-3.3.4-7]: QoS 1 is acknowledged in this turn, or once it is stored, and no client waits longer.
                 raise ProtocolError(spec.RECEIVE_MAXIMUM_EXCEEDED, "more than the Receive Maximum under way")
     if publish.topic_name.startswith(SYS_PREFIX):
-        accept_publish(core, connection, session, publish, spec.NOT_AUTHORIZED)
+        accept_publish(core, connection, session, publish, spec.NOT_AUTHORIZED, "$SYS is the broker's own")
+        return
+    if limits.check_payload_format and not payload_is_as_said(publish):
+        if not publish.qos:
+            raise ProtocolError(spec.PAYLOAD_FORMAT_INVALID, NOT_UTF_8)
+        accept_publish(core, connection, session, publish, spec.PAYLOAD_FORMAT_INVALID, NOT_UTF_8)
         return
     if core.access.authorizes_publish:
         request = core.park(PUBLISH, connection, session.client_id, session.username)
@@ -58,12 +69,38 @@ def on_publish(
     accept_publish(core, connection, session, publish, 0)
 
 
-def accept_publish(core: Core, connection: Connection, session: Session, publish: Publish, refusal: int) -> None:
-    """Route a PUBLISH and acknowledge it; `refusal` is the reason code why it is forbidden, or 0.
+def payload_is_as_said(publish: Publish) -> bool:
+    """Whether the payload is UTF-8 where its Payload Format Indicator says so, MQTT 5.0 section 3.3.2.3.2."""
+    if publish.properties and says_utf_8(publish.properties):
+        try:
+            publish.payload.decode()
+        except UnicodeDecodeError:
+            return False
+    return True
+
+
+def accept_publish(
+    core: Core,
+    connection: Connection,
+    session: Session,
+    publish: Publish,
+    refusal: int,
+    phrase: str = "",
+    request: Request | None = None,
+) -> None:
+    """Route a PUBLISH and acknowledge it; `refusal` is the reason code why it is forbidden, or 0, `phrase` says why in
+    words, and `request` is the question that access answered so.
 
     An MQTT 3.x client is acknowledged all the same: it has no way to be told, and would repeat it for ever.
     """
     changes = core.changes
+    five = connection.protocol_version == spec.MQTT_5_0
+    if refusal:
+        refusal = allowed_reason(refusal, PUBACK_REASONS)  # [MQTT-3.4.2-1] [MQTT-3.5.2-1]
+    elif publish.retain and publish.qos and five and retained_full(core, publish):
+        refusal = spec.QUOTA_EXCEEDED  # it can't be retained, so nothing of it is taken (docs/decisions/0003)
+        phrase = "no room for another retained message"
+        core.stats.dropped_retained_full += 1
     reason_code = refusal
     if not refusal:  # [MQTT-4.3.3-9]
         if publish.qos == 2:
@@ -79,10 +116,10 @@ def accept_publish(core: Core, connection: Connection, session: Session, publish
     if publish.qos == 0:
         return
     packet_type = spec.PUBACK if publish.qos == 1 else spec.PUBREC  # [MQTT-3.3.4-1] [MQTT-4.3.2-4] [MQTT-4.3.3-8]
-    if reason_code == 0 or connection.protocol_version != spec.MQTT_5_0:  # [MQTT311-3.3.5-2]
+    if (reason_code == 0 and (request is None or request.silent())) or not five:  # [MQTT311-3.3.5-2]
         packet = encode_short_ack(packet_type, int(publish.packet_identifier))  # [MQTT-2.2.1-5]
     else:
-        packet = encode_ack(Ack(packet_type, publish.packet_identifier, reason_code), spec.MQTT_5_0)
+        packet = explained(connection, Ack(packet_type, publish.packet_identifier, reason_code), phrase, request)
     core.acknowledge(connection, packet, changes)  # [MQTT-4.6.0-2] [MQTT-4.6.0-3]
 
 

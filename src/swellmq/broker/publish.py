@@ -60,15 +60,21 @@ def retain_publish(core: Core, publish: Publish) -> None:
             core.touch()
             core.storage.retained_removed(publish.topic_name)
         return
-    limits = core.limits
-    full = retained.count >= limits.retained_messages or retained.bytes + len(publish.payload) > limits.retained_bytes
-    if full and retained.get(publish.topic_name) is None:
+    if retained_full(core, publish):
         core.stats.dropped_retained_full += 1
         return
     retained.set(publish)
     if core.storage.durable:
         core.touch()
         core.storage.retained_saved(publish)
+
+
+def retained_full(core: Core, publish: Publish) -> bool:
+    """Whether a retained message has no place: its topic has none yet, and the store is full."""
+    limits = core.limits
+    retained = core.retained
+    full = retained.count >= limits.retained_messages or retained.bytes + len(publish.payload) > limits.retained_bytes
+    return full and bool(publish.payload) and retained.get(publish.topic_name) is None
 
 
 def deliver(core: Core, subscription: Subscription, publish: Publish, publisher: Session | None) -> None:

@@ -15,10 +15,10 @@ from mypy_extensions import i64, mypyc_attr
 from swellmq.broker.access import TAKE_OVER, Request
 from swellmq.broker.connect import read_connect, refuse
 from swellmq.broker.core import Core
+from swellmq.broker.explain import disconnect
 from swellmq.codec.decode import header_length, packet_length
-from swellmq.codec.encode import encode_disconnect
-from swellmq.codec.packets import Connect, Disconnect
-from swellmq.codec.spec import CONNECT, MQTT_5_0, QUOTA_EXCEEDED, SESSION_TAKEN_OVER
+from swellmq.codec.packets import Connect
+from swellmq.codec.spec import CONNECT, QUOTA_EXCEEDED, SESSION_TAKEN_OVER
 from swellmq.connection import Connection, Handler
 from swellmq.errors import (
     MALFORMED_PACKET,
@@ -34,6 +34,7 @@ from swellmq.limits import CONNECT_BYTES_MAX, REFUSING_DEADLINE_MS
 log: Final = logging.getLogger("swellmq.broker")
 
 LOG_EVERY_MS: Final = 10_000
+FULL: Final = "all connections are in use"
 
 
 @final
@@ -76,12 +77,16 @@ class Refuser(Handler):
     def _answer(self, connection: Connection, connect: Connect) -> None:
         core = self.core
         session = core.session(connect.client_id) if connect.client_id else None
+        properties = connect.properties
+        by_method = properties is not None and properties.authentication_method is not None
         if session is None or session.connection is None:
-            refuse(connection, QUOTA_EXCEEDED, REFUSED_FULL, "all connections are in use")
+            refuse(connection, QUOTA_EXCEEDED, REFUSED_FULL, FULL)
         elif core.access.authenticates:
             request = core.park(TAKE_OVER, connection, connect.client_id, connect.username)
             request.connect = connect
             core.requests.append(request)
+        elif by_method:
+            refuse(connection, QUOTA_EXCEEDED, REFUSED_FULL, FULL)  # no exchange is held here to prove who it is
         else:
             self.take_over(connection, connect.client_id)
 
@@ -90,18 +95,16 @@ class Refuser(Handler):
         if request.result == 0:
             self.take_over(request.connection, request.client_id)
         else:
-            refuse(request.connection, request.result, REFUSED_FULL)
+            refuse(request.connection, request.result, REFUSED_FULL, request=request)
 
     def take_over(self, connection: Connection, client_id: str) -> None:
         """Close the client's old connection, and ask the loop to give this one a proper place once that is free."""
         session = self.core.session(client_id)
         old = session.connection if session is not None else None
         if old is None:
-            refuse(connection, QUOTA_EXCEEDED, REFUSED_FULL, "all connections are in use")
+            refuse(connection, QUOTA_EXCEEDED, REFUSED_FULL, FULL)
             return
-        if old.protocol_version == MQTT_5_0:
-            old.send(encode_disconnect(Disconnect(SESSION_TAKEN_OVER), MQTT_5_0))
-        old.close(TAKEN_OVER)
+        disconnect(old, SESSION_TAKEN_OVER, TAKEN_OVER)
         connection.protocol_version = 0
         self.core.turn.promote.append(connection)
 

@@ -108,8 +108,7 @@ class Session(Owner):
         self.connection: Connection | None = None
         self.username: str | None = None
         self.will: Will | None = None
-        self.will_at_ms: i64 = 0  # while no client is connected; 0: no will waits
-        self.expires_at_ms: i64 = 0  # while no client is connected; 0: never
+        self.left_ms: i64 = 0  # when its last client left: its will and its end are due so long after
         self.expiry_interval: i64 = 0  # seconds; 0xFFFFFFFF: never
         self.first: Subscription | None = None  # most sessions have one subscription, and then need no list
         self.others: list[Subscription] | None = None
@@ -122,6 +121,7 @@ class Session(Owner):
         self.unsent: i32 = 0  # deliveries in flight that are still to be sent again
         self.crowded: bool = False  # listed in `Core.crowded`
         self.ended: bool = False
+        self.expiry_asked: bool = False  # the last CONNECT had a Session Expiry Interval above 0
 
     def next_packet_identifier(self) -> int:
         """A packet identifier that is not in use, MQTT 5.0 section 2.2.1. The window keeps at least one free."""

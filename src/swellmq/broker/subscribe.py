@@ -3,21 +3,32 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from typing import Final
 
 from mypy_extensions import i64
 
 from swellmq.broker.access import BARRIER, SUBSCRIBE, Request
 from swellmq.broker.core import Core
+from swellmq.broker.explain import allowed_reason, explained
 from swellmq.broker.publish import replay
 from swellmq.broker.retained import Replay
 from swellmq.broker.session import Session, Subscription
 from swellmq.broker.topics import is_wild
 from swellmq.codec import spec
+from swellmq.codec.decode import SUBACK_REASONS
 from swellmq.codec.encode import encode_suback
 from swellmq.codec.packets import Suback, Subscribe, TopicRequest, Unsubscribe
 from swellmq.codec.topic import split_share
 from swellmq.connection import Connection
 from swellmq.errors import ProtocolError
+
+# Why a request is not granted.
+PHRASES: Final = {
+    spec.SHARED_SUBSCRIPTIONS_NOT_SUPPORTED: "shared subscriptions are not available",
+    spec.WILDCARD_SUBSCRIPTIONS_NOT_SUPPORTED: "wildcard subscriptions are not available",
+    spec.TOPIC_FILTER_INVALID: "a topic filter that is too long",
+    spec.QUOTA_EXCEEDED: "no more subscriptions for this session",
+}
 
 
 def on_subscribe(core: Core, connection: Connection, session: Session, packet: Subscribe) -> None:
@@ -46,11 +57,16 @@ def _check_answer(connection: Connection, reason_codes: int) -> None:
 
 
 def subscribe(
-    core: Core, connection: Connection, session: Session, packet: Subscribe, verdicts: list[int] | None
+    core: Core,
+    connection: Connection,
+    session: Session,
+    packet: Subscribe,
+    verdicts: list[int] | None,
+    answered: Request | None = None,
 ) -> None:
     """Make the subscriptions that are allowed, answer, and begin to send retained messages.
 
-    `verdicts` has a reason code of access for each request; below 0x80 it is allowed.
+    `verdicts` has a reason code of access for each request; below 0x80 it is allowed. `answered` is the question.
     """
     changes = core.changes
     reason_codes: list[int] = []
@@ -58,11 +74,18 @@ def subscribe(
     if packet.properties is not None:
         identifiers = packet.properties.subscription_identifiers
     retained: list[TopicRequest] = []
+    phrases: list[str] = []
     for index in range(len(packet.requests)):  # [MQTT-3.8.4-5]
         request = packet.requests[index]
         reason_code = verdicts[index] if verdicts is not None else 0
-        if reason_code < 0x80:
+        if reason_code >= 0x80:
+            reason_code = allowed_reason(reason_code, SUBACK_REASONS)  # [MQTT-3.9.3-2]
+            phrase = "refused by access control"
+        else:
             reason_code = _refusal(core, session, request)
+            phrase = PHRASES.get(reason_code, "")
+        if reason_code >= 0x80 and phrase not in phrases:
+            phrases.append(phrase)
         if reason_code < 0x80:
             shared = bool(split_share(request.topic_filter)[0])
             request.qos = min(int(request.qos), int(core.limits.maximum_qos))  # [MQTT-3.2.2-10]
@@ -77,11 +100,8 @@ def subscribe(
         elif connection.protocol_version != spec.MQTT_5_0:
             reason_code = spec.SUBACK_FAILURE
         reason_codes.append(reason_code)  # [MQTT-3.8.4-6] [MQTT-3.9.3-1]
-    suback = encode_suback(
-        # [MQTT-2.2.1-6] [MQTT-3.8.4-2]
-        Suback(spec.SUBACK, packet.packet_identifier, bytes(reason_codes)),
-        connection.protocol_version,
-    )
+    answer = Suback(spec.SUBACK, packet.packet_identifier, bytes(reason_codes))  # [MQTT-2.2.1-6] [MQTT-3.8.4-2]
+    suback = explained(connection, answer, "; ".join(phrases), answered)
     ticket = core.turn.ticket_open if core.changes != changes else core.turn.ticket_stored
     if core.uplink.enabled:
         barrier = core.park(BARRIER, connection, session.client_id, session.username)
@@ -191,4 +211,5 @@ def on_unsubscribe(core: Core, connection: Connection, session: Session, packet:
             core.storage.subscription_removed(subscription)
         reason_codes.append(spec.SUCCESS)  # [MQTT-3.11.3-1]
     unsuback = Suback(spec.UNSUBACK, packet.packet_identifier, bytes(reason_codes))  # [MQTT-2.2.1-6] [MQTT-3.10.4-5]
-    core.acknowledge(connection, encode_suback(unsuback, connection.protocol_version), changes)  # [MQTT-3.10.4-4]
+    phrase = "no such subscription" if spec.NO_SUBSCRIPTION_EXISTED in reason_codes else ""
+    core.acknowledge(connection, explained(connection, unsuback, phrase), changes)  # [MQTT-3.10.4-4]

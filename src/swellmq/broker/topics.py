@@ -77,9 +77,9 @@ class Route:
         self.targets: list[Subscription] = NO_TARGETS
         self.solo: Subscription | None = None  # the only target, where there is one and no group
         self.groups: list[ShareGroup] | None = None
-        self.mixed: bool = (
-            False  # both: a session may get two copies of a message, and those of the next one after them
-        )
+        # A session may get two copies of a message (by a target and a group, or by two targets): those of the next
+        # one come after them.
+        self.mixed: bool = False
 
 
 NO_TARGETS: Final[list[Subscription]] = []
@@ -88,9 +88,10 @@ NO_TARGETS: Final[list[Subscription]] = []
 @final
 @mypyc_attr(native_class=True)
 class Topics:
-    """All subscriptions of one broker."""
+    """All subscriptions of one broker. `one_each`: a session gets a message once for each subscription that matches."""
 
-    def __init__(self) -> None:
+    def __init__(self, one_each: bool = False) -> None:
+        self.one_each = one_each
         self.exact: ShardedMap[Entry] = ShardedMap()
         self.root = Node()
         self.count: i64 = 0
@@ -124,10 +125,12 @@ class Topics:
                 route.targets = entry.subscriptions()
                 if entry.groups is not None:
                     route.groups = list(entry.groups.values())
+        elif entries and self.one_each:
+            _join(entries, route)
         elif entries:
             _merge(entries, route)
         if route.groups is not None:
-            route.mixed = bool(route.targets)
+            route.mixed = route.mixed or bool(route.targets)
         elif len(route.targets) == 1:
             route.solo = route.targets[0]
         if not topic_name.startswith(SYS_PREFIX):  # without a route they are looked at one by one, see `on_publish`
@@ -371,6 +374,26 @@ class Topics:
 def is_wild(topic_filter: bytes) -> bool:
     """Whether a valid topic filter has a wildcard."""
     return b"+" in topic_filter or b"#" in topic_filter
+
+
+def _join(entries: list[Entry], route: Route) -> None:
+    """Fill `route` from several filters; a session stands there once for each of its subscriptions that match."""
+    groups: list[ShareGroup] = []
+    route.targets = []
+    sessions: set[Session] = set()
+    for entry in entries:
+        if isinstance(entry, Subscription):
+            route.targets.append(entry)
+            sessions.add(entry.session)
+        else:
+            assert isinstance(entry, Subscribers)
+            route.targets.extend(entry.subscriptions())
+            sessions.update(entry.by_session)
+            if entry.groups is not None:
+                groups.extend(entry.groups.values())
+    route.mixed = len(sessions) < len(route.targets)
+    if groups:
+        route.groups = groups
 
 
 def _merge(entries: list[Entry], route: Route) -> None:

@@ -22,7 +22,6 @@ def publish_will(core: Core, session: Session) -> None:
     """Send the session's will, if it has one, and forget it."""
     will = session.will
     session.will = None  # [MQTT-3.1.2-10]
-    session.will_at_ms = 0
     if will is None:
         return
     publish = will.publish
@@ -51,16 +50,9 @@ def detach(core: Core, connection: Connection, now_ms: i64) -> None:
     if session.expiry_interval == 0:
         end_session(core, session)  # [MQTT311-3.1.2-6] [MQTT-4.1.0-2]
         return
-    session.expires_at_ms = 0
-    if session.expiry_interval != SESSION_EXPIRY_NEVER:
-        session.expires_at_ms = now_ms + session.expiry_interval * 1000  # [MQTT-3.1.2-23]
-    session.will_at_ms = 0
-    will = session.will
-    if will is not None:
-        if will.will_delay_interval == 0:
-            publish_will(core, session)
-        else:
-            session.will_at_ms = now_ms + will.will_delay_interval * 1000
+    session.left_ms = now_ms
+    if session.will is not None and session.will.will_delay_interval == 0:
+        publish_will(core, session)
     _set_deadline(core, session)
     if core.kept(session):
         core.touch()
@@ -68,24 +60,35 @@ def detach(core: Core, connection: Connection, now_ms: i64) -> None:
 
 
 def _set_deadline(core: Core, session: Session) -> None:
-    due = session.expires_at_ms
-    if session.will_at_ms and (due == 0 or session.will_at_ms < due):
-        due = session.will_at_ms
+    due = _ends_at_ms(session)
+    will = session.will
+    if will is not None:
+        will_due = session.left_ms + will.will_delay_interval * 1000
+        due = will_due if due == 0 else min(due, will_due)
     if due:
         core.deadlines.set(session, due)
     else:
         core.deadlines.clear(session)
 
 
+def _ends_at_ms(session: Session) -> i64:
+    """When a session that has no client ends; 0: never."""
+    if session.expiry_interval == SESSION_EXPIRY_NEVER:
+        return 0
+    return session.left_ms + session.expiry_interval * 1000  # [MQTT-3.1.2-23]
+
+
 def on_session_due(core: Core, session: Session, now_ms: i64) -> None:
     """The session's deadline has come while no client is connected: its will is due, or its end."""
     if session.connection is not None or session.ended:  # [MQTT-4.1.0-1]
         return
-    if session.expires_at_ms and session.expires_at_ms <= now_ms:
+    ends_at_ms = _ends_at_ms(session)
+    if ends_at_ms and ends_at_ms <= now_ms:
         core.stats.sessions_expired += 1
         end_session(core, session)  # [MQTT-4.1.0-2]
         return
-    if session.will_at_ms and session.will_at_ms <= now_ms:
+    will = session.will
+    if will is not None and session.left_ms + will.will_delay_interval * 1000 <= now_ms:
         publish_will(core, session)  # [MQTT-3.1.2-8]
     _set_deadline(core, session)
 

@@ -45,6 +45,11 @@ bind = ["127.0.0.1", "::1"]
 port = 1883
 
 [[listener]]
+port = 9001
+protocol = "websocket"
+path = "/mqtt"
+
+[[listener]]
 unix = "/run/swellmq/swellmq.sock"
 mode = "0660"
 ```

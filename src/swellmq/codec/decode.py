@@ -74,16 +74,16 @@ _PASSWORD: Final = 0x40
 _USERNAME: Final = 0x80
 
 # The reason codes that a packet may carry, MQTT 5.0 table 2-6.
-_CONNACK_REASONS: Final = bytes.fromhex("00 80 81 82 83 84 85 86 87 88 89 8a 8c 90 95 97 99 9a 9b 9c 9d 9f")
-_PUBACK_REASONS: Final = bytes.fromhex("00 10 80 83 87 90 91 97 99")  # PUBREC too
-_PUBREL_REASONS: Final = bytes.fromhex("00 92")  # PUBCOMP too
-_SUBACK_REASONS: Final = bytes.fromhex("00 01 02 80 83 87 8f 91 97 9e a1 a2")
+CONNACK_REASONS: Final = bytes.fromhex("00 80 81 82 83 84 85 86 87 88 89 8a 8c 90 95 97 99 9a 9b 9c 9d 9f")
+PUBACK_REASONS: Final = bytes.fromhex("00 10 80 83 87 90 91 97 99")  # PUBREC too
+PUBREL_REASONS: Final = bytes.fromhex("00 92")  # PUBCOMP too
+SUBACK_REASONS: Final = bytes.fromhex("00 01 02 80 83 87 8f 91 97 9e a1 a2")
 _SUBACK_RETURN_CODES: Final = bytes.fromhex("00 01 02 80")  # MQTT 3.1.1
-_UNSUBACK_REASONS: Final = bytes.fromhex("00 11 80 83 87 8f 91")
-_DISCONNECT_REASONS: Final = bytes.fromhex(
+UNSUBACK_REASONS: Final = bytes.fromhex("00 11 80 83 87 8f 91")
+DISCONNECT_REASONS: Final = bytes.fromhex(
     "00 04 80 81 82 83 87 89 8b 8c 8d 8e 8f 90 93 94 95 96 97 98 99 9a 9b 9c 9d 9e 9f a0 a1 a2"
 )
-_AUTH_REASONS: Final = bytes.fromhex("00 18 19")
+AUTH_REASONS: Final = bytes.fromhex("00 18 19")
 
 
 def packet_length(data: bytes, pos: i64, end: i64) -> i64:
@@ -103,6 +103,24 @@ def packet_length(data: bytes, pos: i64, end: i64) -> i64:
         if shift == 28:
             raise MalformedPacket(MALFORMED_PACKET, "remaining length of more than four bytes")
     return 0
+
+
+def long_form(data: bytes, pos: i64, end: i64) -> tuple[i64, i64]:
+    """Where the packet at `pos` has its body and where it ends, for a remaining length of more bytes than it needs.
+
+    `packet_length` calls such a packet malformed, as MQTT 5.0 does; 3.1 and 3.1.1 do not forbid it.
+    """
+    value: i64 = 0
+    shift: i64 = 0
+    index: i64 = pos + 1
+    while index < end and shift < 28:
+        byte: i64 = data[index]
+        index += 1
+        value |= (byte & 0x7F) << shift
+        shift += 7
+        if byte < 0x80:
+            return index, index + value
+    raise MalformedPacket(MALFORMED_PACKET, "remaining length of more than four bytes")
 
 
 def header_length(total: i64) -> i64:
@@ -288,7 +306,7 @@ def decode_connack(data: bytes, pos: i64, end: i64, protocol_version: int) -> Co
         if pos != end:
             raise MalformedPacket(MALFORMED_PACKET, "bytes after the end of CONNACK")
         return Connack(flags == 1, reason_code)
-    _check_reason_code(reason_code, _CONNACK_REASONS, CONNACK)  # [MQTT-3.2.2-8]
+    _check_reason_code(reason_code, CONNACK_REASONS, CONNACK)  # [MQTT-3.2.2-8]
     return Connack(flags == 1, reason_code, _decode_last_properties(data, pos, end, CONNACK))
 
 
@@ -338,7 +356,7 @@ def decode_ack(packet_type: int, data: bytes, pos: i64, end: i64, protocol_versi
     if protocol_version != MQTT_5_0:
         raise MalformedPacket(MALFORMED_PACKET, "bytes after the end of " + PACKET_NAMES[packet_type])
     reason_code = data[pos]
-    reasons = _PUBACK_REASONS if packet_type == PUBACK or packet_type == PUBREC else _PUBREL_REASONS
+    reasons = PUBACK_REASONS if packet_type == PUBACK or packet_type == PUBREC else PUBREL_REASONS
     # [MQTT-3.4.2-1] [MQTT-3.5.2-1] [MQTT-3.6.2-1]
     _check_reason_code(reason_code, reasons, packet_type)  # [MQTT-3.7.2-1]
     pos += 1
@@ -419,7 +437,7 @@ def decode_suback(packet_type: int, data: bytes, pos: i64, end: i64, protocol_ve
         start, pos = properties_bounds(data, pos, end)
         if pos > start:
             properties = decode_properties(data, start, pos, packet_type)
-        reasons = _SUBACK_REASONS if packet_type == SUBACK else _UNSUBACK_REASONS
+        reasons = SUBACK_REASONS if packet_type == SUBACK else UNSUBACK_REASONS
     else:
         reasons = _SUBACK_RETURN_CODES if packet_type == SUBACK else b""
     reason_codes = data[pos:end]
@@ -438,7 +456,7 @@ def decode_disconnect(data: bytes, pos: i64, end: i64, protocol_version: int) ->
     if protocol_version != MQTT_5_0:
         raise MalformedPacket(MALFORMED_PACKET, "DISCONNECT with a body")
     reason_code = data[pos]
-    _check_reason_code(reason_code, _DISCONNECT_REASONS, DISCONNECT)  # [MQTT-3.14.2-1]
+    _check_reason_code(reason_code, DISCONNECT_REASONS, DISCONNECT)  # [MQTT-3.14.2-1]
     pos += 1
     properties = None if pos == end else _decode_last_properties(data, pos, end, DISCONNECT)
     return Disconnect(reason_code, properties)
@@ -451,7 +469,7 @@ def decode_auth(data: bytes, pos: i64, end: i64, protocol_version: int) -> Auth:
     if pos == end:
         return Auth()
     reason_code = data[pos]
-    _check_reason_code(reason_code, _AUTH_REASONS, AUTH)  # [MQTT-3.15.2-1]
+    _check_reason_code(reason_code, AUTH_REASONS, AUTH)  # [MQTT-3.15.2-1]
     properties = _decode_last_properties(data, pos + 1, end, AUTH)
     if properties is None or properties.authentication_method is None:
         raise ProtocolError(PROTOCOL_ERROR, "AUTH without an authentication method")

@@ -106,6 +106,7 @@ class Connect:
         self.username: str | None = None
         self.password: bytes | None = None
         self.properties: Properties | None = None  # 5.0 only, None where empty
+        self.answer: Properties | None = None  # what whoever let the client in has for its CONNACK
 
 
 @final

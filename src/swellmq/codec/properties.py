@@ -305,6 +305,27 @@ def read_publish_properties(publish: Publish, data: bytes, pos: i64, end: i64, f
     publish.properties = kept + data[kept_pos:end]  # [MQTT-3.3.2-20]
 
 
+def says_utf_8(properties: bytes) -> bool:
+    """Whether the Payload Format Indicator among the valid properties of a Publish is 1."""
+    pos: i64 = 0
+    end: i64 = len(properties)
+    while pos < end:
+        identifier = properties[pos]
+        data_type: i64 = _DATA_TYPE[identifier]
+        pos += 1
+        if identifier == PAYLOAD_FORMAT_INDICATOR:
+            return properties[pos] == 1
+        if data_type < _VARIABLE:
+            pos += data_type
+        elif data_type == _VARIABLE:
+            pos += variable_byte_integer_length(decode_variable_byte_integer(properties, pos, end))
+        else:
+            pos = field_end(properties, pos, end)
+            if data_type == _PAIR:
+                pos = field_end(properties, pos, end)
+    return False
+
+
 def encode_properties(properties: Properties | None) -> bytes:
     """The properties behind their length; a length of zero where there are none."""
     if properties is None:

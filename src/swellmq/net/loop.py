@@ -1,10 +1,10 @@
-"""The turn: wait, tick, read, seal, flush, reap. Our own loop over epoll, on raw descriptors.
+"""The turn: wait, read, tick, seal, flush, reap. Our own loop over epoll, on raw descriptors.
 
 1. **wait** on epoll, at most until the nearest deadline; read the clocks once.
-2. **tick**: deadlines that have passed.
-3. **read**: one bounded read for each ready connection into its handler; listeners accept a bounded batch. Then the
-   engine settles what can be answered now, and connections marked for closing are told to it, so that a will still
-   leaves in this turn.
+2. **read**: one bounded read for each ready connection into its handler; listeners accept a bounded batch.
+3. **tick**: deadlines that have passed. After the reads: a client that spoke in time must not be closed because the
+   process was held up. Then the engine settles what can be answered now, and connections marked for closing are told
+   to it, so that a will still leaves in this turn.
 4. **seal**: what changed durably becomes a batch. Output that depends on it waits in the held lanes.
 5. **flush**: each connection that got output is written to once; a short write keeps the rest and arms EPOLLOUT.
 6. **reap**: close the descriptors of connections that were marked, give their objects back, grow the pool by a slice.
@@ -30,7 +30,7 @@ from typing import Final, final
 
 from mypy_extensions import i64, mypyc_attr
 
-from swellmq.connection import READABLE, WRITABLE, Buffers, Connection, Engine, Handler, Turn
+from swellmq.connection import READABLE, WRITABLE, Buffers, Connection, Engine, Handler, Layer, Turn
 from swellmq.errors import INTERNAL_ERROR, OPEN, PEER_CLOSED, PEER_RESET, SERVER_SHUTTING_DOWN
 from swellmq.limits import (
     ACCEPT_PAUSE_MS,
@@ -139,11 +139,10 @@ class Loop:
         now_ms = turn.now_ms
         engine = self.engine
         begin_ns: i64 = time.perf_counter_ns()
-        # 2. tick
-        engine.tick(now_ms)
+        engine.begin()
         if self.paused:
             self._resume_listeners(now_ms)
-        # 3. read
+        # 2. read
         arrivals: list[Listener] | None = None
         for fd, mask in events:
             connection = self.table[fd] if fd < len(self.table) else None
@@ -161,6 +160,8 @@ class Loop:
         if arrivals is not None:
             for listener in arrivals:
                 self._accept(listener, now_ms)
+        # 3. tick
+        engine.tick(now_ms)
         try:
             engine.settle(now_ms)
         except Exception:
@@ -195,7 +196,7 @@ class Loop:
         if took_us > stats.turn_longest_us:
             stats.turn_longest_us = took_us
 
-    # Phase 3: read and accept
+    # Phase 2: read and accept
 
     def _read(self, connection: Connection, now_ms: i64) -> None:
         if connection.close_reason != OPEN:
@@ -216,10 +217,36 @@ class Loop:
         if not data:
             connection.close(PEER_CLOSED)
             return
+        buffers = connection.buffers
         try:
-            handler.on_data(connection, data, now_ms)
+            if buffers is not None and buffers.layer is not None:
+                self._pass_up(connection, handler, buffers.layer, data, now_ms)
+            else:
+                handler.on_data(connection, data, now_ms)
         except Exception:
             self._on_bug("with what was read", connection)
+
+    def _pass_up(self, connection: Connection, handler: Handler, layer: Layer, data: bytes, now_ms: i64) -> None:
+        """Have the layer read `data`, and the handler what it makes of it."""
+        data = layer.received(data)
+        if data:
+            handler.on_data(connection, data, now_ms)
+        if layer.phrase:
+            self.stats.errors_peer += 1
+            log.info("descriptor %d: %s", connection.fd, layer.phrase)
+        self._send_own(connection, layer)
+        self._end_with(connection, layer)
+
+    def _send_own(self, connection: Connection, layer: Layer) -> None:
+        """Flush the connection in this turn if its layer has something to say."""
+        if connection.outbox is None and layer.owes():
+            connection.outbox = []
+            self.turn_state.flush.append(connection)
+
+    def _end_with(self, connection: Connection, layer: Layer) -> None:
+        """Close a connection whose layer is at its end, unless packets that came before still wait for an answer."""
+        if layer.reason != OPEN and connection.question is None:
+            connection.close(layer.reason)
 
     def _on_bug(self, when: str, connection: Connection | None = None) -> None:
         """An exception that no handler knew: logged, counted, and the end of its connection, never of the loop."""
@@ -239,9 +266,9 @@ class Loop:
                     self._exhausted(listener, now_ms, error)
                     return
                 continue  # ECONNABORTED and its like: that one client is gone
-            self.open(fd, listener.index, now_ms)
+            self.open(fd, listener.index, now_ms, listener.layer)
 
-    def open(self, fd: int, listener: int, now_ms: i64) -> None:
+    def open(self, fd: int, listener: int, now_ms: i64, layer: Layer | None = None) -> None:
         """Serve a connected socket, or refuse it when the broker is full. `fd` is ours from now on."""
         pool = self.pool
         handler: Handler = self.engine
@@ -260,6 +287,9 @@ class Loop:
         connection.listener = listener
         connection.handler = handler
         connection.interest = READABLE
+        if layer is not None:
+            connection.buffers = Buffers()
+            connection.buffers.layer = layer.fresh()
         self._enter(fd, connection)
         try:
             os.set_blocking(fd, False)
@@ -329,6 +359,10 @@ class Loop:
                     handler.on_closed(connection, now_ms)
                 except Exception:
                     self._on_bug("with a connection that is closed")
+                buffers = connection.buffers
+                if buffers is not None and buffers.layer is not None:
+                    buffers.layer.finish(connection.close_reason)
+                    self._send_own(connection, buffers.layer)
             closing.extend(marked)
         return closing
 
@@ -352,6 +386,8 @@ class Loop:
                 continue
             connection.outbox = None
             buffers = connection.buffers
+            if buffers is not None and buffers.layer is not None:
+                outbox = self._pass_down(connection, buffers.layer, outbox)
             if (buffers is not None and buffers.backlog is not None) or connection.outbox_bytes > JOIN_BYTES:
                 self._keep_backlog(connection, outbox)
                 self._write_backlog(connection, now_ms)
@@ -371,6 +407,18 @@ class Loop:
                 connection.outbox_bytes -= written
                 self._keep_backlog(connection, [data[written:]])
                 self._stall(connection, now_ms)
+
+    def _pass_down(self, connection: Connection, layer: Layer, outbox: list[bytes]) -> list[bytes]:
+        """What goes to the socket for an outbox. What the layer adds waits too, but is not counted as MQTT."""
+        framed = layer.framed(outbox)
+        added: i64 = 0
+        for piece in framed:
+            added += len(piece)
+        for piece in outbox:
+            added -= len(piece)
+        connection.outbox_bytes += added
+        self.stats.bytes_sent -= added
+        return framed
 
     def _keep_backlog(self, connection: Connection, pieces: list[bytes]) -> None:
         buffers = connection.buffers
@@ -494,6 +542,9 @@ class Loop:
             if wanted != connection.interest:
                 connection.interest = wanted
                 self.epoll.modify(connection.fd, wanted)
+            buffers = connection.buffers
+            if buffers is not None and buffers.layer is not None:
+                self._end_with(connection, buffers.layer)
 
     def _promote(self, now_ms: i64) -> None:
         """Give refused clients that take over a place a proper object of the pool, now that the place is free."""
@@ -513,6 +564,8 @@ class Loop:
             connection.listener = slot.listener
             connection.handler = self.engine
             connection.interest = slot.interest
+            connection.buffers = slot.buffers
+            connection.outbox_bytes = slot.outbox_bytes
             self.table[fd] = connection
             self.pool.release_refusing(slot)
             self.stats.connections_accepted += 1

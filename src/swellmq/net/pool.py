@@ -16,7 +16,7 @@ from typing import Final, final
 
 from mypy_extensions import i64, mypyc_attr
 
-from swellmq.connection import GATE_OPEN, Connection, Turn
+from swellmq.connection import GATE_OPEN, PROBLEMS_ALLOWED, Connection, Turn
 from swellmq.errors import OPEN
 from swellmq.limits import (
     CONNECTION_BYTES,
@@ -250,9 +250,13 @@ class Pool:
             self.free.pop()
             self.capacity -= 1
             count += 1
-        if self.capacity > self.target and self.free:
+        if self.capacity > self.target:
+            if not self.free:  # the clients are back: so is the capacity, since targets stay on the sequence
+                self.target = self.step_from
+                self.step_from = self.capacity
+                self.step_active = self.active
+                self.step_us = 0
             return True
-        self.target = self.capacity
         log.info(
             "[POOL] Shrink: %d->%d (calm at %d/%d connections)",
             self.step_from,
@@ -341,7 +345,7 @@ def is_reset(connection: Connection) -> bool:
         and connection.aliases is None
         and connection.protocol_version == 0
         and not connection.bridge
-        and connection.problem_information
+        and connection.problem_information == PROBLEMS_ALLOWED
         and connection.will_wanted
         and connection.keep_alive_s == 0
         and connection.receive_maximum == 65_535
