@@ -8,13 +8,14 @@ BUILD := $(BIN)/python -m build --wheel -C--global-option=--quiet
 PYTEST := $(BIN)/python -P -m pytest
 ARGS ?=
 SECONDS := 60
+SEEDS := 100
 
 SOURCES := setup.py pyproject.toml $(shell find src -name '*.py' -o -name py.typed)
 INPUTS := OPT=$(SWELLMQ_OPT) INTERPRETED=$(SWELLMQ_INTERPRETED) CC=$(CC) CFLAGS=$(CFLAGS) $(sort $(SOURCES))
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help serve install test test-compiled test-interpreted check format lint bench wheel docs conformance fuzz mqttjs clean FORCE
+.PHONY: help serve install test test-compiled test-interpreted check format lint bench wheel docs conformance sim fuzz mqttjs clean FORCE
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -61,6 +62,9 @@ mqttjs: tests/clients/mqttjs/node_modules ## install MQTT.js, for its tests; nee
 tests/clients/mqttjs/node_modules: tests/clients/mqttjs/package-lock.json
 	npm ci --prefix tests/clients/mqttjs --no-audit --no-fund --ignore-scripts
 	@touch $@
+
+sim: $(VENV)/installed $(VENV)/test-libraries ## run the simulator, SEEDS=100 of them
+	$(BIN)/python tools/simulate.py $(SEEDS) $(ARGS)
 
 fuzz: $(VENV)/installed $(VENV)/test-libraries $(VENV)/fuzz-libraries ## fuzz the decoder and the broker, SECONDS=60 each
 	$(BIN)/python tests/fuzz/run.py decode --seconds $(SECONDS)

@@ -1,0 +1,156 @@
+"""A client of the simulator: it follows the rules of its MQTT version, but answers late, is cut off, reads slowly.
+
+`Peer` holds what a client keeps across connections (its half of the session) and the connection it has now. It only
+makes and takes packets; when and how much is for `simulation.py` to decide.
+"""
+
+from __future__ import annotations
+
+from harness import MemoryBroker, MemoryClient
+from sim.model import Connection
+
+from swellmq.codec.decode import decode
+from swellmq.codec.packets import Ack, Connack, Packet, Publish
+from swellmq.codec.spec import MQTT_3_1, PUBACK, PUBCOMP, PUBREC, PUBREL
+
+
+class TappedClient(MemoryClient):
+    """Notes all that the broker sends to it, whether or not its socket takes it."""
+
+    def __init__(self, broker: MemoryBroker, connection: object, version: int) -> None:
+        super().__init__(broker, connection, version)  # type: ignore[arg-type]  # the harness's own Connection
+        self.sent = b""  # since the last look
+        self.turn_bytes = 0  # of this turn
+
+    def _flush(self) -> None:
+        data = b"".join(self.connection.outbox or ())
+        self.sent += data
+        super()._flush()
+
+    def take_sent(self) -> bytes:
+        """What the broker has sent since the last look."""
+        data, self.sent = self.sent, b""
+        return data
+
+
+class TappedBroker(MemoryBroker):
+    """A broker in memory whose clients can be watched."""
+
+    def open(self, version: int = 4) -> TappedClient:
+        made = super().open(version)
+        client = TappedClient(self, made.connection, version)
+        self.clients[made.connection.fd] = client
+        return client
+
+
+class Peer:
+    """One client id, with the connection that it has now, or none."""
+
+    def __init__(self, client_id: str, version: int, window: int, shared: str) -> None:
+        self.client_id = client_id
+        self.version = version
+        self.window = window  # the server's Receive Maximum, which clients of all versions keep to
+        self.shared = shared  # the shared subscription that it may join
+        self.wire: TappedClient | None = None
+        self.model: Connection | None = None
+        self.connected = False  # CONNACK has arrived
+        self.early = False  # packets were sent before it came
+        self.silent = False  # sends nothing any more
+        self.next_ping_ms = -1
+        self.identifier = 0
+        self.unfinished: dict[int, Publish] = {}  # QoS 1 and 2 that we sent: until PUBACK or PUBREC
+        self.releasing: dict[int, bool] = {}  # QoS 2: until PUBCOMP
+        self.todo: list[Packet] = []  # acknowledgements that are due
+        self.topic_alias_maximum = 0
+        self.aliases: dict[str, int] = {}
+
+    def attach(self, wire: TappedClient, model: Connection, version: int) -> None:
+        """A CONNECT was sent."""
+        self.wire, self.model, self.version = wire, model, version
+        self.connected = self.silent = self.early = False
+        self.todo = []
+        self.topic_alias_maximum = 0
+        self.aliases = {}
+
+    def lose(self) -> None:
+        """The connection is gone."""
+        self.wire = None
+        self.model = None
+        self.connected = False
+        self.todo = []
+
+    def next_identifier(self) -> int:
+        """A packet identifier that is not in use."""
+        while True:
+            self.identifier = self.identifier % 65_535 + 1
+            if self.identifier not in self.unfinished and self.identifier not in self.releasing:
+                return self.identifier
+
+    def may_publish(self) -> bool:
+        """Whether the server's Receive Maximum has room."""
+        return len(self.unfinished) + len(self.releasing) < self.window
+
+    def receive(self, count: int = -1) -> int:
+        """Take `count` bytes, or all, of those that have arrived, and note what they ask for; how many were taken."""
+        wire = self.wire
+        assert wire is not None
+        data = wire.taken if count < 0 else wire.taken[:count]
+        pos = 0
+        while pos < len(data):
+            packet, end = decode(data, pos, self.version, True)
+            if packet is None:
+                break
+            self._take(packet)
+            pos = end
+        wire.taken = wire.taken[pos:]
+        return pos
+
+    def _take(self, packet: Packet) -> None:
+        if isinstance(packet, Connack):
+            self._connack(packet)
+        elif isinstance(packet, Publish) and packet.qos:
+            self.todo.append(Ack(PUBACK if packet.qos == 1 else PUBREC, packet.packet_identifier))
+        elif isinstance(packet, Ack):
+            self._answer(packet)
+
+    def _connack(self, packet: Connack) -> None:
+        assert self.model is not None
+        self.connected = True
+        if packet.properties is not None:
+            self.topic_alias_maximum = max(0, packet.properties.topic_alias_maximum)
+        # MQTT 3.1 does not tell; its clients know by other means here.
+        present = self.model.session_present if self.version == MQTT_3_1 else packet.session_present
+        if not present and not self.early:
+            self.forget()
+
+    def forget(self) -> None:
+        """The server has lost the session, so the client discards its half."""
+        self.unfinished = {}
+        self.releasing = {}
+
+    def repeat(self) -> list[Packet]:
+        """What a client sends again when its session is resumed."""
+        if self.early:
+            return []
+        again: list[Packet] = []
+        for publish in self.unfinished.values():
+            publish.dup = True
+            if publish.payload:
+                publish.payload += b"'"  # so that it can be told from the first time, if both are routed
+            again.append(publish)
+        again.extend(Ack(PUBREL, identifier) for identifier in self.releasing)
+        return again
+
+    def _answer(self, packet: Ack) -> None:
+        identifier = packet.packet_identifier
+        if packet.packet_type == PUBACK:
+            self.unfinished.pop(identifier, None)
+        elif packet.packet_type == PUBREC:
+            self.unfinished.pop(identifier, None)
+            if packet.reason_code < 0x80:
+                self.releasing[identifier] = True
+                self.todo.append(Ack(PUBREL, identifier))
+        elif packet.packet_type == PUBREL:
+            self.todo.append(Ack(PUBCOMP, identifier))
+        else:
+            self.releasing.pop(identifier, None)

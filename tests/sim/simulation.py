@@ -1,0 +1,283 @@
+"""One run of the simulator: a broker in memory, many clients, and a seed from which all else follows.
+
+    Simulation(Plan(seed=7)).run()      raises Violation (or whatever the broker raised) where something is wrong
+
+Each step picks a client and lets it do something; then turns run, what the broker sent is watched, and time passes or
+not. `log` keeps the last steps. A plan with fewer steps or clients makes a smaller run of the same kind.
+"""
+
+from __future__ import annotations
+
+from harness import properties
+from sim.model import Violation
+from sim.oracle import Oracle
+from sim.peer import Peer
+from sim.talk import Talk
+from sim.watch import Watch
+
+from swellmq.codec import packets as mqtt
+from swellmq.codec.spec import MQTT_5_0
+
+SETTLE_ROUNDS = 3_000
+IDENTIFIERS_END = 65_533
+
+
+class Simulation(Talk):
+    """A run of so many steps, and the reckoning at its end."""
+
+    def run(self) -> None:
+        """The whole run, and then the reckoning."""
+        self._open_monitor()
+        for _ in range(self.steps):
+            self._step()
+        self._finish()
+
+    # Steps
+
+    def _step(self) -> None:
+        """One client, chosen by the seed, does one thing; now and then time passes or the broker starts anew."""
+        random = self.random
+        fate = random.random()
+        if fate < 0.12:
+            self._pass_time()
+            return
+        if fate < 0.1205:
+            self._restart(random.random() < 0.5)
+            return
+        peer = random.choice(self.peers)
+        self._drop_dead(peer)
+        if peer.wire is None:
+            self._connect(peer)
+        elif not peer.connected:
+            self._await_connack(peer)
+            if not peer.connected:
+                self.turn(random.random() < 0.5)
+                if random.random() < 0.1:
+                    self._drop(peer, 0.0)
+        elif fate < 0.5:
+            self._talk(peer)
+        elif fate < 0.6:
+            self._talk_at_once()
+        elif fate < 0.75:
+            peer.receive()
+            self._answer(peer)
+        elif fate < 0.82:
+            self._cut(peer)
+        elif fate < 0.85:
+            self._connect(peer)
+        elif fate < 0.9:
+            self._disconnect(peer)
+        elif fate < 0.94:
+            self._stall(peer)
+        elif fate < 0.96:
+            self._settle(peer)
+        elif fate < 0.97:
+            self.note(f"{peer.client_id} falls silent")
+            peer.silent = True
+            peer.next_ping_ms = -1
+        elif fate < 0.98:
+            self._near_the_end(peer)
+        else:
+            self.turn()
+
+    def _near_the_end(self, peer: Peer) -> None:
+        """As if the session had used up most packet identifiers: the next ones begin again at 1."""
+        self.note(f"{peer.client_id}: packet identifiers begin again soon")
+        self.broker.session(peer.client_id).packet_identifier = IDENTIFIERS_END
+
+    def _pass_time(self) -> None:
+        """From milliseconds to hours."""
+        random = self.random
+        milliseconds = int(10 ** random.uniform(0, 5))
+        if random.random() < 0.02:
+            milliseconds = random.randrange(7_200_000)
+        self.note(f"{milliseconds} ms pass")
+        self.advance(milliseconds)
+
+    def _talk(self, peer: Peer) -> None:
+        items = [] if peer.silent else self._something(peer)
+        if items:
+            self.note(f"{peer.client_id} sends {len(items)} packets")
+            self._send(peer, items)
+            self.turn()
+
+    def _talk_at_once(self) -> None:
+        """Several clients are read in one turn."""
+        self.note("several clients send")
+        for peer in self.random.sample(self.peers, min(len(self.peers), 6)):
+            self._drop_dead(peer)
+            if peer.connected and not peer.silent:
+                self._send(peer, self._something(peer))
+        self.turn()
+
+    def _answer(self, peer: Peer) -> None:
+        """Acknowledgements, in a burst or a few."""
+        if peer.todo and not peer.silent:
+            count = self.random.choice((1, len(peer.todo)))
+            self.note(f"{peer.client_id} sends {count} acknowledgements")
+            self._send(peer, self._acks(peer, count))
+            self.turn()
+
+    def _cut(self, peer: Peer) -> None:
+        """The connection breaks within what the client sends, and within what it receives."""
+        items = [] if peer.silent else self._something(peer)
+        if items:
+            self._send(peer, items, self.random.random())
+            self.turn()
+        self._drop_dead(peer)
+        if peer.wire is not None:
+            self._drop(peer, self.random.random())
+
+    def _disconnect(self, peer: Peer) -> None:
+        random = self.random
+        model = peer.model
+        assert model is not None
+        packet = mqtt.Disconnect()
+        expiry_s = -1
+        if peer.version == MQTT_5_0:
+            packet.reason_code = random.choice((0, 0, 4))
+            if model.session.expiry_s and random.random() < 0.3:
+                expiry_s = random.choice((0, 5, 7_200))
+                packet.properties = properties(session_expiry_interval=expiry_s)
+        self.note(f"{model.name} of {peer.client_id}: DISCONNECT {packet.reason_code}, expiry {expiry_s}")
+        told = self._told(peer, self.oracle.disconnect, int(packet.reason_code), expiry_s)
+        self._send(peer, [self._item(peer, packet, told)])
+        peer.lose()
+        self.turn()
+
+    def _stall(self, peer: Peer) -> None:
+        """Its socket takes nothing, or takes all again."""
+        wire = peer.wire
+        assert wire is not None
+        self.note(f"{peer.client_id} {'stalls' if wire.reads else 'reads again'}")
+        if wire.reads:
+            wire.stall()
+        else:
+            self._read_again(peer)
+            self.turn()
+
+    def _read_again(self, peer: Peer) -> None:
+        wire, model = peer.wire, peer.model
+        assert wire is not None and model is not None
+        if not wire.reads:
+            wire.reads = True
+            model.stalled_ms = -1
+            self.broker.drained.append(wire)
+
+    def _settle(self, peer: Peer) -> None:
+        """The client reads and acknowledges all there is; then nothing may be left over."""
+        self.note(f"{peer.client_id} takes and acknowledges everything")
+        peer.silent = False
+        for _ in range(SETTLE_ROUNDS):
+            if peer.wire is None or peer.wire.closed:
+                raise Violation(f"{peer.client_id} lost its connection: {peer.wire and peer.wire.close_reason}")
+            if not peer.connected:
+                self._await_connack(peer)
+            else:
+                self._read_again(peer)
+                peer.receive()
+                if peer.todo:
+                    self._send(peer, self._acks(peer, len(peer.todo)))
+            self.turn(True)
+            if peer.connected and not peer.todo and not peer.wire.taken:
+                break
+        else:
+            raise Violation(f"{peer.client_id} never comes to rest")
+        assert peer.model is not None
+        self.watch.check_settled(peer.model)
+        if peer.unfinished or peer.releasing:
+            raise self.watch.fail(peer.model, f"never acknowledged: {[*peer.unfinished, *peer.releasing]}")
+
+    def _restart(self, goodbye: bool) -> None:
+        """The broker ends, with or without goodbye, and a new one starts; in memory nothing survives."""
+        self.note(f"the broker starts anew, after a goodbye: {goodbye}")
+        self._commit()
+        now_ms, wall_ms = self.oracle.now_ms, self.oracle.wall_ms
+        if goodbye:
+            self._say_goodbye()
+        self.broker.check()
+        oracle = self.oracle
+        self.broker = self._start()
+        self.broker.turn_state.now_ms, self.broker.turn_state.wall_ms = now_ms, wall_ms
+        self.oracle = Oracle(self.limits, self.durable)
+        self.oracle.counts, self.oracle.turn = oracle.counts, oracle.turn
+        self.watch = Watch(self.oracle)
+        self.wires = []
+        self._set_clock()
+        for peer in [self.monitor, *self.peers]:
+            peer.lose()
+        self._open_monitor()
+
+    def _say_goodbye(self) -> None:
+        """An orderly end: all wills go out, MQTT 5.0 clients are told."""
+        oracle = self.oracle
+        for session in list(oracle.sessions.values()):
+            oracle.send_will(session)
+        self.broker.engine.shut_down()
+        for _, model in self.wires:
+            model.parting = 0x8B
+            model.ends_as = "server shutting down"
+        self.broker.turn()
+        for wire, model in self.wires:
+            if not wire.closed:
+                raise self.watch.fail(model, "still open after the end of the broker")
+            self._look(wire, model)
+        self.watch.end_of_turn([], {model: wire.turn_bytes for wire, model in self.wires})
+
+    # The reckoning
+
+    def _finish(self) -> None:
+        """All sessions come back one by one and take what is theirs; then everything is taken down."""
+        self.note("the reckoning")
+        self._commit()
+        for peer in self.peers:
+            self._drop_dead(peer)
+            if peer.client_id in self.oracle.sessions:
+                self._drop_dead(peer)
+                peer.todo = []
+                self._connect(peer, clean=False, plain=True)
+                self._settle(peer)
+        for peer in self.peers:  # what was handed over meanwhile
+            if peer.connected:
+                self._settle(peer)
+        self._check_shared()
+        self._check_retained()
+        self._check_sessions()
+        self.broker.check()
+        self._take_down()
+
+    def _check_shared(self) -> None:
+        for expects in self.oracle.group_pending.values():
+            for expect in expects:
+                message = expect.message
+                if expect.required and not message.expired(self.oracle.wall_ms):
+                    members = [session.client_id for session in expect.grants]
+                    raise Violation(f"shared message {message.payload[:24]!r}: none of {members} got it")
+
+    def _check_retained(self) -> None:
+        """A new subscriber gets exactly the retained messages."""
+        newcomer = Peer("newcomer", MQTT_5_0, 10, "")
+        self._connect(newcomer, clean=True, plain=True)
+        requests = [mqtt.TopicRequest(b"#", 2), mqtt.TopicRequest(b"$x/#", 2)]
+        packet = mqtt.Subscribe(newcomer.next_identifier(), requests)
+        told = self._told(newcomer, self.oracle.subscribe, int(packet.packet_identifier), requests, 0)
+        self._send(newcomer, [self._item(newcomer, packet, told)])
+        self.peers.append(newcomer)
+        self._settle(newcomer)
+
+    def _take_down(self) -> None:
+        """All sessions end; nothing may remain in the broker but retained messages."""
+        for peer in [*self.peers, self.monitor]:
+            self._drop_dead(peer)
+            if peer.client_id in self.oracle.sessions:
+                self._connect(peer, clean=True, plain=True)
+                self._drop(peer, 0.0)
+        for _ in range(3):
+            self._commit()
+        for client_id in list(self.oracle.sessions):
+            raise Violation(f"{client_id} has still a session")
+        self._check_sessions()
+        found = self.broker.core.topics.statistics()
+        if found["subscriptions"] or self.broker.core.clients or self.broker.clients:
+            raise Violation(f"left over: {found}, {self.broker.core.clients} clients")
+        self.broker.check()

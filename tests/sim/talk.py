@@ -1,0 +1,253 @@
+"""What clients say: CONNECT in all its forms, publications, subscriptions; and how connections end."""
+
+from __future__ import annotations
+
+from harness import properties
+from sim.model import Connection, Will
+from sim.oracle import split_share
+from sim.peer import Peer
+from sim.world import Item, World
+
+from swellmq.codec import packets as mqtt
+from swellmq.codec.encode import encode
+from swellmq.codec.spec import MQTT_3_1, MQTT_3_1_1, MQTT_5_0, SESSION_EXPIRY_NEVER
+from swellmq.connection import OPEN
+from swellmq.errors import PEER_CLOSED
+
+TOPICS = [f"t/{a}/{b}" for a in "abc" for b in "01"] + ["t/a", "t", "t//0", "/t", "$x/a", "long/topic/name/for/aliases"]
+FILTERS = [*TOPICS, "#", "t/#", "t/+/0", "+/a/+", "t/+", "+/+/1", "t//+", "/#", "$x/#", "+", "long/#", "w/#"]
+SHARED = ["$share/h/long/#", "$share/g/w/#"]  # beside the one that a client has of its own
+
+
+class Talk(World):
+    """A world in which clients talk."""
+
+    # Packets
+
+    def _publish(self, peer: Peer) -> Item | None:
+        random = self.random
+        qos = random.choice((0, 1, 1, 2, 2))
+        if qos and not peer.may_publish():
+            return None
+        self.payloads += 1
+        topic = random.choice(TOPICS)
+        retain = random.random() < 0.2
+        payload = b"%d from %b" % (self.payloads, peer.client_id.encode())
+        if random.random() < 0.1:
+            payload += b"." * random.choice((10, 200, 3_000))
+        if retain and random.random() < 0.3:
+            payload = b""
+        publish = mqtt.Publish(topic.encode(), payload, qos, retain)
+        if peer.version == MQTT_5_0 and random.random() < 0.2:
+            publish.message_expiry_interval = random.choice((1, 5, 60, 3_600))
+        if qos:
+            publish.packet_identifier = peer.next_identifier()
+            peer.unfinished[int(publish.packet_identifier)] = publish
+        return self._published(peer, publish)
+
+    def _published(self, peer: Peer, publish: mqtt.Publish) -> Item:
+        topic = publish.topic_name.decode()
+        interval_s = int(publish.message_expiry_interval) if peer.version == MQTT_5_0 else -1
+        told = self._told(
+            peer,
+            self.oracle.publish,
+            topic,
+            publish.payload,
+            int(publish.qos),
+            publish.retain,
+            int(publish.packet_identifier),
+            interval_s,
+        )
+        sent = publish
+        if peer.connected and peer.topic_alias_maximum and self.random.random() < 0.3:
+            known = topic in peer.aliases
+            alias = peer.aliases.get(topic, len(peer.aliases) + 1)
+            if alias <= peer.topic_alias_maximum:
+                peer.aliases[topic] = alias
+                sent = mqtt.Publish(b"" if known else publish.topic_name, publish.payload, publish.qos, publish.retain)
+                sent.dup, sent.packet_identifier = publish.dup, publish.packet_identifier
+                sent.message_expiry_interval = publish.message_expiry_interval
+                sent.topic_alias = alias
+        return self._item(peer, sent, told)
+
+    def _subscribe(self, peer: Peer) -> Item:
+        random = self.random
+        requests: list[mqtt.TopicRequest] = []
+        for _ in range(random.choice((1, 1, 1, 3))):
+            five = peer.version == MQTT_5_0
+            topic_filter = random.choice([*SHARED, peer.shared, peer.shared] if random.random() < 0.25 else FILTERS)
+            request = mqtt.TopicRequest(topic_filter.encode(), random.randrange(3))
+            if five:
+                # Not where it is shared: then a replayed message could not be told from one of the group.
+                shared = bool(split_share(topic_filter)[0])
+                request.no_local = not shared and random.random() < 0.2
+                request.retain_as_published = not shared and random.random() < 0.3
+                request.retain_handling = random.choice((0, 0, 1, 2))
+            requests.append(request)
+        identifier = random.randrange(1, 300) if peer.version == MQTT_5_0 and random.random() < 0.4 else 0
+        props = properties(subscription_identifiers=[identifier]) if identifier else None
+        packet = mqtt.Subscribe(peer.next_identifier(), requests, props)
+        told = self._told(peer, self.oracle.subscribe, int(packet.packet_identifier), requests, identifier)
+        return self._item(peer, packet, told)
+
+    def _unsubscribe(self, peer: Peer) -> Item:
+        assert peer.model is not None
+        known = list(peer.model.session.subscriptions) or ["t/none"]
+        packet = mqtt.Unsubscribe(peer.next_identifier(), [self.random.choice(known).encode()])
+        told = self._told(peer, self.oracle.unsubscribe, int(packet.packet_identifier), packet.topic_filters)
+        return self._item(peer, packet, told)
+
+    def _something(self, peer: Peer) -> list[Item]:
+        """A few packets of a client that is connected."""
+        random = self.random
+        items: list[Item] = []
+        for _ in range(random.choice((1, 1, 2, 6))):
+            what = random.random()
+            if what < 0.6:
+                item = self._publish(peer)
+                if item is not None:
+                    items.append(item)
+            elif what < 0.75:
+                items.append(self._subscribe(peer))
+            elif what < 0.8:
+                items.append(self._unsubscribe(peer))
+            elif peer.todo:
+                items.extend(self._acks(peer, random.randint(1, len(peer.todo))))
+        return items
+
+    # Connections
+
+    def _open_monitor(self) -> None:
+        """A client that gets everything, at once, and never leaves."""
+        self._connect(self.monitor, clean=True, plain=True)
+        requests = [mqtt.TopicRequest(b"#", 2, retain_as_published=True), mqtt.TopicRequest(b"$x/#", 2)]
+        packet = mqtt.Subscribe(self.monitor.next_identifier(), requests)
+        told = self._told(self.monitor, self.oracle.subscribe, int(packet.packet_identifier), requests, 0)
+        self._commit()
+        self._send(self.monitor, [self._item(self.monitor, packet, told)])
+        self.turn(True)
+
+    def _connect(self, peer: Peer, clean: bool | None = None, plain: bool = False) -> None:
+        """A CONNECT, perhaps with packets right behind it, perhaps while the client is still connected."""
+        random = self.random
+        version = peer.version
+        if not plain and random.random() < 0.05:
+            version = random.choice((MQTT_3_1, MQTT_3_1_1, MQTT_5_0))
+        connect = mqtt.Connect()
+        connect.protocol_version = version
+        connect.client_id = peer.client_id
+        connect.clean_start = random.random() < 0.3 if clean is None else clean
+        will: Will | None = None
+        expiry_s = 0
+        options: dict[str, int] = {}
+        props = mqtt.Properties()
+        if version == MQTT_5_0:
+            expiry_s = random.choice((0, 1, 60, 3_600, 86_400, SESSION_EXPIRY_NEVER))
+            if plain:
+                expiry_s = 0 if connect.clean_start else SESSION_EXPIRY_NEVER
+            props.session_expiry_interval = expiry_s
+        if not plain:
+            connect.keep_alive = random.choice((0, 0, 10, 60, 600))
+            options["keep_alive_s"] = int(connect.keep_alive)
+            if version == MQTT_5_0:
+                for name, values in (
+                    ("receive_maximum", (1, 2, 10, 0)),
+                    ("topic_alias_maximum", (0, 1, 5)),
+                    ("packet_bytes_max", (0, 0, 0, 200, 1_000)),
+                ):
+                    value = random.choice(values)
+                    if value:
+                        options[name] = value
+                        setattr(props, "maximum_packet_size" if name == "packet_bytes_max" else name, value)
+            if random.random() < 0.4:
+                will = self._will(peer, version)
+                publish = mqtt.Publish(will.topic.encode(), will.payload, will.qos, will.retain)
+                if version == MQTT_5_0:
+                    publish.message_expiry_interval = will.interval_s
+                connect.will = mqtt.Will(publish, will.delay_s)
+        if version == MQTT_5_0:
+            connect.properties = props
+        wire = self.broker.open(version)
+        opened: list[Connection] = []
+        name = f"connection {wire.connection.fd}"
+        self.note(f"{name}: CONNECT of {peer.client_id}, level {version}, clean {connect.clean_start}, "
+                  f"expiry {expiry_s}, {will}, {options}")  # fmt: skip
+
+        def tell() -> None:
+            opened.append(
+                self.oracle.connect(name, peer.client_id, version, connect.clean_start, expiry_s, will, **options)
+            )
+
+        late = peer.wire, peer.model
+        data = encode(connect, version)
+        if not plain and random.random() < 0.1:  # in pieces
+            cut = random.randrange(1, len(data))
+            wire.feed(data[:cut])
+            self.turn()
+            data = data[cut:]
+            if random.random() < 0.3:
+                wire.connection.close(PEER_CLOSED)
+                self.turn()
+                return
+        wire.feed(data)
+        tell()
+        model = opened[0]
+        self.wires.append((wire, model))
+        if late[0] is not None and not late[0].closed:
+            self.note(f"{name} takes over from {late[1].name if late[1] is not None else '?'}")
+            if peer.todo:  # an acknowledgement on the old connection, too late to count
+                late[0].feed(encode(peer.todo[0], peer.version))
+        peer.attach(wire, model, version)
+        peer.next_ping_ms = -1
+        if model.keep_alive_s:
+            peer.next_ping_ms = self.oracle.now_ms + model.keep_alive_s * 800
+        if connect.clean_start and version == MQTT_5_0 and not plain and random.random() < 0.2:
+            peer.forget()
+            peer.early = True
+            self._send(peer, self._something(peer))  # it need not wait for the CONNACK
+        self.turn(True if plain else None)
+        self._await_connack(peer)
+
+    def _will(self, peer: Peer, version: int) -> Will:
+        random = self.random
+        five = version == MQTT_5_0
+        self.payloads += 1
+        return Will(
+            f"w/{peer.client_id}",
+            b"will %d of %b" % (self.payloads, peer.client_id.encode()),
+            random.randrange(3),
+            random.random() < 0.3,
+            random.choice((0, 1, 30, 600)) if five else 0,
+            random.choice((-1, -1, 60)) if five else -1,
+        )
+
+    def _await_connack(self, peer: Peer) -> None:
+        """Read what has arrived; once CONNACK is there, send again what a resumed session asks for."""
+        if peer.wire is None or peer.connected:
+            return
+        peer.receive()
+        if not peer.connected:
+            return
+        items: list[Item] = []
+        for packet in peer.repeat():
+            if isinstance(packet, mqtt.Publish):
+                items.append(self._published(peer, packet))
+            else:
+                assert isinstance(packet, mqtt.Ack)
+                told = self._told(peer, self.oracle.acknowledge, packet.packet_type, packet.packet_identifier, 0)
+                items.append(self._item(peer, packet, told))
+        if items:
+            self._send(peer, items)
+            self.turn()
+
+    def _drop(self, peer: Peer, received: float) -> None:
+        """The network is gone; only a part of what was under way to the client has arrived."""
+        wire, model = peer.wire, peer.model
+        assert wire is not None and model is not None
+        if wire.connection.close_reason == OPEN and not wire.closed:
+            peer.receive(int(len(wire.taken) * received))
+            self.note(f"{model.name} is cut off")
+            wire.connection.close(PEER_CLOSED)
+            self.oracle.detach(model, "closed by peer")
+        peer.lose()
+        self.turn()

@@ -1,0 +1,269 @@
+"""The simulator's world: the broker, the oracle, the clients, and the time that passes for all of them.
+
+Whatever happens goes through here: `_send` gives bytes to the broker and tells the oracle of the packets in them,
+`turn` lets the broker work and has all that leaves it watched, `advance` moves the clock.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from hashlib import blake2b
+from random import Random
+
+from harness import START_MS
+from sim.model import Connection, Violation
+from sim.oracle import Oracle, moment
+from sim.peer import Peer, TappedBroker, TappedClient
+from sim.storage import LateStorage
+from sim.watch import Watch
+
+from swellmq.codec import packets as mqtt
+from swellmq.codec.encode import encode
+from swellmq.codec.spec import MQTT_3_1, MQTT_3_1_1, MQTT_5_0, PINGREQ, PUBREC
+from swellmq.limits import Limits
+from swellmq.net.pool import PoolSettings
+
+LOG_STEPS = 60
+
+# A client joins only one of these: of a member of two groups nobody can tell which of them a message came by.
+SHARED_OVERLAPPING = ["$share/g/t/#", "$share/g/t/a/0", "$share/h/t/+/1"]
+
+Item = tuple[bytes, Callable[[], None]]  # a packet, and what the oracle has to be told of it
+
+
+@dataclass
+class Plan:
+    """What a run is made of; 0 leaves it to the seed."""
+
+    seed: int
+    steps: int = 0
+    clients: int = 0
+
+
+class World:
+    """One broker and its clients."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self.random = random = Random(plan.seed)
+        self.steps = random.choice([300, 600, 1_200])
+        clients = random.choice([3, 8, 25, 80, 250])
+        self.small = random.random() < 0.3  # bounds that are reached
+        self.durable = random.random() < 0.25
+        self.limits = self._limits()
+        self.steps = plan.steps or self.steps
+        self.log: deque[str] = deque(maxlen=LOG_STEPS)
+        self.digest = blake2b(digest_size=8)  # of all that the broker sent
+        self.payloads = 0
+        self.broker = self._start()
+        self.oracle = Oracle(self.limits, self.durable)
+        self.watch = Watch(self.oracle)
+        self.wires: list[tuple[TappedClient, Connection]] = []
+        self._set_clock()
+        window = min(int(self.limits.receive_maximum), 100)
+        self.monitor = Peer("monitor", MQTT_5_0, window, "")
+        self.peers = [
+            Peer(
+                f"c{number}",
+                random.choice((MQTT_3_1, MQTT_3_1_1, MQTT_5_0, MQTT_5_0)),
+                window,
+                random.choice(SHARED_OVERLAPPING),
+            )
+            for number in range(plan.clients or clients)
+        ]
+
+    def _limits(self) -> Limits:
+        limits = Limits()
+        limits.queue_qos_0 = self.random.random() < 0.2
+        limits.receive_maximum = self.random.choice([2, 20, 1_024])
+        limits.topic_aliases_out = self.random.choice([0, 2, 16])
+        limits.session_expiry_3_s = self.random.choice([600, 604_800])
+        if self.small:
+            limits.outbox_bytes = self.random.choice([200, 2_000])
+            limits.inflight_max = self.random.choice([1, 3, 20])
+            limits.queued_messages = self.random.choice([3, 30, 10_000])
+        return limits
+
+    def _start(self) -> TappedBroker:
+        pool = PoolSettings()
+        pool.initial_size = 4
+        self.storage = LateStorage() if self.durable else None
+        return TappedBroker(self.limits, self.storage, pool=pool)
+
+    def virtual_ms(self) -> int:
+        """How long the run took, by its own clock."""
+        return self.oracle.now_ms - START_MS
+
+    # Time and turns
+
+    def _set_clock(self) -> None:
+        turn = self.broker.turn_state
+        self.oracle.now_ms, self.oracle.wall_ms = int(turn.now_ms), int(turn.wall_ms)
+
+    def note(self, text: str) -> None:
+        self.log.append(f"{self.oracle.now_ms / 1000:.3f} s, turn {self.oracle.turn}: {text}")
+
+    def turn(self, commit: bool | None = None) -> None:
+        """Let the broker turn, and look at what it did."""
+        oracle = self.oracle
+        oracle.turn += 1
+        if self.storage is not None and (self.random.random() < 0.3 if commit is None else commit):
+            self.broker.turn()
+            self.storage.commit()
+            commit = True
+        self.broker.turn()
+        self._set_clock()
+        closed = [(wire, model) for wire, model in self.wires if wire.closed]
+        oracle.closing = any(model.open for _, model in closed)
+        oracle.tick()
+        for wire, model in closed:
+            if model.open:
+                self._closed_by_broker(wire, model)
+        for wire, model in closed:
+            self._look(wire, model)
+        for wire, model in self.wires:
+            if not model.open and not wire.closed:
+                raise self.watch.fail(model, f"still open, though it is to be closed: {model.ends_as}")
+            if wire.sent:
+                self._look(wire, model)
+        if closed:
+            self.wires = [(wire, model) for wire, model in self.wires if not wire.closed]
+        if self.storage is None or commit:
+            unreceived = {model: int(wire.connection.outbox_bytes) + wire.turn_bytes for wire, model in self.wires}
+            self.watch.end_of_turn([model for _, model in self.wires], unreceived)
+            for wire, _ in self.wires:
+                wire.turn_bytes = 0
+        if self.monitor.wire is not None:
+            self._keep_up(self.monitor)
+
+    def _look(self, wire: TappedClient, model: Connection) -> None:
+        data = wire.take_sent()
+        self.digest.update(data)
+        wire.turn_bytes += len(data)
+        if data and not wire.reads and model.stalled_ms < 0:
+            model.stalled_ms = self.oracle.now_ms
+        self.watch.look(model, data)
+
+    def _closed_by_broker(self, wire: TappedClient, model: Connection) -> None:
+        """Only two things may make the broker close the connection of a client that keeps to the rules."""
+        now_ms = self.oracle.now_ms
+        reason = wire.close_reason
+        due = -1
+        if reason == "keep alive timeout" and model.keep_alive_s:
+            due = moment(model.last_ms + model.keep_alive_s * 1500)
+            if model.version == MQTT_5_0:
+                model.parting = 0x8D
+        elif reason == "write stalled" and model.stalled_ms >= 0:
+            due = moment(model.stalled_ms + int(self.limits.write_timeout_ms))
+        if due != now_ms:
+            raise self.watch.fail(model, f"closed: {reason}, due at {due}")
+        self.note(f"{model.name} closed: {reason}")
+        self.oracle.detach(model, reason)
+
+    def _keep_up(self, peer: Peer) -> None:
+        """The monitor takes and acknowledges everything at once."""
+        assert peer.wire is not None
+        while peer.wire.taken:
+            peer.receive()
+            if peer.todo:
+                self._send(peer, self._acks(peer, len(peer.todo)))
+                self.oracle.turn += 1
+                self.broker.turn()
+                wire, model = peer.wire, peer.model
+                assert model is not None
+                self._look(wire, model)
+
+    def advance(self, milliseconds: int) -> None:
+        """Let time pass; clients that are not silent keep their connections alive."""
+        self._commit()
+        until = self.oracle.now_ms + milliseconds
+        while True:
+            due = self.broker.engine.deadline_ms()
+            pings = [peer.next_ping_ms for peer in self.peers if peer.connected and peer.next_ping_ms >= 0]
+            following = min([until, *pings, *([due] if due >= 0 else [])])
+            self.broker._move_clocks(max(following, self.oracle.now_ms))
+            self._set_clock()
+            self.turn(True)
+            for peer in self.peers:
+                self._drop_dead(peer)
+                if peer.connected and 0 <= peer.next_ping_ms <= self.oracle.now_ms + 1_000:
+                    self._send(peer, [self._item(peer, mqtt.Ping(PINGREQ), self._told(peer, self.oracle.ping))])
+            self.turn(True)
+            if self.oracle.now_ms >= until:
+                self._check_alive()
+                return
+
+    def _commit(self) -> None:
+        if self.storage is not None:
+            self.turn(True)
+
+    def _check_alive(self) -> None:
+        """Nobody is served who has been silent, or has taken nothing, for too long; no session lives too long."""
+        now_ms = self.oracle.now_ms
+        for _, model in self.wires:
+            if model.keep_alive_s and now_ms > moment(model.last_ms + model.keep_alive_s * 1500):
+                raise self.watch.fail(model, "keep alive has passed")
+            if model.stalled_ms >= 0 and now_ms > moment(model.stalled_ms + int(self.limits.write_timeout_ms)):
+                raise self.watch.fail(model, "has taken nothing for too long")
+        self._check_sessions()
+
+    def _check_sessions(self) -> None:
+        found = sorted(session.client_id for session in self.broker.core.sessions.values())
+        if found != sorted(self.oracle.sessions):
+            only = sorted(set(found) ^ set(self.oracle.sessions))
+            raise Violation(f"sessions that only one of broker and oracle has: {only}")
+
+    # What clients send
+
+    def _item(self, peer: Peer, packet: mqtt.Packet, tell: Callable[[], None]) -> Item:
+        return encode(packet, peer.version), tell
+
+    def _told(self, peer: Peer, tell: Callable[..., None], *arguments: object) -> Callable[[], None]:
+        """Tell the oracle of a packet on this connection, if it is still open then."""
+        model = peer.model
+        assert model is not None
+
+        def tell_if_open() -> None:
+            if model.open:
+                tell(model, *arguments)
+
+        return tell_if_open
+
+    def _send(self, peer: Peer, items: list[Item], cut: float = 1.0) -> None:
+        """Send packets, or a part of their bytes; the broker handles those that it has whole."""
+        wire, model = peer.wire, peer.model
+        assert wire is not None
+        data = b"".join(item[0] for item in items)
+        length = len(data) if cut >= 1 else int(len(data) * cut)
+        if not length:
+            return
+        wire.feed(data[:length])
+        end = 0
+        for item, tell in items:
+            end += len(item)
+            if end <= length:
+                tell()
+        if model is not None:
+            model.last_ms = self.oracle.now_ms
+            if model.keep_alive_s and not peer.silent:
+                peer.next_ping_ms = self.oracle.now_ms + model.keep_alive_s * 800
+
+    def _acks(self, peer: Peer, count: int) -> list[Item]:
+        """The first `count` acknowledgements that are due."""
+        items: list[Item] = []
+        for packet in peer.todo[:count]:
+            assert isinstance(packet, mqtt.Ack)
+            refuses = packet.packet_type == PUBREC and peer.version == MQTT_5_0 and self.random.random() < 0.05
+            reason_code = 0x80 if refuses else 0
+            sent = mqtt.Ack(packet.packet_type, packet.packet_identifier, reason_code)
+            told = self._told(peer, self.oracle.acknowledge, packet.packet_type, packet.packet_identifier, reason_code)
+            items.append(self._item(peer, sent, told))
+        del peer.todo[:count]
+        return items
+
+    def _drop_dead(self, peer: Peer) -> None:
+        """A client notices that its connection was closed."""
+        if peer.wire is not None and peer.wire.closed:
+            peer.lose()
