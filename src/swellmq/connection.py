@@ -376,9 +376,12 @@ class Connection(Timed):
             self.inbox = b""
         return data
 
-    def gathering(self) -> bool:
-        """Whether a large packet is under way, so that larger reads pay."""
-        return self.buffers is not None and self.buffers.gather is not None
+    def missing_bytes(self) -> i64:
+        """How much of the large packet that is being gathered is still to come; 0 where none is."""
+        buffers = self.buffers
+        if buffers is None or buffers.gather is None:
+            return 0
+        return buffers.gather_bytes - len(buffers.gather)
 
     def stalled(self) -> bool:
         """Whether the socket did not take all that was sent to it."""

@@ -113,10 +113,15 @@ class Broker:
 
         server = self.server
         server.loop.stop_listening()
-        for _ in range(DRAIN_ROUNDS):
-            if not server.draining():
-                break
-            await asyncio.sleep(0.02)
+        try:
+            for _ in range(DRAIN_ROUNDS):
+                if not server.draining():
+                    break
+                await asyncio.sleep(0.02)
+        finally:  # cancelled as well
+            self._close(server)
+
+    def _close(self, server: Server) -> None:
         assert self._host is not None
         self._host.remove_reader(server.loop.fileno())
         if self._timer is not None:

@@ -119,7 +119,14 @@ class Server:
             self.log_status()
         if 0 <= self._sys_ms <= now_ms:
             self._sys_ms = now_ms + self.settings.sys_interval_s * 1000
+            self._publish_sys(now_ms)
+
+    def _publish_sys(self, now_ms: int) -> None:
+        try:
             self.sys_topics.publish(now_ms, self.pool.statistics())
+        except Exception:  # of a store or an uplink
+            self.stats.errors_internal += 1
+            log.exception("a bug of ours while publishing $SYS")
 
     def _run_calls(self) -> None:
         for _ in range(len(self.calls)):  # what these call comes in the next turn

@@ -222,7 +222,10 @@ class MqttBroker(Engine):
             if connection.outbox_bytes > core.limits.outbox_bytes:
                 core.note_crowded(session)
             else:
-                self.on_drained(connection, now_ms)
+                try:
+                    self.on_drained(connection, now_ms)
+                except Exception:  # of one session: those behind it still get their turn
+                    self._on_bug(connection)
 
     def seal(self) -> None:
         """Hand the open batch to storage and uplink."""

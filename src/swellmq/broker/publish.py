@@ -162,11 +162,10 @@ def deliver_to(
     """Send a message to one session, or queue it; drop and count what can be neither."""
     connection = session.connection
     if qos == 0:
-        if connection is None:
-            if core.limits.queue_qos_0:
-                enqueue(core, session, Delivery(publish, 0, retain, identifiers, shared))
-            else:
-                core.stats.dropped_offline += 1
+        if core.limits.queue_qos_0 and (connection is None or session.queue is not None):  # [MQTT-4.6.0-6]
+            enqueue(core, session, Delivery(publish, 0, retain, identifiers, shared))
+        elif connection is None:
+            core.stats.dropped_offline += 1
         elif connection.outbox_bytes > core.limits.outbox_bytes:
             core.stats.dropped_outbox_full += 1
         else:

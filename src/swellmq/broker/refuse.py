@@ -55,8 +55,9 @@ class Refuser(Handler):
 
     def on_data(self, connection: Connection, data: bytes, now_ms: i64) -> None:
         """Wait for the whole CONNECT, then answer it."""
-        data = connection.inbox + data
-        connection.inbox = data
+        data = connection.take(data)
+        if not data:
+            return
         end: i64 = len(data)
         try:
             total = packet_length(data, 0, end)
@@ -65,7 +66,9 @@ class Refuser(Handler):
                 connection.close(PROTOCOL_ERROR)
                 return
             if total == 0 or total > end:
+                connection.keep(data, total)
                 return
+            connection.inbox = data  # for the connection that takes this slot's place
             connect = read_connect(connection, data, header_length(total), total)
         except PeerError:
             self.core.stats.errors_peer += 1

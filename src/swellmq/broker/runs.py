@@ -91,12 +91,13 @@ def _forward(
     piece = data if start == 0 and end == len(data) else data[start:end]
     five = connection.protocol_version == MQTT_5_0
     limit = core.limits.outbox_bytes
+    queues = core.limits.queue_qos_0
     sent: i64 = 0
     slow: list[Subscription] | None = None
     for subscription in route.targets:
         target = subscription.session.connection
         if target is None:
-            if core.limits.queue_qos_0:
+            if queues:
                 slow = _append(slow, subscription)
             else:
                 stats.dropped_offline += count
@@ -105,6 +106,7 @@ def _forward(
             or not subscription.plain
             or target.packet_bytes_max
             or target.topic_alias_maximum
+            or (queues and subscription.session.queue is not None)  # behind what waits
         ):
             slow = _append(slow, subscription)
         elif target.outbox_bytes > limit:

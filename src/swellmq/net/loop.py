@@ -206,9 +206,10 @@ class Loop:
             return
         handler = connection.handler
         assert handler is not None
-        bulk = connection.gathering()
+        # Larger reads pay for a large packet, and for nothing behind it: small ones may each ask access.
+        read_bytes = max(READ_BYTES, min(READ_BYTES_BULK, connection.missing_bytes()))
         try:
-            data = os.read(connection.fd, READ_BYTES_BULK if bulk else READ_BYTES)
+            data = os.read(connection.fd, int(read_bytes))
         except BlockingIOError:
             return
         except OSError:

@@ -149,8 +149,12 @@ class Pool:
         """Whether a step, up or down, is under way and may be worked on now."""
         return self.target != self.capacity and now_ms >= self.retry_at_ms
 
+    def _crowded(self) -> bool:
+        """Whether so many are served that the pool should grow."""
+        return self.active >= self.capacity * self.settings.threshold_percent // 100
+
     def _trigger(self, now_ms: i64) -> None:
-        if self.target != self.capacity or self.active < self.capacity * self.settings.threshold_percent // 100:
+        if self.target != self.capacity or not self._crowded():
             return
         if self.capacity >= self.max_size or self.settings.mode != "dynamic":
             return
@@ -173,6 +177,10 @@ class Pool:
             if now_ms < self.retry_at_ms:
                 return False
             self.retry_at_ms = 0
+            if self.capacity == self.step_from and not self._crowded():  # who needed it has gone meanwhile
+                self.target = self.capacity
+                self.retry_delay_ms = EXPANSION_RETRY_MS
+                return False
         budget = self.settings.memory_max_bytes
         if budget and self.target * CONNECTION_BYTES > budget:
             self._failed(now_ms, f"{self.target} objects need more than the budget of {budget} bytes")

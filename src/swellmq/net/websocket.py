@@ -71,7 +71,8 @@ class WebSocketLayer(Layer):
         self.remaining: i64 = 0  # bytes of its payload that are still to come
         self.own: list[bytes] = []  # to be sent in front of all else: the answer to the request
         self.pong: bytes | None = None  # a ping is answered, the last of several, section 5.5.3
-        self.goodbye: bytes = b""  # the close frame, behind all else
+        self.goodbye: bytes = b""  # the close frame, behind all else, section 5.5.1: it leaves once this ends
+        self.ended: bool = False
 
     def fresh(self) -> Layer:
         """A new one for the same paths."""
@@ -79,7 +80,7 @@ class WebSocketLayer(Layer):
 
     def owes(self) -> bool:
         """Whether an answer, a pong or a close frame is to be sent."""
-        return bool(self.own) or self.pong is not None or bool(self.goodbye)
+        return bool(self.own) or self.pong is not None or (self.ended and bool(self.goodbye))
 
     # Up
 
@@ -196,12 +197,13 @@ class WebSocketLayer(Layer):
             framed.append(encode_frame_header(BINARY, total))  # [MQTT-6.0.0-1]
             framed += pieces[begin:after]
             begin = after
-        if self.goodbye:
+        if self.ended and self.goodbye:
             framed.append(self.goodbye)
             self.goodbye = b""
         return framed
 
     def finish(self, reason: u8) -> None:
         """Say with which code the broker closes, where the WebSocket is open and nothing was said yet."""
+        self.ended = True
         if self.upgraded and reason != PEER_CLOSED:
             self._say_close(CLOSE_CODES.get(int(reason), NORMAL_CLOSURE))
