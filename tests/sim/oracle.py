@@ -145,6 +145,8 @@ class Oracle:
         session.left = self.turn
         for replay in session.replays:
             replay.required = False
+        if self.late:
+            self._lose_held(session)
         if not connection.will_wanted:
             session.will = None
         if session.expiry_s == 0:
@@ -157,6 +159,14 @@ class Oracle:
                 self.send_will(session)
             else:
                 session.will_due_ms = moment(self.now_ms + session.will.delay_s * 1000)
+
+    @staticmethod
+    def _lose_held(session: Session) -> None:
+        """QoS 0 that waited behind a CONNACK, for the store, is lost with its connection."""
+        for expects in session.pending.values():
+            for expect in expects:
+                if expect.grants[session][0][0] == 0:
+                    expect.required = False
 
     def end_session(self, session: Session) -> None:
         """A session is discarded; its will goes out, and shared messages go to others."""
@@ -271,6 +281,7 @@ class Oracle:
             if connection is None:
                 if not self.limits.queue_qos_0:
                     return
+                expect.required = session.left < self.turn  # else it may have gone to the connection that was closing
             else:
                 self.fresh.append(expect)
         if connection is not None and self.too_large(connection, message):

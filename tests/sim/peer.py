@@ -20,12 +20,17 @@ class TappedClient(MemoryClient):
     def __init__(self, broker: MemoryBroker, connection: object, version: int) -> None:
         super().__init__(broker, connection, version)  # type: ignore[arg-type]  # the harness's own Connection
         self.sent = b""  # since the last look
-        self.turn_bytes = 0  # of this turn
+        self.turn_bytes = 0  # sent since the last reckoning
+        self.peak_bytes = 0  # the most that may have been in its outbox since then
 
     def _flush(self) -> None:
         data = b"".join(self.connection.outbox or ())
         self.sent += data
         super()._flush()
+
+    def note_outbox(self) -> None:
+        """Remember how much may be, or may have been, in its outbox."""
+        self.peak_bytes = max(self.peak_bytes, int(self.connection.outbox_bytes) + self.turn_bytes)
 
     def take_sent(self) -> bytes:
         """What the broker has sent since the last look."""

@@ -222,7 +222,9 @@ class Simulation(Talk):
             if not wire.closed:
                 raise self.watch.fail(model, "still open after the end of the broker")
             self._look(wire, model)
-        self.watch.end_of_turn([], {model: wire.turn_bytes for wire, model in self.wires})
+        for wire, _ in self.wires:
+            wire.note_outbox()
+        self.watch.end_of_turn([], self._peaks())
 
     # The reckoning
 

@@ -109,6 +109,8 @@ class World:
         """Let the broker turn, and look at what it did."""
         oracle = self.oracle
         oracle.turn += 1
+        for wire, _ in self.wires:
+            wire.note_outbox()
         if self.storage is not None and (self.random.random() < 0.3 if commit is None else commit):
             self.broker.turn()
             self.storage.commit()
@@ -130,13 +132,20 @@ class World:
                 self._look(wire, model)
         if closed:
             self.wires = [(wire, model) for wire, model in self.wires if not wire.closed]
+        for wire, _ in self.wires:
+            wire.note_outbox()
         if self.storage is None or commit:
-            unreceived = {model: int(wire.connection.outbox_bytes) + wire.turn_bytes for wire, model in self.wires}
-            self.watch.end_of_turn([model for _, model in self.wires], unreceived)
-            for wire, _ in self.wires:
-                wire.turn_bytes = 0
+            self.watch.end_of_turn([model for _, model in self.wires], self._peaks())
         if self.monitor.wire is not None:
             self._keep_up(self.monitor)
+
+    def _peaks(self) -> dict[Connection, int]:
+        """How many bytes each outbox may have held since this was last asked."""
+        peaks: dict[Connection, int] = {}
+        for wire, model in self.wires:
+            peaks[model] = wire.peak_bytes
+            wire.turn_bytes = wire.peak_bytes = 0
+        return peaks
 
     def _look(self, wire: TappedClient, model: Connection) -> None:
         data = wire.take_sent()
