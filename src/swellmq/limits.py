@@ -22,6 +22,8 @@ WRITEV_PIECES: Final = 1024  # IOV_MAX: more fail
 JOIN_BYTES: Final = 65_536  # up to this a copy is cheaper than gathering
 ACCEPT_PAUSE_MS: Final = 100  # after EMFILE, ENFILE, ENOBUFS or ENOMEM
 
+LONGEST_WINDOW_MS: Final = 60_000  # of the longest times lately: what looks once a minute misses none
+
 # The pool.
 SLICE_NS: Final = 1_000_000  # a slice of growth takes about 1 ms at the most
 SLICE_OBJECTS: Final = 256  # objects made between two looks at the clock

@@ -272,9 +272,26 @@ def serve(settings: Settings) -> int:
     gc.collect()
     gc.freeze()
     gc.set_threshold(COLLECT_EVERY, 50, 50)
+    gc.callbacks.append(collection_watcher(server.stats))
     server.run()
     log.info("stopped")
     return 0
+
+
+def collection_watcher(stats: Stats) -> Callable[[str, dict[str, int]], None]:
+    """What the collector is to call before ("start") and after ("stop") each collection, so that `stats` has its
+    pauses."""
+    began_ns = 0
+
+    def watch(phase: str, _about: dict[str, int]) -> None:
+        nonlocal began_ns
+        if phase == "start":
+            began_ns = time.perf_counter_ns()
+        else:
+            stats.collections += 1
+            stats.collection.note((time.perf_counter_ns() - began_ns) // 1000, stats.turned_ms)
+
+    return watch
 
 
 def banner(server: Server, fitting: int) -> list[str]:

@@ -1,4 +1,5 @@
-"""The counters of one broker: plain integers that only grow, read by `$SYS`, admin, tests and the status line.
+"""The counters of one broker, read by `$SYS`, admin, tests and the status line: plain integers that only grow, and the
+longest times that things took.
 
 Several brokers may live in one process, so nothing here is global.
 """
@@ -10,6 +11,44 @@ from typing import final
 from mypy_extensions import i64, mypyc_attr
 
 from swellmq.errors import CLOSE_REASONS
+from swellmq.limits import LONGEST_WINDOW_MS
+
+
+@final
+@mypyc_attr(native_class=True)
+class Longest:
+    """The longest that something took, in microseconds: ever, and lately.
+
+    Lately is the last whole window and the one under way, so whoever looks at least once a window misses nothing, and
+    many may look: nobody's look resets it for the others.
+    """
+
+    def __init__(self) -> None:
+        self.ever_us: i64 = 0
+        self.window_us: i64 = 0  # in the window under way
+        self.before_us: i64 = 0  # in the one before
+        self.ends_ms: i64 = 0  # of the window under way; monotonic
+
+    def note(self, took_us: i64, now_ms: i64) -> None:
+        """It took so long, and has ended at `now_ms`."""
+        if now_ms >= self.ends_ms:
+            self._move(now_ms)
+        if took_us > self.window_us:
+            self.window_us = took_us
+            if took_us > self.ever_us:
+                self.ever_us = took_us
+
+    def recent_us(self, now_ms: i64) -> int:
+        """The longest of the last one to two windows."""
+        if now_ms >= self.ends_ms:
+            self._move(now_ms)
+        return int(max(self.window_us, self.before_us))
+
+    def _move(self, now_ms: i64) -> None:
+        """Begin the window that `now_ms` is in."""
+        self.before_us = self.window_us if now_ms - self.ends_ms < LONGEST_WINDOW_MS else 0
+        self.window_us = 0
+        self.ends_ms = (now_ms // LONGEST_WINDOW_MS + 1) * LONGEST_WINDOW_MS
 
 
 @final
@@ -47,7 +86,10 @@ class Stats:
         self.errors_internal: i64 = 0  # our own bugs, each with a traceback in the log
         # The loop
         self.turns: i64 = 0
-        self.turn_longest_us: i64 = 0
+        self.turned_ms: i64 = 0  # when the last one began; monotonic
+        self.turn = Longest()
+        self.collections: i64 = 0  # of Python's cyclic collector; watched by the `serve` command only
+        self.collection = Longest()
         self.accept_pauses: i64 = 0  # no descriptor or memory was left for a new connection
 
     def statistics(self) -> dict[str, int]:
@@ -76,7 +118,11 @@ class Stats:
             "errors_peer": int(self.errors_peer),
             "errors_internal": int(self.errors_internal),
             "turns": int(self.turns),
-            "turn_longest_us": int(self.turn_longest_us),
+            "turn_longest_us": int(self.turn.ever_us),
+            "turn_recent_us": self.turn.recent_us(self.turned_ms),
+            "collections": int(self.collections),
+            "collection_longest_us": int(self.collection.ever_us),
+            "collection_recent_us": self.collection.recent_us(self.turned_ms),
             "accept_pauses": int(self.accept_pauses),
         }
         for number, name in enumerate(CLOSE_REASONS):

@@ -66,6 +66,10 @@ class SysTopics:
             ("publish/bytes/sent", int(stats.publish_bytes_sent)),
             ("bytes/received", int(stats.bytes_received)),
             ("bytes/sent", int(stats.bytes_sent)),
+            ("loop/turn_longest_us", int(stats.turn.ever_us)),
+            ("loop/turn_recent_us", stats.turn.recent_us(now_ms)),
+            ("loop/collection_longest_us", int(stats.collection.ever_us)),
+            ("loop/collection_recent_us", stats.collection.recent_us(now_ms)),
         ]
         for name, value in values:
             self.put(name, str(value))

@@ -192,9 +192,8 @@ class Loop:
         self.more = growing or turn.again
         stats = self.stats
         stats.turns += 1
-        took_us = (time.perf_counter_ns() - begin_ns) // 1000
-        if took_us > stats.turn_longest_us:
-            stats.turn_longest_us = took_us
+        stats.turned_ms = now_ms
+        stats.turn.note((time.perf_counter_ns() - begin_ns) // 1000, now_ms)
 
     # Phase 2: read and accept
 

@@ -26,6 +26,7 @@ from swellmq.limits import (
     SLICE_NS,
     SLICE_OBJECTS,
 )
+from swellmq.stats import Longest
 
 MODES: Final = ("dynamic", "fixed", "none")
 SHRINK_BELOW_PERCENT: Final = 40
@@ -85,7 +86,7 @@ class Pool:
         self.steps: i64 = 0
         self.steps_failed: i64 = 0
         self.step_longest_us: i64 = 0  # the sum of the slices of one step
-        self.slice_longest_us: i64 = 0
+        self.slice = Longest()
         self.step_us: i64 = 0
         self.retry_at_ms: i64 = 0  # after a failed step
         self.retry_delay_ms: i64 = EXPANSION_RETRY_MS
@@ -197,7 +198,7 @@ class Pool:
             return False
         took_us = (perf_counter_ns() - start_ns) // 1000
         self.step_us += took_us
-        self.slice_longest_us = max(self.slice_longest_us, took_us)
+        self.slice.note(took_us, now_ms)
         if self.capacity < self.target:
             return True
         self.steps += 1
@@ -328,7 +329,8 @@ class Pool:
             "steps": int(self.steps),
             "steps_failed": int(self.steps_failed),
             "step_longest_us": int(self.step_longest_us),
-            "slice_longest_us": int(self.slice_longest_us),
+            "slice_longest_us": int(self.slice.ever_us),
+            "slice_recent_us": self.slice.recent_us(self.turn.now_ms),
         }
 
 
