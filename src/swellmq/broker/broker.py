@@ -1,4 +1,4 @@
-"""Bytes in, packets out: the packet loop, dispatch, errors to reason codes, deadlines, answers that come late.
+"""Bytes in, packets out: the packet loop, dispatch, errors to reason codes, and the phases of the turn.
 
 `MqttBroker` is the engine that the loop drives. The rules of each packet family are in the files named after them.
 """
@@ -10,38 +10,30 @@ from typing import Final, final
 from mypy_extensions import i64, mypyc_attr
 
 from swellmq.broker.access import (
-    ACQUIRE,
-    AUTHENTICATE,
-    BARRIER,
-    EXCHANGE,
-    KIND_NAMES,
     PENDING,
-    PUBLISH,
-    SUBSCRIBE,
     TAKE_OVER,
     Access,
     Request,
 )
 from swellmq.broker.acks import on_puback, on_pubcomp, on_pubrec, on_pubrel
+from swellmq.broker.answers import go_on
 from swellmq.broker.connect import (
-    acquire,
-    admit,
-    note_answer,
     on_connect,
     peek_protocol_version,
     read_connect,
     refuse,
 )
 from swellmq.broker.core import Core, log
-from swellmq.broker.exchange import exchange_until, on_auth, send_auth
-from swellmq.broker.explain import disconnect, sends_away
-from swellmq.broker.inbound import accept_publish, on_publish
+from swellmq.broker.exchange import on_auth
+from swellmq.broker.explain import disconnect
+from swellmq.broker.inbound import on_publish
+from swellmq.broker.overdue import connection_name, on_connection_due, watch
 from swellmq.broker.publish import pump, replay, route_publish
 from swellmq.broker.refuse import Refuser
 from swellmq.broker.runs import PUBLISH_QOS_0, forward_run
 from swellmq.broker.session import Session
 from swellmq.broker.storage import Storage
-from swellmq.broker.subscribe import on_barrier_answered, on_subscribe, on_unsubscribe, subscribe
+from swellmq.broker.subscribe import on_subscribe, on_unsubscribe
 from swellmq.broker.uplink import Uplink
 from swellmq.broker.will import detach, on_session_due, publish_will
 from swellmq.codec import spec
@@ -60,19 +52,13 @@ from swellmq.codec.encode import packet_head
 from swellmq.codec.packets import ABSENT, Disconnect, Publish
 from swellmq.connection import Connection, Engine, Turn
 from swellmq.errors import (
-    ADMINISTRATIVE,
     CLIENT_DISCONNECTED,
-    CONNECT_TIMEOUT,
     INTERNAL_ERROR,
-    KEEP_ALIVE_TIMEOUT,
     MALFORMED_PACKET,
     OPEN,
     PACKET_TOO_LARGE,
-    PENDING_TIMEOUT,
     PROTOCOL_ERROR,
-    REFUSED,
     SERVER_SHUTTING_DOWN,
-    WRITE_STALLED,
     MalformedPacket,
     PeerError,
     ProtocolError,
@@ -82,8 +68,6 @@ from swellmq.stats import Stats
 
 PUBACK_FIRST: Final = 0x40
 PINGRESP: Final = b"\xd0\x00"
-UNANSWERED: Final = "the server has found no answer in time"
-TOO_SLOW: Final = "the authentication took too long"
 
 
 @final
@@ -132,7 +116,7 @@ class MqttBroker(Engine):
         """The client has taken all: send what waited for that."""
         session = connection.owner
         if isinstance(session, Session):
-            self._watch(connection)
+            watch(self.core, connection)
             pump(self.core, session)
             if session.replays is not None:
                 replay(self.core, session)
@@ -158,7 +142,7 @@ class MqttBroker(Engine):
         for timed in deadlines.due(now_ms):
             try:
                 if isinstance(timed, Connection):
-                    self._on_connection_due(timed, now_ms)
+                    on_connection_due(self.core, timed, now_ms, timed.handler is self.refuser)
                 elif isinstance(timed, Session):
                     on_session_due(self.core, timed, now_ms)
             except Exception:
@@ -375,7 +359,7 @@ class MqttBroker(Engine):
         if error.reason_code == spec.PACKET_TOO_LARGE:
             reason = PACKET_TOO_LARGE
         if log.isEnabledFor(20):
-            log.info("%s: %s", _name(connection), error.phrase)
+            log.info("%s: %s", connection_name(connection), error.phrase)
         if connection.owner is None and connection in self.core.exchanges:
             refuse(connection, error.reason_code, reason, error.phrase)  # [MQTT-4.12.0-4]
         else:
@@ -384,56 +368,8 @@ class MqttBroker(Engine):
     def _on_bug(self, connection: Connection) -> None:
         """An exception that is nobody's fault but ours: closes that one connection. Called while it is handled."""
         self.core.stats.errors_internal += 1
-        log.exception("a bug of ours; the connection of %s is closed", _name(connection))
+        log.exception("a bug of ours; the connection of %s is closed", connection_name(connection))
         connection.close(INTERNAL_ERROR)  # [MQTT311-4.8.0-2]
-
-    def _on_connection_due(self, connection: Connection, now_ms: i64) -> None:
-        """A deadline of a connection: of its CONNECT, its question, its reading, or its keep alive."""
-        core = self.core
-        if connection.fd == -1 or connection.close_reason != OPEN:
-            return
-        question = connection.question
-        if isinstance(question, Request):
-            if now_ms < question.deadline_ms:
-                core.deadlines.set(connection, question.deadline_ms)
-                return
-            log.warning("%s: no answer in time to: %s", _name(connection), KIND_NAMES[question.kind])
-            if connection.owner is None:
-                refuse(connection, spec.SERVER_UNAVAILABLE, PENDING_TIMEOUT, UNANSWERED)
-            else:
-                disconnect(connection, spec.SERVER_BUSY, PENDING_TIMEOUT, UNANSWERED)
-            return
-        until = exchange_until(core, connection)
-        if until and until <= now_ms:
-            if connection.owner is None:
-                refuse(connection, spec.NOT_AUTHORIZED, CONNECT_TIMEOUT, TOO_SLOW)  # [MQTT-4.12.0-4]
-            else:
-                disconnect(connection, spec.NOT_AUTHORIZED, REFUSED, TOO_SLOW)  # [MQTT-4.12.1-2]
-            return
-        if connection.owner is None:
-            connection.close(CONNECT_TIMEOUT if connection.handler is not self.refuser else REFUSED)
-            return
-        stalled_until = self._stalled_until(connection)
-        silent_until = _silent_until(connection)
-        if stalled_until and stalled_until <= now_ms:
-            connection.close(WRITE_STALLED)
-        elif silent_until and silent_until <= now_ms:
-            disconnect(connection, spec.KEEP_ALIVE_TIMEOUT, KEEP_ALIVE_TIMEOUT)  # [MQTT-3.1.2-22]
-        else:
-            self._watch(connection)
-
-    def _watch(self, connection: Connection) -> None:
-        """Look at a connected client when it may next have been silent, taken nothing, or not gone on for too long."""
-        for due in (self._stalled_until(connection), _silent_until(connection), exchange_until(self.core, connection)):
-            if due:
-                self.core.look_again(connection, due)
-
-    def _stalled_until(self, connection: Connection) -> i64:
-        """When a client that takes nothing is closed; 0 where it takes what it gets."""
-        buffers = connection.buffers
-        if buffers is None or buffers.backlog is None:
-            return 0
-        return buffers.stalled_since_ms + self.core.limits.write_timeout_ms
 
     # Answers
 
@@ -457,7 +393,10 @@ class MqttBroker(Engine):
             return  # closed in this very turn, and its session may be another's by now
         connection.last_ms = now_ms
         try:
-            self._go_on(request, connection)
+            if request.kind == TAKE_OVER:
+                self.refuser.on_answered(request)
+            else:
+                go_on(self.core, request, connection)
         except PeerError as error:
             self._on_peer_error(connection, error)
         except Exception:
@@ -469,62 +408,9 @@ class MqttBroker(Engine):
         if connection.question is not None or connection.close_reason != OPEN:
             return
         if connection.owner is not None:
-            self._watch(connection)
+            watch(self.core, connection)
         if connection.inbox and connection.handler is self:
             self.on_data(connection, b"", now_ms)
-
-    def _go_on(self, request: Request, connection: Connection) -> None:
-        core = self.core
-        kind = request.kind
-        if kind == TAKE_OVER:
-            self.refuser.on_answered(request)
-        elif kind == AUTHENTICATE or kind == ACQUIRE:
-            assert request.connect is not None
-            if request.result != 0:
-                refuse(connection, request.result, request=request)
-            elif kind == AUTHENTICATE:
-                note_answer(request.connect, request)
-                acquire(core, connection, request.connect)
-            else:
-                admit(core, connection, request.connect)
-        elif kind == EXCHANGE:
-            self._exchanged(request, connection)
-        elif kind != BARRIER and sends_away(request.result):
-            disconnect(connection, request.result, ADMINISTRATIVE, request=request)
-        else:
-            session = connection.owner
-            assert isinstance(session, Session)
-            if kind == PUBLISH:
-                assert request.publish is not None
-                phrase = "refused by access control" if request.result else ""
-                accept_publish(core, connection, session, request.publish, request.result, phrase, request)
-            elif kind == SUBSCRIBE:
-                assert request.subscribe is not None
-                verdicts = request.verdicts
-                if request.result != 0:
-                    verdicts = [request.result] * len(request.subscribe.requests)
-                subscribe(core, connection, session, request.subscribe, verdicts, request)
-            elif kind == BARRIER:
-                on_barrier_answered(core, connection, session, request)
-
-    def _exchanged(self, request: Request, connection: Connection) -> None:
-        """Access has answered a step of an enhanced authentication: one more, the client is in, or it is refused."""
-        core = self.core
-        connect = request.connect
-        session = connection.owner
-        if request.result == spec.CONTINUE_AUTHENTICATION:
-            send_auth(core, connection, request)
-        elif request.result != 0 and connect is not None:
-            refuse(connection, request.result, request=request)  # [MQTT-4.12.0-4]
-        elif request.result != 0:
-            disconnect(connection, request.result, REFUSED, request=request)  # [MQTT-4.12.1-2]
-        elif connect is not None:
-            note_answer(connect, request)
-            acquire(core, connection, connect)
-        else:
-            assert isinstance(session, Session)
-            session.username = request.username
-            send_auth(core, connection, request)
 
     # For those who embed the broker
 
@@ -544,17 +430,3 @@ class MqttBroker(Engine):
             connection = session.connection
             if connection is not None:
                 disconnect(connection, spec.SERVER_SHUTTING_DOWN, SERVER_SHUTTING_DOWN)
-
-
-def _silent_until(connection: Connection) -> i64:
-    """When a client that sends nothing has missed its keep alive; 0 where it has none, or is not read."""
-    keep_alive_s = int(connection.keep_alive_s)
-    return connection.last_ms + keep_alive_s * 1500 if keep_alive_s and not connection.deaf else 0
-
-
-def _name(connection: Connection) -> str:
-    """How a connection is called in a log line."""
-    session = connection.owner
-    if isinstance(session, Session):
-        return "client " + session.name()
-    return f"a connection without a client (descriptor {connection.fd})"

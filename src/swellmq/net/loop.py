@@ -31,19 +31,17 @@ from typing import Final, final
 from mypy_extensions import i64, mypyc_attr
 
 from swellmq.connection import READABLE, WRITABLE, Buffers, Connection, Engine, Handler, Layer, Turn
-from swellmq.errors import INTERNAL_ERROR, OPEN, PEER_CLOSED, PEER_RESET, SERVER_SHUTTING_DOWN
+from swellmq.errors import OPEN, PEER_CLOSED, PEER_RESET, SERVER_SHUTTING_DOWN
 from swellmq.limits import (
     ACCEPT_PAUSE_MS,
     ACCEPTS_PER_TURN,
     EVENTS_PER_TURN,
-    JOIN_BYTES,
     READ_BYTES,
     READ_BYTES_BULK,
-    WRITE_BYTES,
-    WRITES_PER_TURN,
-    WRITEV_PIECES,
 )
+from swellmq.net.bugs import on_bug
 from swellmq.net.listener import EXHAUSTED, Listener
+from swellmq.net.output import Output
 from swellmq.net.pool import Pool
 from swellmq.stats import Stats
 
@@ -71,6 +69,7 @@ class Loop:
             threading.RLock()
         )  # a late `wake` must not write to whatever gets the number; signals re-enter
         self.epoll.register(self.waker, READABLE)
+        self.output = Output(self.epoll, turn, stats)
         self.table: list[Connection | None] = [None] * TABLE_SLICE
         self.listeners: dict[int, Listener] = {}
         self.paused: list[Listener] = []
@@ -148,7 +147,7 @@ class Loop:
             connection = self.table[fd] if fd < len(self.table) else None
             if connection is not None:
                 if mask & WRITABLE:
-                    self._write_backlog(connection, now_ms)
+                    self.output.write_backlog(connection, now_ms)
                 if mask & (READABLE | HANG_UP):
                     self._read(connection, now_ms)
             elif fd in self.listeners:
@@ -165,18 +164,18 @@ class Loop:
         try:
             engine.settle(now_ms)
         except Exception:
-            self._on_bug("while answering what was read")
+            on_bug(self.stats, "while answering what was read")
         closing = self._tell_closed(now_ms)
         # 4. seal
         try:
             engine.seal()
         except Exception:
-            self._on_bug("while sealing a batch")
+            on_bug(self.stats, "while sealing a batch")
         if turn.held:
             self._release_held()
         # 5. flush
         if turn.flush:
-            self._flush(now_ms)
+            self.output.flush(now_ms)
         # 6. reap
         for connection in closing:
             self._reap(connection)
@@ -224,7 +223,7 @@ class Loop:
             else:
                 handler.on_data(connection, data, now_ms)
         except Exception:
-            self._on_bug("with what was read", connection)
+            on_bug(self.stats, "with what was read", connection)
 
     def _pass_up(self, connection: Connection, handler: Handler, layer: Layer, data: bytes, now_ms: i64) -> None:
         """Have the layer read `data`, and the handler what it makes of it."""
@@ -247,13 +246,6 @@ class Loop:
         """Close a connection whose layer is at its end, unless packets that came before still wait for an answer."""
         if layer.reason != OPEN and connection.question is None:
             connection.close(layer.reason)
-
-    def _on_bug(self, when: str, connection: Connection | None = None) -> None:
-        """An exception that no handler knew: logged, counted, and the end of its connection, never of the loop."""
-        self.stats.errors_internal += 1
-        log.exception("a bug of ours %s", when)
-        if connection is not None:
-            connection.close(INTERNAL_ERROR)
 
     def _accept(self, listener: Listener, now_ms: i64) -> None:
         for _ in range(ACCEPTS_PER_TURN):
@@ -302,7 +294,7 @@ class Loop:
         try:
             handler.on_open(connection, now_ms)
         except Exception:
-            self._on_bug("with a new connection", connection)
+            on_bug(self.stats, "with a new connection", connection)
 
     def _enter(self, fd: int, connection: Connection) -> None:
         while fd >= len(self.table):
@@ -358,7 +350,7 @@ class Loop:
                 try:
                     handler.on_closed(connection, now_ms)
                 except Exception:
-                    self._on_bug("with a connection that is closed")
+                    on_bug(self.stats, "with a connection that is closed")
                 buffers = connection.buffers
                 if buffers is not None and buffers.layer is not None:
                     buffers.layer.finish(connection.close_reason)
@@ -375,147 +367,6 @@ class Loop:
         for connection in held:
             if connection.release_held():
                 turn.held.append(connection)
-
-    def _flush(self, now_ms: i64) -> None:
-        turn = self.turn_state
-        flush = turn.flush
-        turn.flush = []
-        for connection in flush:
-            outbox = connection.outbox
-            if outbox is None:
-                continue
-            connection.outbox = None
-            buffers = connection.buffers
-            if buffers is not None and buffers.layer is not None:
-                outbox = self._pass_down(connection, buffers.layer, outbox)
-            if (buffers is not None and buffers.backlog is not None) or connection.outbox_bytes > JOIN_BYTES:
-                self._keep_backlog(connection, outbox)
-                self._write_backlog(connection, now_ms)
-                continue
-            data = outbox[0] if len(outbox) == 1 else b"".join(outbox)
-            try:
-                written = os.write(connection.fd, data)
-            except BlockingIOError:
-                written = 0
-            except OSError:
-                connection.close(PEER_RESET)
-                continue
-            self.stats.bytes_sent += written
-            if written == len(data):
-                connection.outbox_bytes = 0
-            else:
-                connection.outbox_bytes -= written
-                self._keep_backlog(connection, [data[written:]])
-                self._stall(connection, now_ms)
-
-    def _pass_down(self, connection: Connection, layer: Layer, outbox: list[bytes]) -> list[bytes]:
-        """What goes to the socket for an outbox. What the layer adds waits too, but is not counted as MQTT."""
-        framed = layer.framed(outbox)
-        added: i64 = 0
-        for piece in framed:
-            added += len(piece)
-        for piece in outbox:
-            added -= len(piece)
-        connection.outbox_bytes += added
-        self.stats.bytes_sent -= added
-        return framed
-
-    def _keep_backlog(self, connection: Connection, pieces: list[bytes]) -> None:
-        buffers = connection.buffers
-        if buffers is None:
-            buffers = connection.buffers = Buffers()
-        if buffers.backlog is None:
-            buffers.backlog = pieces
-            buffers.backlog_next = 0
-            buffers.backlog_offset = 0
-        else:
-            buffers.backlog.extend(pieces)
-
-    def _stall(self, connection: Connection, now_ms: i64) -> None:
-        buffers = connection.buffers
-        assert buffers is not None
-        turn = self.turn_state
-        if turn.unread_bytes and connection.outbox_bytes > turn.unread_bytes and not connection.deaf:
-            connection.deaf = True  # what it asks for is answered, so it must not ask for more than it takes
-            turn.watch.append(connection)
-        if not connection.interest & WRITABLE:
-            buffers.stalled_since_ms = now_ms
-            connection.interest |= WRITABLE
-            if connection.close_reason == OPEN:
-                self.epoll.modify(connection.fd, connection.interest)
-                handler = connection.handler
-                assert handler is not None
-                try:
-                    handler.on_stalled(connection, now_ms)
-                except Exception:
-                    self._on_bug("with a connection that stalls", connection)
-
-    def _write_backlog(self, connection: Connection, now_ms: i64) -> None:
-        """Send from the backlog until the socket takes no more, in pieces that keep the cost linear."""
-        buffers = connection.buffers
-        if buffers is None or buffers.backlog is None or connection.fd < 0:
-            return
-        backlog = buffers.backlog
-        for _ in range(WRITES_PER_TURN):
-            if buffers.backlog_next >= len(backlog):
-                break
-            pieces = self._next_pieces(buffers, backlog)
-            wanted = 0
-            for piece in pieces:
-                wanted += len(piece)
-            try:
-                written = os.write(connection.fd, pieces[0]) if len(pieces) == 1 else os.writev(connection.fd, pieces)
-            except BlockingIOError:
-                self._stall(connection, now_ms)
-                return
-            except OSError:
-                connection.close(PEER_RESET)
-                return
-            self.stats.bytes_sent += written
-            connection.outbox_bytes -= written
-            buffers.stalled_since_ms = now_ms
-            _advance(buffers, backlog, written)
-            if written < wanted:
-                self._stall(connection, now_ms)
-                return
-        if buffers.backlog_next < len(backlog):
-            self._stall(connection, now_ms)  # its share of this turn is used up: EPOLLOUT brings it back
-            return
-        buffers.backlog = None
-        if buffers.empty():
-            connection.buffers = None
-        if connection.deaf:
-            connection.deaf = False
-            connection.last_ms = now_ms  # its silence was ours
-            self.turn_state.watch.append(connection)
-        if connection.interest & WRITABLE:
-            connection.interest &= READABLE
-            if connection.close_reason == OPEN:
-                self.epoll.modify(connection.fd, connection.interest)
-                handler = connection.handler
-                assert handler is not None
-                try:
-                    handler.on_drained(connection, now_ms)
-                except Exception:
-                    self._on_bug("with a connection that took all its output", connection)
-
-    def _next_pieces(self, buffers: Buffers, backlog: list[bytes]) -> list[bytes]:
-        """The next pieces of the backlog, up to WRITE_BYTES in all; a large piece is cut."""
-        index = buffers.backlog_next
-        offset = buffers.backlog_offset
-        piece = backlog[index]
-        if offset or len(piece) > WRITE_BYTES:
-            piece = piece[offset : offset + WRITE_BYTES]
-        pieces = [piece]
-        total: i64 = len(piece)
-        index += 1
-        if offset + total < len(backlog[index - 1]):
-            return pieces
-        while index < len(backlog) and len(pieces) < WRITEV_PIECES and total + len(backlog[index]) <= WRITE_BYTES:
-            pieces.append(backlog[index])
-            total += len(backlog[index])
-            index += 1
-        return pieces
 
     # Phase 6: reap
 
@@ -574,14 +425,14 @@ class Loop:
                 self.engine.on_open(connection, now_ms)
                 self.engine.on_data(connection, data, now_ms)
             except Exception:
-                self._on_bug("with a client that takes its place over", connection)
+                on_bug(self.stats, "with a client that takes its place over", connection)
 
     def _ask_again(self, slot: Connection, now_ms: i64) -> None:
         """The place went to another slot with the same client id: now replace that one, or refuse this one."""
         try:
             self.refuser.on_data(slot, b"", now_ms)
         except Exception:
-            self._on_bug("with a client that is refused", slot)
+            on_bug(self.stats, "with a client that is refused", slot)
 
     # Life
 
@@ -637,20 +488,6 @@ class Loop:
         if self.spare_fd >= 0:
             os.close(self.spare_fd)
             self.spare_fd = -1
-
-
-def _advance(buffers: Buffers, backlog: list[bytes], written: i64) -> None:
-    """Note that `written` more bytes of the backlog have left, and drop the pieces that are done."""
-    index = buffers.backlog_next
-    offset = buffers.backlog_offset + written
-    while index < len(backlog) and offset >= len(backlog[index]):
-        offset -= len(backlog[index])
-        index += 1
-    if index > 64 and index * 2 > len(backlog):
-        del backlog[:index]
-        index = 0
-    buffers.backlog_next = index
-    buffers.backlog_offset = offset
 
 
 def _spare() -> int:

@@ -1,0 +1,185 @@
+"""Output on its way to the sockets: one write for each connection in each turn, and the backlog of what was not taken.
+
+What a socket does not take at once becomes the connection's backlog and arms EPOLLOUT; later writes go on from there,
+in order, in bounded pieces, so that a slow reader costs time in proportion to what it takes, and others nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+from typing import final
+
+from mypy_extensions import i64, mypyc_attr
+
+from swellmq.connection import READABLE, WRITABLE, Buffers, Connection, Layer, Turn
+from swellmq.errors import OPEN, PEER_RESET
+from swellmq.limits import JOIN_BYTES, WRITE_BYTES, WRITES_PER_TURN, WRITEV_PIECES
+from swellmq.net.bugs import on_bug
+from swellmq.stats import Stats
+
+
+@final
+@mypyc_attr(native_class=True)
+class Output:
+    """The writing side of one loop; `turn.flush` names the connections that got something."""
+
+    def __init__(self, epoll: select.epoll, turn: Turn, stats: Stats) -> None:
+        self.epoll = epoll
+        self.turn = turn
+        self.stats = stats
+
+    def flush(self, now_ms: i64) -> None:
+        turn = self.turn
+        flush = turn.flush
+        turn.flush = []
+        for connection in flush:
+            outbox = connection.outbox
+            if outbox is None:
+                continue
+            connection.outbox = None
+            buffers = connection.buffers
+            if buffers is not None and buffers.layer is not None:
+                outbox = self._pass_down(connection, buffers.layer, outbox)
+            if (buffers is not None and buffers.backlog is not None) or connection.outbox_bytes > JOIN_BYTES:
+                self._keep_backlog(connection, outbox)
+                self.write_backlog(connection, now_ms)
+                continue
+            data = outbox[0] if len(outbox) == 1 else b"".join(outbox)
+            try:
+                written = os.write(connection.fd, data)
+            except BlockingIOError:
+                written = 0
+            except OSError:
+                connection.close(PEER_RESET)
+                continue
+            self.stats.bytes_sent += written
+            if written == len(data):
+                connection.outbox_bytes = 0
+            else:
+                connection.outbox_bytes -= written
+                self._keep_backlog(connection, [data[written:]])
+                self._stall(connection, now_ms)
+
+    def _pass_down(self, connection: Connection, layer: Layer, outbox: list[bytes]) -> list[bytes]:
+        """What goes to the socket for an outbox. What the layer adds waits too, but is not counted as MQTT."""
+        framed = layer.framed(outbox)
+        added: i64 = 0
+        for piece in framed:
+            added += len(piece)
+        for piece in outbox:
+            added -= len(piece)
+        connection.outbox_bytes += added
+        self.stats.bytes_sent -= added
+        return framed
+
+    def _keep_backlog(self, connection: Connection, pieces: list[bytes]) -> None:
+        buffers = connection.buffers
+        if buffers is None:
+            buffers = connection.buffers = Buffers()
+        if buffers.backlog is None:
+            buffers.backlog = pieces
+            buffers.backlog_next = 0
+            buffers.backlog_offset = 0
+        else:
+            buffers.backlog.extend(pieces)
+
+    def _stall(self, connection: Connection, now_ms: i64) -> None:
+        buffers = connection.buffers
+        assert buffers is not None
+        turn = self.turn
+        if turn.unread_bytes and connection.outbox_bytes > turn.unread_bytes and not connection.deaf:
+            connection.deaf = True  # what it asks for is answered, so it must not ask for more than it takes
+            turn.watch.append(connection)
+        if not connection.interest & WRITABLE:
+            buffers.stalled_since_ms = now_ms
+            connection.interest |= WRITABLE
+            if connection.close_reason == OPEN:
+                self.epoll.modify(connection.fd, connection.interest)
+                handler = connection.handler
+                assert handler is not None
+                try:
+                    handler.on_stalled(connection, now_ms)
+                except Exception:
+                    on_bug(self.stats, "with a connection that stalls", connection)
+
+    def write_backlog(self, connection: Connection, now_ms: i64) -> None:
+        """Send from the backlog until the socket takes no more, in pieces that keep the cost linear."""
+        buffers = connection.buffers
+        if buffers is None or buffers.backlog is None or connection.fd < 0:
+            return
+        backlog = buffers.backlog
+        for _ in range(WRITES_PER_TURN):
+            if buffers.backlog_next >= len(backlog):
+                break
+            pieces = self._next_pieces(buffers, backlog)
+            wanted = 0
+            for piece in pieces:
+                wanted += len(piece)
+            try:
+                written = os.write(connection.fd, pieces[0]) if len(pieces) == 1 else os.writev(connection.fd, pieces)
+            except BlockingIOError:
+                self._stall(connection, now_ms)
+                return
+            except OSError:
+                connection.close(PEER_RESET)
+                return
+            self.stats.bytes_sent += written
+            connection.outbox_bytes -= written
+            buffers.stalled_since_ms = now_ms
+            _advance(buffers, backlog, written)
+            if written < wanted:
+                self._stall(connection, now_ms)
+                return
+        if buffers.backlog_next < len(backlog):
+            self._stall(connection, now_ms)  # its share of this turn is used up: EPOLLOUT brings it back
+            return
+        buffers.backlog = None
+        if buffers.empty():
+            connection.buffers = None
+        if connection.deaf:
+            connection.deaf = False
+            connection.last_ms = now_ms  # its silence was ours
+            self.turn.watch.append(connection)
+        if connection.interest & WRITABLE:
+            connection.interest &= READABLE
+            if connection.close_reason == OPEN:
+                self.epoll.modify(connection.fd, connection.interest)
+                handler = connection.handler
+                assert handler is not None
+                try:
+                    handler.on_drained(connection, now_ms)
+                except Exception:
+                    on_bug(self.stats, "with a connection that took all its output", connection)
+
+    def _next_pieces(self, buffers: Buffers, backlog: list[bytes]) -> list[bytes]:
+        """The next pieces of the backlog, up to WRITE_BYTES in all; a large piece is cut."""
+        index = buffers.backlog_next
+        offset = buffers.backlog_offset
+        piece = backlog[index]
+        if offset or len(piece) > WRITE_BYTES:
+            piece = piece[offset : offset + WRITE_BYTES]
+        pieces = [piece]
+        total: i64 = len(piece)
+        index += 1
+        if offset + total < len(backlog[index - 1]):
+            return pieces
+        while index < len(backlog) and len(pieces) < WRITEV_PIECES and total + len(backlog[index]) <= WRITE_BYTES:
+            pieces.append(backlog[index])
+            total += len(backlog[index])
+            index += 1
+        return pieces
+
+
+def _advance(buffers: Buffers, backlog: list[bytes], written: i64) -> None:
+    """Note that `written` more bytes of the backlog have left, and drop the pieces that are done."""
+    index = buffers.backlog_next
+    offset = buffers.backlog_offset + written
+    while index < len(backlog) and offset >= len(backlog[index]):
+        offset -= len(backlog[index])
+        index += 1
+    if index > 64 and index * 2 > len(backlog):
+        del backlog[:index]
+        index = 0
+    buffers.backlog_next = index
+    buffers.backlog_offset = offset
