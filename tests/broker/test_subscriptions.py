@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from harness import MemoryBroker, MemoryClient
+from harness import MemoryBroker, MemoryClient, properties
 
 from swellmq.codec import spec
 from swellmq.codec.packets import Ack, Disconnect, Publish
@@ -224,6 +224,12 @@ class TestBridge:
         assert bridge.payloads() == [b"x"]
 
 
+def numbered(qos: int, number: int) -> Publish:
+    publish = Publish(b"t", b"%d" % number, qos, False)
+    publish.packet_identifier = number + 1
+    return publish
+
+
 class TestShared:
     def group(self, broker: MemoryBroker, count: int = 3, qos: int = 0, **options: object) -> list[MemoryClient]:
         members = []
@@ -345,6 +351,43 @@ class TestShared:
         broker.inject("t", b"x", 1)
         broker.connect("m0", version=5, clean_start=True).expect()
         broker.check()
+
+    @pytest.mark.parametrize("qos", [0, 1, 2])
+    def test_a_member_that_leaves_in_this_turn_is_not_asked(self, qos: int) -> None:
+        broker = MemoryBroker()
+        first, second = self.group(broker, 2, qos=2)
+        publisher = broker.connect("p", version=5)
+        first.feed(Disconnect())
+        for number in range(4):
+            publisher.feed(numbered(qos, number))
+        broker.turn()
+        assert second.payloads() == [b"0", b"1", b"2", b"3"]
+
+    def test_qos_2_that_found_only_a_leaving_member_is_handed_over(self) -> None:
+        broker = MemoryBroker()
+        first, second = self.group(broker, 2, qos=2, **KEPT)
+        second.drop()
+        publisher = broker.connect("p", version=5)
+        first.feed(Disconnect(0, properties(session_expiry_interval=0)))
+        for number in range(2):
+            publisher.feed(numbered(2, number))
+        broker.turn()
+        assert broker.session("m1").queued() == 2
+
+    @pytest.mark.parametrize("known", [False, True])
+    def test_qos_0_for_a_session_whose_client_leaves_in_this_turn_waits(self, known: bool) -> None:
+        limits = Limits()
+        limits.queue_qos_0 = True
+        broker = MemoryBroker(limits)
+        client = broker.connect("s", version=5, **KEPT)
+        client.subscribe("t")
+        publisher = broker.connect("p", version=5)
+        if known:  # the route is: then it is a run
+            publisher.publish("t", b"first")
+        client.feed(Disconnect())
+        publisher.feed(numbered(0, 1))
+        broker.turn()
+        assert broker.connect("s", version=5, **KEPT).payloads() == [b"1"]
 
     def test_no_local_is_a_fault(self) -> None:  # [MQTT-3.8.3-4]
         client = MemoryBroker().connect("s", version=5)

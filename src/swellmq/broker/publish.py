@@ -17,6 +17,7 @@ from swellmq.codec.encode import encode_hop_properties, encode_publish
 from swellmq.codec.packets import ABSENT, Publish
 from swellmq.codec.spec import MQTT_5_0
 from swellmq.connection import Aliases, Connection
+from swellmq.errors import OPEN
 
 REPLAY_SLICE: Final = 256  # retained messages looked up at a time
 REPLAY_SLICES: Final = 64  # in one turn: a filter that matches a million does not stop the others
@@ -103,7 +104,7 @@ def deliver_shared(core: Core, group: ShareGroup, publish: Publish) -> None:
     for step in range(count):
         index = (group.turn + step) % count
         member = members[index]
-        connection = member.session.connection
+        connection = _open_connection(member.session)
         if connection is None or _too_large(connection, publish):
             continue
         if chosen is None:
@@ -119,6 +120,14 @@ def deliver_shared(core: Core, group: ShareGroup, publish: Publish) -> None:
     qos = min(chosen.qos, publish.qos)  # [MQTT-4.8.2-3]
     retain = publish.retain and chosen.retain_as_published
     deliver_to(core, chosen.session, publish, qos, retain, chosen.identifiers, chosen.topic_filter)  # [MQTT-3.3.4-5]
+
+
+def _open_connection(session: Session) -> Connection | None:
+    """The session's connection; None where it is closed in this turn, and what is sent to it now would be lost."""
+    connection = session.connection
+    if connection is not None and connection.close_reason != OPEN:
+        return None
+    return connection
 
 
 def _too_large(connection: Connection, publish: Publish) -> bool:
@@ -160,7 +169,7 @@ def deliver_to(
     shared: bytes | None,
 ) -> None:
     """Send a message to one session, or queue it; drop and count what can be neither."""
-    connection = session.connection
+    connection = _open_connection(session)
     if qos == 0:
         if core.limits.queue_qos_0 and (connection is None or session.queue is not None):  # [MQTT-4.6.0-6]
             enqueue(core, session, Delivery(publish, 0, retain, identifiers, shared))

@@ -18,7 +18,7 @@ from swellmq.broker.topics import Route
 from swellmq.codec.decode import decode_publish, header_length, packet_length
 from swellmq.codec.spec import MQTT_5_0
 from swellmq.connection import Connection
-from swellmq.errors import MalformedPacket
+from swellmq.errors import OPEN, MalformedPacket
 
 PUBLISH_QOS_0: Final = 0x30  # the first byte of a PUBLISH without DUP, QoS and RETAIN
 
@@ -106,7 +106,7 @@ def _forward(
             or not subscription.plain
             or target.packet_bytes_max
             or target.topic_alias_maximum
-            or (queues and subscription.session.queue is not None)  # behind what waits
+            or (queues and (subscription.session.queue is not None or target.close_reason != OPEN))  # it waits
         ):
             slow = _append(slow, subscription)
         elif target.outbox_bytes > limit:
