@@ -51,6 +51,9 @@ SHARDS: Final = 256  # a dict of 700,000 keys stalls for 100 ms when it grows; a
 MATCH_CACHE_TOPICS: Final = 65_536  # topics whose subscribers are remembered
 MATCH_CACHE_TARGETS: Final = 1_000_000  # and subscribers in all of them
 
+# Retained messages.
+REPLAY_NODES_KEPT: Final = 65_536  # of a walk that waits in a session without a client: 1 MiB
+
 # Packet identifiers: 16 bits.
 RECEIVE_MAXIMUM: Final = 65_535
 

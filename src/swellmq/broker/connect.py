@@ -16,7 +16,7 @@ from swellmq.broker.core import Core, log
 from swellmq.broker.exchange import begin_exchange, end_exchange
 from swellmq.broker.explain import allowed_reason, disconnect, explained, explained_by, reference
 from swellmq.broker.inbound import payload_is_as_said
-from swellmq.broker.publish import pump
+from swellmq.broker.publish import pump, replay
 from swellmq.broker.session import Session
 from swellmq.broker.topics import SYS_PREFIX
 from swellmq.broker.will import detach, end_session
@@ -234,6 +234,8 @@ def admit(core: Core, connection: Connection, connect: Connect) -> None:
     if present:
         resend(core, session, connection)
         pump(core, session)
+        if session.replays is not None:
+            replay(core, session)
 
 
 def _take_over(core: Core, session: Session, old: Connection) -> None:

@@ -18,6 +18,7 @@ from swellmq.codec.packets import ABSENT, Publish
 from swellmq.codec.spec import MQTT_5_0
 from swellmq.connection import Aliases, Connection
 from swellmq.errors import OPEN
+from swellmq.limits import REPLAY_NODES_KEPT
 
 REPLAY_SLICE: Final = 256  # retained messages looked up at a time
 REPLAY_SLICES: Final = 64  # in one turn: a filter that matches a million does not stop the others
@@ -401,22 +402,31 @@ def delivery_frame(core: Core, session: Session, connection: Connection, deliver
 
 
 def replay(core: Core, session: Session) -> None:
-    """Send on retained messages to a session, until its outbox is full or nothing is left."""
+    """Send on retained messages to a session, until its outbox or its queue is full, or nothing is left.
+
+    What is left when the connection is lost goes on with the next one.
+    """
     connection = session.connection
     if connection is None:
-        session.replays = None
         return
+    limits = core.limits
+    queued_max = min(limits.inflight_max, limits.queued_messages - 1)
     slices = 0
     while session.replays is not None:
-        if session.queued() > core.limits.inflight_max:
+        queued: i64 = session.queued()
+        queued_bytes: i64 = session.queue.bytes if session.queue is not None else 0
+        if queued > queued_max or queued_bytes >= limits.queued_bytes:
             return  # QoS 1 and 2 go on when the client has acknowledged some
-        room = core.limits.outbox_bytes + 1 - connection.outbox_bytes
+        room = limits.outbox_bytes + 1 - connection.outbox_bytes
         if room <= 0 or slices == REPLAY_SLICES:
             core.note_crowded(session)
             return
+        # If none of them can be sent at once, all must have a place in the queue.
+        messages = min(REPLAY_SLICE, limits.queued_messages - queued)
+        room = min(room, limits.queued_bytes - queued_bytes)
         topic_filter, current = session.replays.popitem(last=False)
         slice_used = False  # a filter that matches nothing costs nothing
-        for publish in core.retained.next(current, REPLAY_SLICE, room):
+        for publish in core.retained.next(current, int(messages), room):
             if expired(core, publish):
                 core.stats.dropped_expired += 1
                 if core.retained.remove(publish.topic_name) and core.storage.durable:
@@ -434,3 +444,18 @@ def replay(core: Core, session: Session) -> None:
             session.replays = None
         if slice_used:
             slices += 1
+
+
+def suspend_replays(core: Core, session: Session) -> None:
+    """The client of a kept session is gone: its replays wait, except those whose walk is too long to be kept."""
+    replays = session.replays
+    if replays is None:
+        return
+    nodes = 0
+    for topic_filter, current in list(replays.items()):
+        nodes += len(current.nodes)
+        if nodes > REPLAY_NODES_KEPT:
+            core.stats.dropped_queue_full += 1
+            del replays[topic_filter]
+    if not replays:
+        session.replays = None

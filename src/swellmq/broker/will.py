@@ -10,7 +10,7 @@ from mypy_extensions import i64
 
 from swellmq.broker.access import DISCONNECTED, SESSION_ENDED, SessionEvent
 from swellmq.broker.core import Core
-from swellmq.broker.publish import hand_over, route_publish
+from swellmq.broker.publish import hand_over, route_publish, suspend_replays
 from swellmq.broker.session import Session
 from swellmq.codec.packets import ABSENT
 from swellmq.codec.spec import SESSION_EXPIRY_NEVER
@@ -41,7 +41,6 @@ def detach(core: Core, connection: Connection, now_ms: i64) -> None:
         return
     connection.owner = None
     session.connection = None
-    session.replays = None
     core.clients -= 1
     if core.access.watches_sessions:
         core.events.append(SessionEvent(DISCONNECTED, session.client_id, CLOSE_REASONS[connection.close_reason]))
@@ -50,6 +49,7 @@ def detach(core: Core, connection: Connection, now_ms: i64) -> None:
     if session.expiry_interval == 0:
         end_session(core, session)  # [MQTT311-3.1.2-6] [MQTT-4.1.0-2]
         return
+    suspend_replays(core, session)
     session.left_ms = now_ms
     if session.will is not None and session.will.will_delay_interval == 0:
         publish_will(core, session)
