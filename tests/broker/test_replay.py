@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from harness import MemoryBroker, MemoryClient
 
-from swellmq.codec.packets import Ack, Publish
+from swellmq.codec.packets import Ack, Publish, Subscribe, TopicRequest
 from swellmq.codec.spec import PUBACK
 from swellmq.limits import REPLAY_NODES_KEPT, Limits
 
@@ -106,3 +106,43 @@ class TestSmallQueues:
         client.subscribe("#", qos=1)
         assert len(set(take(client))) == 20
         assert broker.stats.dropped_queue_full == 0
+
+
+class TestNoLocal:
+    @pytest.mark.parametrize("qos", [0, 1, 2])
+    def test_a_client_does_not_get_its_own(self, qos: int) -> None:  # [MQTT-3.8.3-3]
+        broker = MemoryBroker()
+        client = broker.connect("me", version=5)
+        client.publish("a/own", b"own", qos, retain=True, identifier=1)
+        broker.connect("other").publish("a/other", b"other", retain=True)
+        broker.inject("a/server", b"server", retain=True)
+        client.receive()
+        client.subscribe("a/#", no_local=True)
+        assert sorted(client.payloads()) == [b"other", b"server"]
+        client.subscribe("a/+")
+        assert sorted(client.payloads()) == [b"other", b"own", b"server"]
+
+    def test_nor_after_it_has_come_again(self) -> None:  # [MQTT-3.8.3-3]
+        broker = MemoryBroker()
+        broker.connect("me", version=4).publish("a", b"own", retain=True)
+        again = broker.connect("me", version=5)
+        assert again.subscribe("a", no_local=True) == [0]
+        again.expect()
+
+    def test_a_message_replaced_by_another_client_comes(self) -> None:
+        broker = MemoryBroker()
+        client = broker.connect("me", version=5)
+        client.publish("a", b"own", retain=True)
+        broker.connect("other").publish("a", b"other", retain=True)
+        client.subscribe("a", no_local=True)
+        client.expect(Publish(b"a", b"other", 0, True))
+
+    def test_subscribing_without_it_meanwhile(self) -> None:
+        broker = filled(30, inflight_max=5)
+        client = broker.connect("me", version=5)
+        client.publish("t/own", b"own", retain=True)
+        client.subscribe("t/#", qos=1, no_local=True)
+        assert b"t/own" not in take(client)
+        client.feed(Subscribe(9, [TopicRequest(b"t/#", 1)], None))
+        broker.turn()
+        assert b"t/own" in take(client)

@@ -147,7 +147,7 @@ class TestRetained:
         messages = sum(len(p.topic_name) + len(p.payload) for p in model.values())
         assert retained.bytes == messages + len(levels) * NODE_BYTES
         for topic_filter in topic_filters:
-            replay = Replay(topic_filter, 0, None)
+            replay = Replay(topic_filter, 0, False, None)
             retained.begin(replay)
             found: list[Publish] = []
             while replay.nodes:
@@ -165,7 +165,7 @@ class TestRetained:
         retained = Retained()
         for number in range(10):
             retained.set(Publish(b"t/%d" % number, b"x" * (500 - 3 - FRAME_BYTES), 0, True))
-        replay = Replay(b"#", 0, None)
+        replay = Replay(b"#", 0, False, None)
         retained.begin(replay)
         sizes = []
         while replay.nodes:

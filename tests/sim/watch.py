@@ -256,7 +256,8 @@ class Watch:
             for index, message in enumerate(history):
                 replaced = index + 1 < len(history) and history[index + 1].number <= replay.started
                 same = message.payload == packet.payload and min(replay.grant_qos, message.qos) == packet.qos
-                if same and not replaced:
+                own = one.no_local and message.publisher == session.client_id
+                if same and not replaced and not own:
                     found.append((not replay.required, message.number > replay.started, replay, message))
         if not found:
             return None

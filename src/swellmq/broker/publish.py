@@ -433,6 +433,8 @@ def replay(core: Core, session: Session) -> None:
                     core.touch()
                     core.storage.retained_removed(publish.topic_name)
                 continue
+            if current.no_local and publish.client_id == session.client_id:
+                continue  # [MQTT-3.8.3-3]
             qos = min(current.qos, publish.qos)
             deliver_to(core, session, publish, qos, True, current.identifiers, None)  # [MQTT-3.3.1-9] [MQTT311-3.3.1-8]
             slice_used = True

@@ -34,10 +34,11 @@ class RetainedNode:
 class Replay:
     """Where the walk for one new subscription has come to."""
 
-    def __init__(self, topic_filter: bytes, qos: u8, identifiers: list[int] | None) -> None:
+    def __init__(self, topic_filter: bytes, qos: u8, no_local: bool, identifiers: list[int] | None) -> None:
         self.topic_filter = topic_filter
         self.levels = topic_filter.split(b"/")
         self.qos: u8 = qos
+        self.no_local = no_local
         self.identifiers = identifiers
         self.nodes: list[RetainedNode] = []  # still to be visited, the next one last
         self.depths: list[int] = []  # how many levels of the filter each has used up

@@ -139,7 +139,7 @@ def finish_subscribe(
         stop_replay(session, request.topic_filter)
         if session.replays is None:
             session.replays = OrderedDict()
-        current = Replay(request.topic_filter, request.qos, identifiers)
+        current = Replay(request.topic_filter, request.qos, request.no_local, identifiers)
         core.retained.begin(current)
         session.replays[request.topic_filter] = current
     replay(core, session)
