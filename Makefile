@@ -45,8 +45,8 @@ format: $(VENV)/dev-libraries ## put the sources into the common format
 	$(BIN)/ruff format
 	$(BIN)/ruff check --fix
 
-bench: $(VENV)/installed ## measure, beside mosquitto where it is installed
-	$(BIN)/python bench/run.py $(ARGS)
+bench: $(VENV)/installed ## measure, beside mosquitto where it is installed; ARGS: load, memory, ... with their options
+	$(BIN)/swellmq bench $(or $(ARGS),load)
 
 wheel: $(VENV)/created ## build two wheels into dist: compiled for this platform, and interpreted for any
 	rm -rf dist

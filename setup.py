@@ -38,6 +38,7 @@ NOT_COMPILED: Final = {
     "options.py": "tables of settings, read once at start",
     "settings.py": "gathers the settings, once at start",
     "server.py": "joins the parts, with signals and closures, and carries no packet",
+    "bench/*": "measures from outside; its inner loops are slices and counts of bytes, which CPython does in C",
     "cli/*": "argparse and late imports: runs once, at start",
 }
 

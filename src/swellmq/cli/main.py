@@ -17,6 +17,7 @@ COMMANDS: Final = {
     "check": "read a configuration, say what is wrong and what it would do",
     "pub": "publish messages",
     "sub": "subscribe and print the messages that come",
+    "bench": "measure it, beside other brokers",
     "reference": "print every setting with its default, unit and meaning",
 }
 EXIT_BAD_USAGE: Final = 2
@@ -51,7 +52,7 @@ def main(argv: list[str] | None = None) -> int:
     if words[0] not in COMMANDS:
         kind = "option" if words[0].startswith("-") else "command"
         return _fail(f"unknown {kind} {words[0]}", words[0], list(COMMANDS), "`swellmq --help` lists the commands")
-    return _run(words[0], words[1:])
+    return run_command("swellmq.cli." + words[0], words[0], words[1:])
 
 
 def help_text() -> str:
@@ -63,8 +64,9 @@ def help_text() -> str:
     return "\n".join(lines)
 
 
-def _run(command: str, words: list[str]) -> int:
-    module = importlib.import_module("swellmq.cli." + command)
+def run_command(module_name: str, command: str, words: list[str]) -> int:
+    """Import a command's module and run it with its arguments; `command` is what it is called in what is printed."""
+    module = importlib.import_module(module_name)
     parser = argparse.ArgumentParser(prog="swellmq " + command, allow_abbrev=False, formatter_class=HelpFormatter)
     module.add_arguments(parser)
     arguments, unknown = parser.parse_known_args(words)

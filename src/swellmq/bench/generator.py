@@ -16,6 +16,8 @@ import time
 from dataclasses import dataclass
 from typing import Final
 
+from swellmq.bench import BenchError
+
 PUBLISH: Final = 0x30
 PUBACK: Final = 0x40
 PUBREC: Final = 0x50
@@ -34,7 +36,7 @@ KEEP_ALIVE_S: Final = 600
 RING: Final = 1000  # frames a publisher cycles through where they differ, by topic or by packet identifier
 
 
-class LoadError(Exception):
+class LoadError(BenchError):
     """The broker did not do what MQTT promises, or was gone."""
 
 

@@ -1,4 +1,4 @@
-"""Brokers as processes: how each is started, pinned to its core, measured and stopped."""
+"""Brokers as processes: how each is found, started, pinned to its core, measured and stopped."""
 
 from __future__ import annotations
 
@@ -13,11 +13,15 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from types import TracebackType
 from typing import Final
 
-ROOT: Final = Path(__file__).resolve().parent.parent
+from swellmq.bench import BenchError
+
+PACKAGE: Final = Path(__file__).resolve().parent.parent
+NAMES: Final = ("swellmq", "swellmq-interpreted", "mosquitto")
 START_S: Final = 15.0
 STOP_S: Final = 10.0
 TICKS_PER_SECOND: Final = os.sysconf("SC_CLK_TCK")
@@ -34,7 +38,7 @@ log_type error
 """
 
 
-class BrokerError(Exception):
+class BrokerError(BenchError):
     """A broker that is not there, or does not start."""
 
 
@@ -58,14 +62,20 @@ def find_broker(name: str) -> Broker:
         first_line = subprocess.run([path, "-h"], capture_output=True, text=True).stdout.partition("\n")[0]
         return Broker(name, [path, "-c", "{conf}"], environment, first_line.replace(" version", ""))
     if name == "swellmq-interpreted":
-        if list((ROOT / "src").rglob("*.so")):
-            raise BrokerError("src holds compiled modules, so it can't run interpreted: remove *.so there")
-        environment["PYTHONPATH"] = str(ROOT / "src")
+        environment["PYTHONPATH"] = _sources().name
     command = [sys.executable, "-P", "-m", "swellmq"]
     told = subprocess.run([*command, "--version"], capture_output=True, text=True, env=environment)
     if told.returncode:
-        raise BrokerError(f"{name} does not start: {_last_line(told.stderr)}. `make install`, then `make bench`")
+        raise BrokerError(f"{name} does not start: {_last_line(told.stderr)}")
     return Broker(name, [*command, "serve", "--port", "{port}"], environment, told.stdout.strip())
+
+
+@cache
+def _sources() -> tempfile.TemporaryDirectory[str]:
+    """The package without its compiled modules, in a folder that is gone when this process ends."""
+    folder = tempfile.TemporaryDirectory(prefix="swellmq-interpreted-")
+    shutil.copytree(PACKAGE, Path(folder.name, PACKAGE.name), ignore=shutil.ignore_patterns("*.so", "__pycache__"))
+    return folder
 
 
 class Running:
@@ -164,21 +174,6 @@ def _uninterrupted() -> Iterator[set[int]]:
         yield set(mask)
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-
-
-def core_ticks(core: int) -> tuple[int, int]:
-    """The clock ticks for which a core was busy, and all that it had."""
-    for line in Path("/proc/stat").read_text().splitlines():
-        if line.startswith(f"cpu{core} "):
-            fields = [int(field) for field in line.split()[1:9]]
-            return sum(fields) - fields[3] - fields[4], sum(fields)
-    return 0, 0
-
-
-def kernel_bytes() -> int:
-    """The kernel's memory for its own objects, sockets among them."""
-    lines = Path("/proc/meminfo").read_text().splitlines()
-    return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith("Slab:"))
 
 
 def _free_port() -> int:

@@ -1,0 +1,17 @@
+"""`swellmq bench`: measures brokers beside each other, each as a process of its own on a core of its own.
+
+A sub-command is a module of this package with `add_arguments(parser)` and `run(arguments) -> int`, the exit code;
+`cli/bench.py` imports it when it is chosen. They share:
+
+    machine.py    cores, open files, what the machine is called
+    brokers.py    brokers as processes: found by name or command, started, pinned, measured, stopped
+    generator.py  MQTT clients on raw sockets that count what arrives
+    report.py     the options that all have, progress, Markdown tables, JSON, charts
+
+Nothing here is compiled or known to the broker, and nothing here measures itself: a figure is the broker's CPU time,
+memory or answer, taken from outside.
+"""
+
+
+class BenchError(Exception):
+    """What stops a measurement: said in one sentence, with the remedy where there is one."""

@@ -1,0 +1,53 @@
+"""What there is to measure on: cores, open files, and what the machine is called."""
+
+from __future__ import annotations
+
+import os
+import platform
+import resource
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+DESCRIPTORS_BESIDE: Final = 64  # open files that are no connections
+
+
+@dataclass(frozen=True)
+class Machine:
+    """The broker has one core, the load another; on a machine that gives one core only they are the same."""
+
+    broker_core: int
+    load_core: int
+    connections_max: int  # that one process can open
+
+
+def prepare_machine() -> Machine:
+    """Raise this process's limit on open files as far as it goes, and put it on the core of the load."""
+    cores = sorted(os.sched_getaffinity(0))
+    _soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    room = hard - DESCRIPTORS_BESIDE if hard != resource.RLIM_INFINITY else 1_000_000
+    os.sched_setaffinity(0, {cores[-1]})
+    return Machine(cores[0], cores[-1], room)
+
+
+def describe_machine() -> str:
+    """The processor and the kernel."""
+    models = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
+    model = models[0].partition(": ")[2] if models else platform.machine()
+    return f"{model}, Linux {platform.release()}"
+
+
+def core_ticks(core: int) -> tuple[int, int]:
+    """The clock ticks for which a core was busy, and all that it had."""
+    for line in Path("/proc/stat").read_text().splitlines():
+        if line.startswith(f"cpu{core} "):
+            fields = [int(field) for field in line.split()[1:9]]
+            return sum(fields) - fields[3] - fields[4], sum(fields)
+    return 0, 0
+
+
+def kernel_bytes() -> int:
+    """The kernel's memory for its own objects, sockets among them."""
+    lines = Path("/proc/meminfo").read_text().splitlines()
+    return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith("Slab:"))

@@ -1,0 +1,46 @@
+"""`swellmq bench WHAT`: finds the measurement, which is a module of `swellmq.bench`, and runs it.
+
+It is imported only when it is chosen, so that one needs only the libraries that are its own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+from typing import Final
+
+from swellmq.bench import BenchError
+
+MEASUREMENTS: Final = {
+    "load": "messages per second and CPU time per message, broker beside broker",
+    "memory": "resident memory at start and for each idle connection",
+}
+EXIT_FAILED: Final = 1
+EXIT_INTERRUPTED: Final = 130
+EXIT_TERMINATED: Final = 143
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.description = "Measure swellmq, beside other brokers."
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    width = max(len(name) for name in MEASUREMENTS)
+    parser.epilog = "\n".join(f"  {name:{width}}  {meaning}" for name, meaning in MEASUREMENTS.items())
+    parser.add_argument("what", choices=MEASUREMENTS, help="`swellmq bench WHAT --help` lists its options")
+    parser.add_argument("options", nargs=argparse.REMAINDER, metavar="...", help="the options of WHAT")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Exit codes: 0 measured, 1 something failed, 2 bad arguments; 130 and 143 stopped by a signal."""
+    from swellmq.cli.main import run_command
+
+    before = signal.signal(signal.SIGTERM, lambda _number, _frame: sys.exit(EXIT_TERMINATED))  # brokers are stopped
+    try:
+        return run_command(f"swellmq.bench.{arguments.what}", f"bench {arguments.what}", arguments.options)
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPTED
+    except BenchError as error:
+        print(f"swellmq: {error}", file=sys.stderr)
+        return EXIT_FAILED
+    finally:
+        signal.signal(signal.SIGTERM, before)
