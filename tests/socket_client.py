@@ -75,9 +75,10 @@ class Client:
         will: Publish | None = None,
         username: str | None = None,
         expiry_s: int = -1,
+        password: bytes | None = None,
     ) -> Connack:
         """CONNECT; the broker's answer."""
-        self.send(self.connect_packet(client_id, clean, keep_alive, will, username, expiry_s))
+        self.send(self.connect_packet(client_id, clean, keep_alive, will, username, expiry_s, password))
         packet = self.receive()
         assert isinstance(packet, Connack)
         return packet
@@ -90,6 +91,7 @@ class Client:
         will: Publish | None = None,
         username: str | None = None,
         expiry_s: int = -1,
+        password: bytes | None = None,
     ) -> bytes:
         packet = Connect()
         packet.protocol_version = self.protocol_version
@@ -97,6 +99,7 @@ class Client:
         packet.clean_start = clean
         packet.keep_alive = keep_alive
         packet.username = username
+        packet.password = password
         if will is not None:
             packet.will = Will(will, 0)
         if expiry_s >= 0:

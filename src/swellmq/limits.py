@@ -45,6 +45,9 @@ CONNECT_BYTES_MAX: Final = 524_288
 
 AUTHENTICATION_STEPS_MAX: Final = 16  # of one enhanced authentication; SCRAM takes 2, Kerberos 3
 
+# Access.
+REMEMBERED_VERDICTS: Final = 131_072  # logins remembered, some 250 bytes each
+
 # Routing.
 TOPIC_LEVELS_MAX: Final = 200  # bounds the walk over the topic tree; deeper topics are malformed for us
 SHARDS: Final = 256  # a dict of 700,000 keys stalls for 100 ms when it grows; a 256th of it does not

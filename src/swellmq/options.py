@@ -158,6 +158,17 @@ OPTIONS: Final[tuple[Option, ...]] = (
            meaning="Least severity that is logged."),
     Option("log.format", CHOICE, "human", choices=("human", "json"),
            meaning="human writes lines for reading, json one JSON object a line."),
+    Option("access.anonymous", CHOICE, "auto", choices=("auto", "yes", "no", "loopback"),
+           meaning="Who may come in without a user name: loopback is this machine alone, auto is yes where nothing "
+                   "here says how users are known, else no."),
+    Option("access.password_file", TEXT, "",
+           meaning="File of users and hashes of their passwords, written by `swellmq passwd` or mosquitto_passwd."),
+    Option("access.hash_threads", INTEGER, 2, unit="threads", low=1, high=64,
+           meaning="Threads that hash passwords, at a lower priority than traffic; Argon2id takes 19 MiB in each."),
+    Option("access.logins_waiting_max", INTEGER, 512, unit="logins", low=1, high=1_000_000,
+           meaning="Logins that may wait for a thread; further ones are refused with 0x97 (MQTT 3.x: 3)."),
+    Option("access.remember_s", INTEGER, 300, unit="s", low=0, high=_DAY_S,
+           meaning="How long an accepted password needs no new hash, as for a fleet that reconnects; 0 is never."),
     _limit("connect_timeout_ms", unit="ms", low=100, high=_DAY_MS,
            meaning="Time from accept to a whole CONNECT; a connection that takes longer is closed."),
     _limit("write_timeout_ms", unit="ms", low=100, high=_DAY_MS,
@@ -250,6 +261,7 @@ SECTIONS: Final = {
     "": "Listening, sizes, reports",
     "pool": "The connection pool",
     "log": "Log lines",
+    "access": "Who may come in and what they may do",
     "limits": "Limits of connections, packets, sessions and messages",
 }
 

@@ -14,7 +14,7 @@ import signal
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from swellmq.broker.access import Access
 from swellmq.broker.broker import MqttBroker
@@ -32,6 +32,9 @@ from swellmq.net.pool import Pool, PoolSettings
 from swellmq.settings import Settings
 from swellmq.stats import Stats
 from swellmq.version import VERSION, advice, describe
+
+if TYPE_CHECKING:
+    from swellmq.access.door import Door
 
 log = logging.getLogger("swellmq.server")
 
@@ -51,12 +54,20 @@ class Server:
         uplink: Uplink | None = None,
     ) -> None:
         self.settings = settings
+        self.door = _open_door(settings, access)
         self.stats = Stats()
         self.turn_state = Turn()
         self.pool = Pool(_pool_settings(settings), self.turn_state)
         self.broker = MqttBroker(
-            settings.limits(), self.turn_state, self.stats, storage or Storage(), uplink or Uplink(), access or Access()
+            settings.limits(),
+            self.turn_state,
+            self.stats,
+            storage or Storage(),
+            uplink or Uplink(),
+            self.door or access or Access(),
         )
+        if self.door is not None:
+            self.door.attach(self.call, self.broker.resume)
         self.broker.core.assigned_prefix = f"auto-{os.urandom(8).hex()}-"
         self.loop = Loop(self.broker, self.broker.refuser, self.pool, self.turn_state, self.stats)
         self.sys_topics = SysTopics(self.broker.core, VERSION)
@@ -171,6 +182,8 @@ class Server:
         self.loop.turn(0)
         self.loop.turn(0)
         self.loop.close()
+        if self.door is not None:
+            self.door.close()
 
     def self_check(self) -> list[str]:
         """What is wrong with the pool, a sentence each: broken invariants, and objects taken whose socket is gone."""
@@ -186,6 +199,8 @@ class Server:
         counters = {"pool_" + name: value for name, value in self.pool.statistics().items()}
         counters.update(self.broker.core.statistics())
         counters.update(self.stats.statistics())
+        if self.door is not None:
+            counters.update(self.door.statistics())
         return counters
 
     def report(self) -> None:
@@ -207,6 +222,18 @@ class Server:
             len(self.broker.core.sessions),
             resident_bytes() / 1e6,
         )
+
+
+def _open_door(settings: Settings, access: Access | None) -> Door | None:
+    """The access control that the settings ask for; None where they say nothing of it."""
+    if not settings.has_door():
+        return None
+    if access is not None:
+        problem = "given beside an access of the program itself"
+        raise SettingsError("[access]", problem, "Leave the settings or the argument `access` out")
+    from swellmq.access.build import build_door  # who needs none of it does without hashes and threads
+
+    return build_door(settings)
 
 
 def _pool_settings(settings: Settings) -> PoolSettings:

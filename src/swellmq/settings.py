@@ -97,6 +97,11 @@ class Settings:
     pool_memory_warn_percent: int
     log_level: str
     log_format: str
+    access_anonymous: str
+    access_password_file: str
+    access_hash_threads: int
+    access_logins_waiting_max: int
+    access_remember_s: int
     limits_connect_timeout_ms: int
     limits_write_timeout_ms: int
     limits_pending_timeout_ms: int
@@ -171,6 +176,18 @@ class Settings:
             if option.section == "limits":
                 setattr(limits, option.name.removeprefix("limits."), getattr(self, option.attribute))
         return limits
+
+    def where(self, name: str) -> str:
+        """Where an operator finds the value of an option, for errors: file and line, flag or variable, or ""."""
+        return _where(BY_NAME[name], self._origins[name])
+
+    def knows_users(self) -> bool:
+        """Whether anything here says how users are known."""
+        return bool(self.access_password_file)
+
+    def has_door(self) -> bool:
+        """Whether anything here says who may come in, or what they may do."""
+        return self.knows_users() or self.access_anonymous != "auto"
 
     def preheated_objects(self) -> int:
         """Connection objects made at start."""
@@ -248,8 +265,10 @@ class Settings:
         return listeners
 
     def _warn(self) -> None:
+        anonymous = self.access_anonymous
+        is_open = anonymous == "yes" or (anonymous == "auto" and not self.knows_users())
         for listener in self.listeners:
-            if not listener.unix and not is_loopback(listener.bind):
+            if is_open and not listener.unix and not is_loopback(listener.bind):
                 self.warnings.append(f"{listener} is open to whoever can reach it: there is no authentication")
         objects = self.preheated_objects()
         cost = f"{objects} objects preheated at start cost {objects * CONNECTION_BYTES / 1e6:.1f} MB"

@@ -89,3 +89,16 @@ def test_notes() -> None:
     assert "Note: pool.initial_size is lowered from 1024 (default) to pool.max_size = 300" in report(
         Settings(pool_max_size=300)
     )
+
+
+def test_the_files_of_access_are_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    users = tmp_path / "users"
+    users.write_text("joe:$6$QUJD$QUJD\n")
+    config = tmp_path / "swellmq.toml"
+    config.write_text(f'[access]\npassword_file = "{users}"\n')
+    assert main(["check", str(config)]) == 0
+    out = capsys.readouterr().out
+    assert "Access:\n  password file: 1 users, 0 of them with SCRAM\n  without a user name: nobody" in out
+    users.write_text("joe\n")
+    assert main(["check", str(config)]) == 2
+    assert f"{users}:1: password file: not a line of the form user:hash" in capsys.readouterr().err

@@ -27,10 +27,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     try:
         settings = Settings.load(arguments.file, os.environ, {})
+        access = access_lines(settings)
     except SettingsError as error:
         print(f"swellmq: {error}", file=sys.stderr)
         return EXIT_BAD_SETTINGS
-    print(report(settings))
+    print("\n".join([report(settings), *access]))
     return 0
 
 
@@ -50,6 +51,16 @@ def report(settings: Settings) -> str:
     lines += ["Note: " + note for note in settings.notes]
     lines += ["Warning: " + warning for warning in settings.warnings]
     return "\n".join(lines)
+
+
+def access_lines(settings: Settings) -> list[str]:
+    """Who may come in, once the files of `[access]` are read; raises SettingsError where one can't be used."""
+    if not settings.has_door():
+        return []
+    from swellmq.access.build import build_door
+
+    door = build_door(settings)
+    return ["Access:", *("  " + line for line in door.describe())]
 
 
 def pool_lines(settings: Settings) -> list[str]:

@@ -18,6 +18,7 @@ COMMANDS: Final = {
     "pub": "publish messages",
     "sub": "subscribe and print the messages that come",
     "bench": "measure it, beside other brokers",
+    "passwd": "set passwords in a password file",
     "reference": "print every setting with its default, unit and meaning",
 }
 EXIT_BAD_USAGE: Final = 2

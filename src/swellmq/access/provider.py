@@ -1,0 +1,58 @@
+"""What all identity providers share: a Login to be judged, the Verdict, and the Provider that gives it."""
+
+from __future__ import annotations
+
+from typing import final
+
+from mypy_extensions import mypyc_attr
+
+
+@final
+@mypyc_attr(native_class=True)
+class Login:
+    """What a client says of itself in CONNECT, and where it comes from."""
+
+    def __init__(self, client_id: str, username: str | None, password: bytes | None, address: str) -> None:
+        self.client_id = client_id
+        self.username = username
+        self.password = password or b""
+        self.address = address  # numeric, without the port; "" for a Unix socket
+
+    def anonymous(self) -> bool:
+        """Whether the client says nothing that could be checked."""
+        return self.username is None and not self.password
+
+
+@final
+@mypyc_attr(native_class=True)
+class Verdict:
+    """What a provider has found: a reason code of MQTT 5.0, 0 to let the client in."""
+
+    def __init__(
+        self, reason_code: int, username: str | None = None, expires_at_s: float = 0.0, reason_string: str | None = None
+    ) -> None:
+        self.reason_code = reason_code
+        self.username = username  # who the client is from now on; None: as it said
+        self.expires_at_s = expires_at_s  # seconds since 1970; 0: never
+        self.reason_string = reason_string
+
+
+@mypyc_attr(native_class=True, allow_interpreted_subclasses=True)
+class Provider:
+    """Someone who knows users. `knows` runs in the loop and must be quick, `check` in a worker thread."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name  # as in logs
+        self.waits = False  # `check` waits for a network rather than computes, so that more may run at a time
+
+    def describe(self) -> str:
+        """What it knows, in a line for the operator."""
+        return self.name
+
+    def knows(self, login: Login) -> bool:
+        """Whether this provider can say anything about such a login."""
+        return True
+
+    def check(self, login: Login) -> Verdict | None:
+        """Judge a login; None where it turns out to be none of this provider's users, and the next one is asked."""
+        raise NotImplementedError
