@@ -35,6 +35,7 @@ REFUSING_DEADLINE_MS: Final = 3_000
 
 # Deadlines.
 TICK_MS: Final = 100  # deadlines are kept in buckets of this width
+DUE_PER_TURN: Final = 512  # each may close a connection: 5 to 10 ms for all
 
 # WebSocket.
 WEBSOCKET_HEAD_BYTES: Final = 8_192  # of the HTTP request: browsers send cookies in it

@@ -14,7 +14,7 @@ from swellmq.broker.topics import POINTER_BYTES, Topics
 from swellmq.codec.packets import Publish
 from swellmq.codec.topic import matches, split_share
 from swellmq.connection import Timed
-from swellmq.limits import MATCH_CACHE_TARGETS, MATCH_CACHE_TOPICS, TICK_MS
+from swellmq.limits import DUE_PER_TURN, MATCH_CACHE_TARGETS, MATCH_CACHE_TOPICS, TICK_MS
 
 LEVEL = st.sampled_from([b"a", b"b", b"", b"$x"])
 NAMES = st.lists(LEVEL, min_size=1, max_size=4).map(b"/".join).filter(bool)
@@ -190,7 +190,9 @@ class TestDeadlines:
     @given(st.lists(st.tuples(st.just("set"), st.integers(0, 5), st.integers(1, 300)), max_size=60))
     def test_while_sweeping_all_the_time(self, steps: list[tuple[str, int, int]]) -> None:
         deadlines = self.run(steps)
-        deadlines._sweep()
+        deadlines.sweeping = list(deadlines.buckets)
+        while deadlines.sweeping:
+            deadlines._sweep()
         assert deadlines.stale == 0
         assert deadlines.entries == sum(len(bucket) for bucket in deadlines.buckets.values()) <= 6
 
@@ -214,7 +216,7 @@ class TestDeadlines:
                     assert model.pop(number) <= now_ms
                 assert all(moment > now_ms - TICK_MS for moment in model.values())
             assert deadlines.entries == sum(len(bucket) for bucket in deadlines.buckets.values())
-            assert sorted(deadlines.buckets) == sorted(deadlines.moments)
+            assert set(deadlines.buckets) <= set(deadlines.moments)
             assert {number for number in range(6) if objects[number].deadline_ms} == set(model)
             if model:
                 assert 0 < deadlines.next_ms() <= min(model.values()) + TICK_MS - 1
@@ -234,6 +236,49 @@ class TestDeadlines:
         assert len(deadlines.buckets) < 3 * deadlines_module.SWEEP_FROM
         assert len(deadlines.due(1_000_000)) == 100
         assert deadlines.statistics()["deadlines"] == deadlines.entries
+
+    def test_a_bucket_of_many_comes_up_in_slices(self) -> None:
+        deadlines = Deadlines()
+        objects = [Timed() for _ in range(DUE_PER_TURN * 2 + 7)]
+        for timed in objects:
+            deadlines.set(timed, 500)
+        deadlines.clear(objects[0])
+        found: list[Timed] = []
+        slices = []
+        while deadlines.next_ms() == 500:
+            due = deadlines.due(500)
+            slices.append(len(due))
+            found += due
+        assert slices == [DUE_PER_TURN, DUE_PER_TURN, 6]
+        assert {id(timed) for timed in found} == {id(timed) for timed in objects[1:]}
+        assert (deadlines.entries, deadlines.stale, deadlines.buckets) == (0, 0, {})
+
+    def test_a_sweep_looks_at_few_entries_at_a_time(self) -> None:
+        """Objects come up, are set and cleared while a sweep is under way; none is lost and none comes up twice."""
+        deadlines = Deadlines()
+        steady = [Timed() for _ in range(1_000)]
+        for timed in steady:
+            deadlines.set(timed, 500)
+        fleeting = [Timed() for _ in range(3 * deadlines_module.SWEEP_FROM)]
+        for timed in fleeting:
+            deadlines.set(timed, 500)
+        while not deadlines.sweeping:
+            deadlines.clear(fleeting.pop())
+        before = deadlines.entries
+        deadlines.clear(fleeting.pop())
+        assert before - deadlines_module.SWEEP_SLICE <= deadlines.entries <= before
+        late = Timed()
+        deadlines.set(late, 500)
+        while deadlines.sweeping:
+            deadlines.clear(fleeting.pop())
+        assert deadlines.stale < deadlines.entries
+        expected = {id(timed) for timed in [*steady, *fleeting, late]}
+        found: list[Timed] = []
+        while deadlines.next_ms() >= 0:
+            found += deadlines.due(500)
+        assert len(found) == len(expected)
+        assert {id(timed) for timed in found} == expected
+        assert deadlines.entries == 0
 
 
 class TestShardedMap:
