@@ -8,7 +8,7 @@ from harness import MemoryBroker, MemoryClient, properties
 from swellmq.codec import spec
 from swellmq.codec.packets import Ack, Disconnect, Publish
 from swellmq.codec.spec import PUBACK, PUBREC
-from swellmq.limits import Limits
+from swellmq.limits import REMOVALS_PER_TURN, Limits
 
 VERSIONS = (3, 4, 5)
 KEPT = {"clean_start": False, "session_expiry_interval": 600}
@@ -402,3 +402,73 @@ class TestShared:
         member.receive()
         member.ack(PUBREC, 1)
         member.expect(Ack(6, 1))
+
+
+class TestSessionsWithManySubscriptions:
+    COUNT = 2 * REMOVALS_PER_TURN + 5
+
+    def subscribed(self, broker: MemoryBroker, prefix: str = "") -> MemoryClient:
+        client = broker.connect("many", version=5, **KEPT)
+        names = [f"{prefix}t/{number}" for number in range(self.COUNT)]
+        assert client.subscribe(*names, qos=1) == [1] * self.COUNT
+        return client
+
+    def test_they_end_in_slices(self) -> None:
+        broker = MemoryBroker()
+        client = self.subscribed(broker)
+        client.feed(Disconnect(0, properties(session_expiry_interval=0)))
+        left = []
+        for _ in range(5):
+            broker._one_turn()
+            left.append(broker.core.topics.count)
+        assert left == [self.COUNT, self.COUNT - REMOVALS_PER_TURN, self.COUNT - 2 * REMOVALS_PER_TURN, 0, 0]
+        assert broker.core.session("many") is None
+        assert broker.core.ending == []
+
+    def test_nothing_is_kept_for_them_meanwhile(self) -> None:
+        broker = MemoryBroker()
+        self.subscribed(broker).feed(Disconnect(0, properties(session_expiry_interval=0)))
+        session = broker.session("many")
+        broker._one_turn()
+        assert broker.core.topics.count == self.COUNT
+        broker.engine.inject(Publish(b"t/0", b"late", 1, False))
+        assert session.queue is None
+        again = broker.connect("many", version=5)
+        assert again.subscribe("t/0", qos=1) == [1]
+        broker.turn()
+        assert broker.core.topics.count == 1
+        broker.inject("t/0", b"new", 1)
+        assert again.payloads() == [b"new"]
+
+    def test_a_group_passes_over_them(self) -> None:
+        broker = MemoryBroker()
+        away = broker.connect("away", version=5, **KEPT)
+        away.subscribe("$share/g/t/0", qos=1)
+        away.drop()
+        self.subscribed(broker, "$share/g/").feed(Disconnect(0, properties(session_expiry_interval=0)))
+        broker._one_turn()
+        assert broker.core.topics.shared_count == self.COUNT + 1
+        for _ in range(3):
+            broker.engine.inject(Publish(b"t/0", b"waits", 1, False))
+        assert broker.session("away").queued() == 3
+        broker.engine.inject(Publish(b"t/1", b"for nobody", 1, False))
+        broker.turn()
+        assert broker.core.topics.shared_count == 1
+
+
+def test_members_of_a_group_come_and_go_in_any_order() -> None:
+    broker = MemoryBroker()
+    clients = {name: broker.connect(name) for name in "abcde"}
+    for client in clients.values():
+        client.subscribe("$share/g/t")
+    for name in "cea":
+        clients.pop(name).disconnect()
+        for number in range(len(clients)):
+            broker.inject("t", b"%d" % number)
+        assert sorted(payload for client in clients.values() for payload in client.payloads()) == [
+            b"%d" % number for number in range(len(clients))
+        ]
+        assert clients["b"].subscribe("$share/g/t") == [0]  # once more: it stays one member
+    group = broker.core.topics.group(b"$share/g/t")
+    assert group is not None
+    assert {member.session.client_id for member in group.members} == {"b", "d"}

@@ -24,7 +24,7 @@ def test_routes_are_told_for_the_first_and_the_last() -> None:
     uplink.routes.clear()
     first.unsubscribe("t", "$share/g/t")
     second.drop()
-    assert uplink.routes == [("-", b"t"), ("-", b"$share/g/t")]
+    assert sorted(uplink.routes) == [("-", b"$share/g/t"), ("-", b"t")]
     first.subscribe("w/#")
     first.drop()
     assert uplink.routes[2:] == [("-", b"w/#")]

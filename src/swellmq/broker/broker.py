@@ -35,7 +35,7 @@ from swellmq.broker.session import Session
 from swellmq.broker.storage import Storage
 from swellmq.broker.subscribe import on_subscribe, on_unsubscribe
 from swellmq.broker.uplink import Uplink
-from swellmq.broker.will import detach, on_session_due, publish_will
+from swellmq.broker.will import detach, on_session_due, publish_will, remove_ended
 from swellmq.codec import spec
 from swellmq.codec.decode import (
     check_flags,
@@ -172,6 +172,8 @@ class MqttBroker(Engine):
             core.turn.again = True
         if core.crowded:
             self._use_room(now_ms)
+        if core.ending:
+            remove_ended(core)
         if core.events:
             events = core.events
             core.events = []

@@ -50,6 +50,7 @@ class Core:
         self.exchanges: dict[Connection, Exchange] = {}  # of clients that authenticate by a method, or did
         self.events: list[SessionEvent] = []
         self.crowded: list[Session] = []  # something waits in them because the outbox was full
+        self.ending: list[Session] = []  # they have ended, but some of their subscriptions are still to be removed
         self.next_token: i64 = 0
         self.assigned_prefix: str = "auto-"  # of assigned client ids; made unguessable by server.py
         self.assigned: i64 = 0

@@ -116,8 +116,14 @@ def deliver_shared(core: Core, group: ShareGroup, publish: Publish) -> None:
             group.turn = (index + 1) % count
             break
     if chosen is None:
-        chosen = members[group.turn % count]  # nobody is here: it waits in one session
-        group.turn = (group.turn + 1) % count
+        for step in range(count):  # nobody is here: it waits in one session
+            index = (group.turn + step) % count
+            if not members[index].session.ended:
+                chosen = members[index]
+                group.turn = (index + 1) % count
+                break
+        else:
+            return
     qos = min(chosen.qos, publish.qos)  # [MQTT-4.8.2-3]
     retain = publish.retain and chosen.retain_as_published
     deliver_to(core, chosen.session, publish, qos, retain, chosen.identifiers, chosen.topic_filter)  # [MQTT-3.3.4-5]
@@ -195,6 +201,8 @@ def deliver_to(
 
 def enqueue(core: Core, session: Session, delivery: Delivery) -> None:
     """Let a delivery wait in its session; a full queue drops the new one and counts it."""
+    if session.ended:
+        return
     queue = session.queue
     if queue is None:
         queue = session.queue = DeliveryQueue()

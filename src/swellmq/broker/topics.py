@@ -30,11 +30,26 @@ class ShareGroup:
     def __init__(self, share_name: bytes) -> None:
         self.share_name = share_name
         self.members: list[Subscription] = []
+        self.slots: dict[Session, int] = {}  # where each stands: a group of 100,000 must not be searched
         self.turn: i64 = 0  # whose turn it is
 
+    def find(self, session: Session) -> Subscription | None:
+        """The member that is a subscription of `session`, or None."""
+        slot = self.slots.get(session)
+        return None if slot is None else self.members[slot]
+
+    def add(self, subscription: Subscription) -> None:
+        """Take a member in."""
+        self.slots[subscription.session] = len(self.members)
+        self.members.append(subscription)
+
     def remove(self, subscription: Subscription) -> None:
-        """Take a member out."""
-        self.members.remove(subscription)
+        """Take a member out; the last one gets its place."""
+        slot = self.slots.pop(subscription.session)
+        last = self.members.pop()
+        if last is not subscription:
+            self.members[slot] = last
+            self.slots[last.session] = slot
 
 
 @final
@@ -201,11 +216,7 @@ class Topics:
         if not share_name:
             return entry.by_session.get(session)
         group = entry.groups.get(share_name) if entry.groups is not None else None
-        if group is not None:
-            for member in group.members:
-                if member.session is session:
-                    return member
-        return None
+        return group.find(session) if group is not None else None
 
     def group(self, topic_filter: bytes) -> ShareGroup | None:
         """The group of a shared subscription's filter, or None."""
@@ -244,7 +255,7 @@ class Topics:
             if group is None:
                 group = subscribers.groups[share_name] = ShareGroup(share_name)
             first = not group.members
-            group.members.append(subscription)
+            group.add(subscription)
         else:
             first = not subscribers.by_session
             subscribers.by_session[subscription.session] = subscription

@@ -16,6 +16,7 @@ from swellmq.codec.packets import ABSENT
 from swellmq.codec.spec import SESSION_EXPIRY_NEVER
 from swellmq.connection import Connection
 from swellmq.errors import CLOSE_REASONS
+from swellmq.limits import REMOVALS_AT_ONCE, REMOVALS_PER_TURN
 
 
 def publish_will(core: Core, session: Session) -> None:
@@ -94,18 +95,20 @@ def on_session_due(core: Core, session: Session, now_ms: i64) -> None:
 
 
 def end_session(core: Core, session: Session) -> None:
-    """Discard a session: its subscriptions, its messages, and its place in the map; a will that waits goes out."""
+    """Discard a session: its messages, its place in the map, and its subscriptions, of which many go in slices.
+
+    A will that waits goes out.
+    """
     if session.ended:
         return
     session.ended = True
     core.deadlines.clear(session)
     core.sessions.remove(session.client_id.encode())
-    for subscription in session.subscriptions():
-        last = core.topics.remove(subscription)
-        if last and core.uplink.enabled:
-            core.uplink.route_removed(subscription.topic_filter)
-    session.first = None
-    session.others = None
+    if session.subscription_count() <= REMOVALS_AT_ONCE:
+        _remove_subscriptions(core, session, REMOVALS_AT_ONCE)
+    else:
+        core.ending.append(session)
+        core.turn.again = True
     if core.kept(session):
         core.touch()
         core.storage.session_removed(session)
@@ -118,3 +121,30 @@ def end_session(core: Core, session: Session) -> None:
     session.replays = None
     if core.access.watches_sessions:
         core.events.append(SessionEvent(SESSION_ENDED, session.client_id, ""))
+
+
+def remove_ended(core: Core) -> None:
+    """Remove a slice of the subscriptions that sessions with many of them had when they ended.
+
+    Meanwhile they match, but `enqueue` keeps nothing for a session that has ended.
+    """
+    removed = 0
+    while core.ending and removed < REMOVALS_PER_TURN:
+        session = core.ending[-1]
+        removed += _remove_subscriptions(core, session, REMOVALS_PER_TURN - removed)
+        if session.first is None:
+            core.ending.pop()
+    if core.ending:
+        core.turn.again = True
+
+
+def _remove_subscriptions(core: Core, session: Session, count_max: int) -> int:
+    """Remove up to `count_max` of a session's subscriptions; how many it were."""
+    count = 0
+    while count < count_max and session.first is not None:
+        subscription = session.first if session.others is None else session.others[-1]
+        session.remove_subscription(subscription)
+        if core.topics.remove(subscription) and core.uplink.enabled:
+            core.uplink.route_removed(subscription.topic_filter)
+        count += 1
+    return count
