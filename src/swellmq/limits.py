@@ -11,7 +11,13 @@ from mypy_extensions import i64, mypyc_attr
 
 # The turn of the loop.
 EVENTS_PER_TURN: Final = 1024  # what one epoll_wait returns; a longer list only delays the first answer
+EVENTS_LEAST: Final = 64  # and after turns that took longer than TURN_LONG_US; the system itself takes them in rotation
+TURN_LONG_US: Final = 10_000
+FLUSH_NS: Final = 5_000_000  # of writes in a turn, about 1,000; as much again for those that are late
+WRITES_PER_LOOK: Final = 64  # writes between two looks at the clock
 READ_BYTES: Final = 65_536  # one read of one connection in one turn: a flood of one can't starve the others
+READ_BYTES_BEHIND: Final = 16_384  # of all connections in a turn while output is late, which input must not outrun
+READ_BYTES_LEAST: Final = 512  # of each even then: a PINGREQ, or what acknowledges some messages
 READ_BYTES_BULK: Final = 1_048_576  # the same where one large packet is being gathered
 ACCEPTS_PER_TURN: Final = 128  # about 1 ms of accepts
 BACKLOG: Final = 4096  # the system may cut it (net.core.somaxconn)

@@ -19,10 +19,25 @@ from socket_client import Client, Clients, await_true
 
 from swellmq import Access, Request, SessionEvent, Storage
 from swellmq.broker.access import AUTHENTICATE, PENDING, PUBLISH, TAKE_OVER
-from swellmq.codec.packets import Ack, Connack, Disconnect, Publish
-from swellmq.codec.spec import PUBACK
+from swellmq.broker.session import Session
+from swellmq.codec.encode import encode
+from swellmq.codec.packets import Ack, Connack, Disconnect, Ping, Publish
+from swellmq.codec.spec import PINGREQ, PUBACK, SESSION_TAKEN_OVER
 from swellmq.connection import READABLE
-from swellmq.limits import JOIN_BYTES, READ_BYTES, REFUSING_DEADLINE_MS, REFUSING_SLOTS, WRITE_BYTES, WRITES_PER_TURN
+from swellmq.limits import (
+    EVENTS_LEAST,
+    EVENTS_PER_TURN,
+    JOIN_BYTES,
+    READ_BYTES,
+    READ_BYTES_BEHIND,
+    READ_BYTES_LEAST,
+    REFUSING_DEADLINE_MS,
+    REFUSING_SLOTS,
+    TURN_LONG_US,
+    WRITE_BYTES,
+    WRITES_PER_LOOK,
+    WRITES_PER_TURN,
+)
 from swellmq.server import Server
 
 Servers = Callable[..., Server]
@@ -856,3 +871,91 @@ def test_connections_leave_nothing_to_the_collector(server: Servers, clients: Cl
             assert one.pool.statistics()["idle"] == 1
     finally:
         gc.enable()
+
+
+# Long turns
+
+
+def fan_out(server: Servers, clients: Clients, count: int) -> tuple[Server, Client, list[Client]]:
+    """A publisher, and so many subscribers of one topic, on a server that writes to 128 of them in a slice."""
+    one = server()
+    subscribers = [clients(one, 5, f"s{number}") for number in range(count)]
+    for subscriber in subscribers:
+        subscriber.subscribe("all")
+    publisher = clients(one, 5, "publisher")
+    one.loop.output.slice_ns = 0
+    return one, publisher, subscribers
+
+
+def turn_until_late(one: Server) -> None:
+    await_true(lambda: one.loop.output.late, lambda: one.loop.turn(10))
+
+
+def test_a_large_fan_out_is_flushed_in_slices(server: Servers, clients: Clients) -> None:
+    one, publisher, subscribers = fan_out(server, clients, 5 * WRITES_PER_LOOK)
+    other = clients(one, 5, "other")
+    publisher.send(Publish(b"all", b"x", 0, False))
+    turn_until_late(one)
+    assert len(one.loop.output.late) == 3 * WRITES_PER_LOOK
+    assert one.loop.deadline_ms() == 0
+    other.send(Ping(PINGREQ))
+    assert isinstance(other.receive(), Ping)
+    assert one.loop.output.late  # it did not wait for all of these
+    for subscriber in subscribers:
+        message = subscriber.receive()
+        assert isinstance(message, Publish) and message.payload == b"x"
+    one.loop.turn(0)
+    assert one.loop.output.late == []
+    assert one.loop.deadline_ms() != 0
+
+
+def test_what_is_late_still_leaves_when_its_connection_is_closed(server: Servers, clients: Clients) -> None:
+    one, publisher, subscribers = fan_out(server, clients, 3 * WRITES_PER_LOOK)
+    publisher.send(Publish(b"all", b"x", 0, False))
+    turn_until_late(one)
+    old = one.loop.output.late[-1].owner
+    assert isinstance(old, Session)
+    replaced = subscribers[int(old.client_id[1:])]
+    clients(one, 5, old.client_id).ping()
+    message, goodbye = replaced.receive(), replaced.receive()
+    assert isinstance(message, Publish) and message.payload == b"x"
+    assert isinstance(goodbye, Disconnect) and goodbye.reason_code == SESSION_TAKEN_OVER
+
+
+def test_input_waits_for_output_that_is_late(server: Servers, clients: Clients) -> None:
+    one, publisher, _subscribers = fan_out(server, clients, 5 * WRITES_PER_LOOK)
+    publisher.send(Publish(b"all", b"x", 0, False))
+    turn_until_late(one)
+    before = one.stats.bytes_received
+    other = clients.made[1]
+    for client in (publisher, other):
+        client.send(b"".join([encode(Publish(b"none", bytes(1_000), 0, False), 5)] * 60))
+    one.loop.turn(0)
+    assert READ_BYTES_BEHIND <= one.stats.bytes_received - before <= READ_BYTES_BEHIND + READ_BYTES_LEAST
+
+
+class SlowAccess(Access):
+    """Takes longer to decide than a turn should."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.authenticates = True
+
+    def decide(self, requests: list[Request]) -> None:
+        time.sleep(TURN_LONG_US / 1e6)
+        for request in requests:
+            request.result = 0
+
+
+def test_after_a_long_turn_the_next_one_takes_fewer_events(server: Servers, clients: Clients) -> None:
+    one = server(access=SlowAccess())
+    waiting = [clients(one) for _ in range(6)]
+    await_true(lambda: one.pool.active == 6, lambda: one.loop.turn(10))
+    for number, client in enumerate(waiting):
+        client.send(client.connect_packet(f"c{number}"))
+        one.loop.turn(1_000)
+        assert one.loop.events_max == max(EVENTS_LEAST, EVENTS_PER_TURN >> (number + 1))
+    while one.loop.events_max < EVENTS_PER_TURN:
+        before = one.loop.events_max
+        one.loop.turn(0)
+        assert one.loop.events_max == before * 2

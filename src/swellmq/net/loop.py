@@ -6,8 +6,13 @@
    process was held up. Then the engine settles what can be answered now, and connections marked for closing are told
    to it, so that a will still leaves in this turn.
 4. **seal**: what changed durably becomes a batch. Output that depends on it waits in the held lanes.
-5. **flush**: each connection that got output is written to once; a short write keeps the rest and arms EPOLLOUT.
+5. **flush**: each connection that got output is written to once; a short write keeps the rest and arms EPOLLOUT. What
+   would take long is late: it comes in the next turns, and input waits for it.
 6. **reap**: close the descriptors of connections that were marked, give their objects back, grow the pool by a slice.
+
+No phase of a turn may take long, because all others wait for it. So each has its bound: in events, accepts, deadlines,
+subscriptions to be removed, and in time where the system decides what a step costs (writes, growth). A turn that took
+long all the same makes the next one take fewer events.
 
 Closing last is what makes stale events harmless. epoll names descriptors, not connections: were a descriptor closed
 while events of the same batch are still to be read, an accept in that batch could reuse its number, and the dead
@@ -35,9 +40,13 @@ from swellmq.errors import OPEN, PEER_CLOSED, PEER_RESET, SERVER_SHUTTING_DOWN
 from swellmq.limits import (
     ACCEPT_PAUSE_MS,
     ACCEPTS_PER_TURN,
+    EVENTS_LEAST,
     EVENTS_PER_TURN,
     READ_BYTES,
+    READ_BYTES_BEHIND,
     READ_BYTES_BULK,
+    READ_BYTES_LEAST,
+    TURN_LONG_US,
 )
 from swellmq.net.bugs import on_bug
 from swellmq.net.listener import EXHAUSTED, Listener
@@ -48,6 +57,7 @@ from swellmq.stats import Stats
 log = logging.getLogger("swellmq.loop")
 
 HANG_UP: Final = 0x018  # EPOLLERR | EPOLLHUP
+NO_BOUND: Final = 1 << 40
 TABLE_SLICE: Final = 4096  # the table by descriptor grows by so many places
 SHRINK_LOOK_MS: Final = 1_000
 
@@ -76,6 +86,8 @@ class Loop:
         self.spare_fd: int = _spare()
         self.accepting: bool = True
         self.more: bool = False  # work is left that must not wait for an event
+        self.events_max: int = EVENTS_PER_TURN  # less after long turns
+        self.allowance: i64 = NO_BOUND  # bytes that are still to be read in this turn
         self.shrink_look_ms: i64 = 0
         self.start_ns: i64 = time.monotonic_ns()
         self.read_clocks()
@@ -89,7 +101,7 @@ class Loop:
     def deadline_ms(self) -> int:
         """Milliseconds until a turn must run even if nothing is readable; -1: never; 0: now."""
         turn = self.turn_state
-        if self.more or turn.again or turn.flush or turn.close or turn.watch or turn.promote:
+        if self.more or turn.again or turn.flush or self.output.late or turn.close or turn.watch or turn.promote:
             return 0
         due = self._due_ms()
         if due < 0:
@@ -131,7 +143,7 @@ class Loop:
         if wait_ms < 0 or (0 <= timeout_ms < wait_ms):
             wait_ms = timeout_ms
         # 1. wait
-        events = self.epoll.poll(wait_ms / 1000 if wait_ms >= 0 else None, EVENTS_PER_TURN)
+        events = self.epoll.poll(wait_ms / 1000 if wait_ms >= 0 else None, self.events_max)
         self.read_clocks()
         turn = self.turn_state
         turn.again = False
@@ -142,6 +154,7 @@ class Loop:
         if self.paused:
             self._resume_listeners(now_ms)
         # 2. read
+        self.allowance = READ_BYTES_BEHIND if self.output.late else NO_BOUND
         arrivals: list[Listener] | None = None
         for fd, mask in events:
             connection = self.table[fd] if fd < len(self.table) else None
@@ -174,7 +187,7 @@ class Loop:
         if turn.held:
             self._release_held()
         # 5. flush
-        if turn.flush:
+        if turn.flush or self.output.late:
             self.output.flush(now_ms)
         # 6. reap
         for connection in closing:
@@ -192,7 +205,12 @@ class Loop:
         stats = self.stats
         stats.turns += 1
         stats.turned_ms = now_ms
-        stats.turn.note((time.perf_counter_ns() - begin_ns) // 1000, now_ms)
+        took_us = (time.perf_counter_ns() - begin_ns) // 1000
+        stats.turn.note(took_us, now_ms)
+        if took_us > TURN_LONG_US:
+            self.events_max = max(EVENTS_LEAST, self.events_max // 2)
+        elif self.events_max < EVENTS_PER_TURN:
+            self.events_max *= 2
 
     # Phase 2: read and accept
 
@@ -206,6 +224,8 @@ class Loop:
         assert handler is not None
         # Larger reads pay for a large packet, and for nothing behind it: small ones may each ask access.
         read_bytes = max(READ_BYTES, min(READ_BYTES_BULK, connection.missing_bytes()))
+        if read_bytes > self.allowance:
+            read_bytes = max(READ_BYTES_LEAST, self.allowance)
         try:
             data = os.read(connection.fd, int(read_bytes))
         except BlockingIOError:
@@ -216,6 +236,7 @@ class Loop:
         if not data:
             connection.close(PEER_CLOSED)
             return
+        self.allowance -= len(data)
         buffers = connection.buffers
         try:
             if buffers is not None and buffers.layer is not None:
@@ -371,6 +392,8 @@ class Loop:
     # Phase 6: reap
 
     def _reap(self, connection: Connection) -> None:
+        if connection.outbox is not None:  # it is among those that are late
+            self.output.write(connection, self.turn_state.now_ms)
         fd = connection.fd
         self.table[fd] = None
         os.close(fd)  # takes it out of epoll too

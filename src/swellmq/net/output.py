@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import os
 import select
+from time import perf_counter_ns
 from typing import final
 
 from mypy_extensions import i64, mypyc_attr
 
 from swellmq.connection import READABLE, WRITABLE, Buffers, Connection, Layer, Turn
 from swellmq.errors import OPEN, PEER_RESET
-from swellmq.limits import JOIN_BYTES, WRITE_BYTES, WRITES_PER_TURN, WRITEV_PIECES
+from swellmq.limits import FLUSH_NS, JOIN_BYTES, WRITE_BYTES, WRITES_PER_LOOK, WRITES_PER_TURN, WRITEV_PIECES
 from swellmq.net.bugs import on_bug
 from swellmq.stats import Stats
 
@@ -28,38 +29,77 @@ class Output:
         self.epoll = epoll
         self.turn = turn
         self.stats = stats
+        self.slice_ns: i64 = FLUSH_NS
+        self.late: list[Connection] = []  # got output in an earlier turn whose slice was used up
+        self.late_next: i64 = 0  # the first of them that was not yet written to
 
     def flush(self, now_ms: i64) -> None:
+        """Write to the connections that got output, for about `slice_ns`; the others are late and come in later turns.
+
+        What is fresh goes first, so that an answer does not wait behind a message to 10,000 subscribers. What is late
+        gets as much time again, in order.
+        """
         turn = self.turn
-        flush = turn.flush
+        fresh = turn.flush
         turn.flush = []
-        for connection in flush:
-            outbox = connection.outbox
-            if outbox is None:
-                continue
-            connection.outbox = None
-            buffers = connection.buffers
-            if buffers is not None and buffers.layer is not None:
-                outbox = self._pass_down(connection, buffers.layer, outbox)
-            if (buffers is not None and buffers.backlog is not None) or connection.outbox_bytes > JOIN_BYTES:
-                self._keep_backlog(connection, outbox)
-                self.write_backlog(connection, now_ms)
-                continue
-            data = outbox[0] if len(outbox) == 1 else b"".join(outbox)
-            try:
-                written = os.write(connection.fd, data)
-            except BlockingIOError:
-                written = 0
-            except OSError:
-                connection.close(PEER_RESET)
-                continue
-            self.stats.bytes_sent += written
-            if written == len(data):
-                connection.outbox_bytes = 0
-            else:
-                connection.outbox_bytes -= written
-                self._keep_backlog(connection, [data[written:]])
-                self._stall(connection, now_ms)
+        done = self._flush_some(fresh, 0, now_ms)
+        late = self.late
+        if late:
+            self.late_next = self._flush_some(late, self.late_next, now_ms)
+            if self.late_next == len(late):
+                late = self.late = []
+                self.late_next = 0
+            elif self.late_next * 2 > len(late):
+                del late[: self.late_next]
+                self.late_next = 0
+        if done < len(fresh):
+            late.extend(fresh[done:])
+
+    def _flush_some(self, connections: list[Connection], start: i64, now_ms: i64) -> i64:
+        """Write to those from index `start` on until the slice is used up; the index of the first that is left."""
+        index = start
+        until_ns: i64 = 0
+        while index < len(connections):
+            connection = connections[index]
+            index += 1
+            if connection.outbox is not None:  # those that are late may have been written to since, or be gone
+                self.write(connection, now_ms)
+            if (index - start) % WRITES_PER_LOOK == 0:
+                now_ns: i64 = perf_counter_ns()
+                if until_ns == 0:
+                    until_ns = now_ns + self.slice_ns
+                elif now_ns >= until_ns:
+                    break
+        return index
+
+    def write(self, connection: Connection, now_ms: i64) -> None:
+        """Send the outbox of one connection, as far as its socket takes it."""
+        outbox = connection.outbox
+        if outbox is None:
+            return
+        connection.outbox = None
+        buffers = connection.buffers
+        if buffers is not None and buffers.layer is not None:
+            outbox = self._pass_down(connection, buffers.layer, outbox)
+        if (buffers is not None and buffers.backlog is not None) or connection.outbox_bytes > JOIN_BYTES:
+            self._keep_backlog(connection, outbox)
+            self.write_backlog(connection, now_ms)
+            return
+        data = outbox[0] if len(outbox) == 1 else b"".join(outbox)
+        try:
+            written = os.write(connection.fd, data)
+        except BlockingIOError:
+            written = 0
+        except OSError:
+            connection.close(PEER_RESET)
+            return
+        self.stats.bytes_sent += written
+        if written == len(data):
+            connection.outbox_bytes = 0
+        else:
+            connection.outbox_bytes -= written
+            self._keep_backlog(connection, [data[written:]])
+            self._stall(connection, now_ms)
 
     def _pass_down(self, connection: Connection, layer: Layer, outbox: list[bytes]) -> list[bytes]:
         """What goes to the socket for an outbox. What the layer adds waits too, but is not counted as MQTT."""
