@@ -288,7 +288,7 @@ class TestShardedMap:
     )
     @settings(max_examples=40, deadline=None)
     def test_against_a_dictionary(self, steps: list[tuple[int, bool]], size: int) -> None:
-        sharded: ShardedMap[int] = ShardedMap()
+        sharded: ShardedMap[bytes, int] = ShardedMap()
         model: dict[bytes, int] = {}
         for number in range(100, 100 + size):
             sharded.put(b"%d" % number, number)
@@ -306,7 +306,7 @@ class TestShardedMap:
         assert sorted(sharded.values()) == sorted(model.values())
 
     def test_growing_and_emptying(self) -> None:
-        sharded: ShardedMap[int] = ShardedMap()
+        sharded: ShardedMap[bytes, int] = ShardedMap()
         count = SPLIT_AT * 3
         for number in range(count):
             sharded.put(b"%d" % number, number)

@@ -41,7 +41,7 @@ class Core:
         self.uplink = uplink
         self.access = access
         self.deadlines = Deadlines()
-        self.sessions: ShardedMap[Session] = ShardedMap()
+        self.sessions: ShardedMap[bytes, Session] = ShardedMap()
         self.topics = Topics(limits.overlapping == "each")
         self.retained = Retained()
         self.clients: i64 = 0  # sessions with a connection

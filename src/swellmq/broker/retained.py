@@ -25,7 +25,7 @@ class RetainedNode:
     """One topic level."""
 
     def __init__(self) -> None:
-        self.children: ShardedMap[RetainedNode] | None = None
+        self.children: ShardedMap[bytes, RetainedNode] | None = None
         self.publish: Publish | None = None
 
 

@@ -1,4 +1,4 @@
-"""A map by bytes that never stalls: one dict while it is small, then 256 of them.
+"""A map that never stalls: one dict while it is small, then 256 of them.
 
 A single dict of 700,000 keys stops the world for 60 to 170 ms when it grows; a 256th of it takes 1 ms. A dict never
 shrinks either, so one that has become mostly empty is built anew.
@@ -16,31 +16,32 @@ SPLIT_AT: Final = 8_192  # entries; splitting copies them once, in under 1 ms
 REBUILD_FACTOR: Final = 8  # a dict is rebuilt when it once held this many times more
 REBUILD_FROM: Final = 64  # smaller ones are left alone
 
+K = TypeVar("K")
 V = TypeVar("V")
 
 
 @mypyc_attr(native_class=True)
-class ShardedMap(Generic[V]):
-    """A mapping from `bytes`; the order of iteration is not promised."""
+class ShardedMap(Generic[K, V]):
+    """A mapping; the order of iteration is not promised."""
 
     def __init__(self) -> None:
-        self.single: dict[bytes, V] = {}
+        self.single: dict[K, V] = {}
         self.single_peak: i64 = 0  # its size when it last began to lose entries
-        self.shards: list[dict[bytes, V]] | None = None
+        self.shards: list[dict[K, V]] | None = None
         self.peaks: list[int] | None = None
         self.count: i64 = 0
 
     def __len__(self) -> int:
         return int(self.count)
 
-    def get(self, key: bytes) -> V | None:
+    def get(self, key: K) -> V | None:
         """The value of `key`, or None."""
         shards = self.shards
         if shards is None:
             return self.single.get(key)
         return shards[hash(key) & (SHARDS - 1)].get(key)
 
-    def put(self, key: bytes, value: V) -> None:
+    def put(self, key: K, value: V) -> None:
         """Set the value of `key`."""
         shards = self.shards
         shard = self.single if shards is None else shards[hash(key) & (SHARDS - 1)]
@@ -51,7 +52,7 @@ class ShardedMap(Generic[V]):
             if shards is None and self.count > SPLIT_AT:
                 self._split()
 
-    def remove(self, key: bytes) -> V | None:
+    def remove(self, key: K) -> V | None:
         """Take `key` out; its value, or None where there was none."""
         shards = self.shards
         index: i64 = 0
@@ -82,7 +83,7 @@ class ShardedMap(Generic[V]):
         return value
 
     def _split(self) -> None:
-        shards: list[dict[bytes, V]] = [{} for _ in range(SHARDS)]
+        shards: list[dict[K, V]] = [{} for _ in range(SHARDS)]
         for key, value in self.single.items():
             shards[hash(key) & (SHARDS - 1)][key] = value
         self.single = {}
@@ -98,11 +99,11 @@ class ShardedMap(Generic[V]):
             found.extend(shard.values())
         return found
 
-    def items(self) -> list[tuple[bytes, V]]:
+    def items(self) -> list[tuple[K, V]]:
         """All entries as they are now, in a list of their own."""
         if self.shards is None:
             return list(self.single.items())
-        found: list[tuple[bytes, V]] = []
+        found: list[tuple[K, V]] = []
         for shard in self.shards:
             found.extend(shard.items())
         return found

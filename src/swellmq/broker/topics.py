@@ -58,7 +58,7 @@ class Subscribers(Entry):
     """Several subscriptions of one topic filter, and the groups that share one."""
 
     def __init__(self) -> None:
-        self.by_session: dict[Session, Subscription] = {}
+        self.by_session: ShardedMap[Session, Subscription] = ShardedMap()
         self.groups: dict[bytes, ShareGroup] | None = None
         self.all: list[Subscription] | None = None  # the values of `by_session`, made when they are asked for
 
@@ -66,7 +66,7 @@ class Subscribers(Entry):
         """All that are not shared. The list is kept until one changes; it is not to be changed."""
         found = self.all
         if found is None:
-            found = self.all = list(self.by_session.values())
+            found = self.all = self.by_session.values()
         return found
 
 
@@ -76,7 +76,7 @@ class Node:
     """One level of the tree of wildcard filters."""
 
     def __init__(self) -> None:
-        self.children: ShardedMap[Node] | None = None
+        self.children: ShardedMap[bytes, Node] | None = None
         self.plus: Node | None = None  # the level is "+"
         self.here: Entry | None = None  # filters that end at this level
         self.hash: Entry | None = None  # filters that end with "#" below this level
@@ -107,7 +107,7 @@ class Topics:
 
     def __init__(self, one_each: bool = False) -> None:
         self.one_each = one_each
-        self.exact: ShardedMap[Entry] = ShardedMap()
+        self.exact: ShardedMap[bytes, Entry] = ShardedMap()
         self.root = Node()
         self.count: i64 = 0
         self.shared_count: i64 = 0
@@ -245,7 +245,7 @@ class Topics:
         else:
             subscribers = Subscribers()
             if isinstance(entry, Subscription):
-                subscribers.by_session[entry.session] = entry
+                subscribers.by_session.put(entry.session, entry)
             self._put(bare, wild, subscribers)
         if share_name:
             self.shared_count += 1
@@ -257,8 +257,8 @@ class Topics:
             first = not group.members
             group.add(subscription)
         else:
-            first = not subscribers.by_session
-            subscribers.by_session[subscription.session] = subscription
+            first = not len(subscribers.by_session)
+            subscribers.by_session.put(subscription.session, subscription)
             subscribers.all = None
         self._forget(bare, wild)
         return first
@@ -288,12 +288,12 @@ class Topics:
                     if not entry.groups:
                         entry.groups = None
             else:
-                del entry.by_session[subscription.session]
+                entry.by_session.remove(subscription.session)
                 entry.all = None
-                last = not entry.by_session
+                last = not len(entry.by_session)
             if entry.groups is not None or len(entry.by_session) > 1:
                 return last
-            if entry.by_session:
+            if len(entry.by_session):
                 self._put(bare, wild, entry.subscriptions()[0])
                 return last
         if wild:
@@ -399,7 +399,7 @@ def _join(entries: list[Entry], route: Route) -> None:
         else:
             assert isinstance(entry, Subscribers)
             route.targets.extend(entry.subscriptions())
-            sessions.update(entry.by_session)
+            sessions.update([subscription.session for subscription in entry.subscriptions()])
             if entry.groups is not None:
                 groups.extend(entry.groups.values())
     route.mixed = len(sessions) < len(route.targets)

@@ -1,0 +1,160 @@
+"""How long arriving clients wait for their CONNACK, and established ones for a PINGRESP, while the pool grows.
+
+    taskset -c 1 .venv/bin/python tools/arrivals.py --clients 15000 --rate 1000
+
+starts a broker on core 0, opens that many clients at that pace (0: as fast as they can), and prints milliseconds.
+A client that is there from the start sends a PINGREQ every 2 ms, from a process of its own. All times are taken by
+clients, so they hold the kernel and the client's own work too; give the clients a core of their own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import select
+import socket
+import subprocess
+import sys
+import time
+
+CONNECT = b"\x10\x1b\x00\x04MQTT\x04\x02\x00\x00\x00\x0f%015d"
+CONNACK = b"\x20\x02\x00\x00"
+PING_EVERY_S = 0.002
+WAITING_MAX = 512  # arrivals that wait for their CONNACK at once, at full speed
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--clients", type=int, default=15_000)
+    parser.add_argument("--rate", type=int, default=1_000, help="arrivals per second; 0: at full speed")
+    parser.add_argument("--broker", nargs="*", default=[], help="further arguments of `swellmq serve`")
+    arguments = parser.parse_args()
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    serve = [sys.executable, "-m", "swellmq", "serve", "--port", str(port), "--sys-interval-s", "1", *arguments.broker]
+    broker = subprocess.Popen(["taskset", "-c", "0", *serve], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        await_port(port)
+        pings_out, pings_in = os.pipe()
+        pinger = os.fork()
+        if not pinger:
+            os.close(pings_out)
+            ping(port, pings_in)
+        os.close(pings_in)
+        waits, clients = arrive(port, arguments.clients, arguments.rate)
+        print(f"{len(clients)} arrivals, accept to CONNACK as the client sees it: " + summary(waits))
+        os.kill(pinger, 15)
+        with open(pings_out, "rb") as pings:
+            print("established client, PINGREQ to PINGRESP: " + summary([float(line) for line in pings]))
+        os.waitpid(pinger, 0)
+        for name, value in read_sys(port).items():
+            print(f"{name}: {value}")
+    finally:
+        broker.terminate()
+        broker.wait()
+    return 0
+
+
+def summary(seconds: list[float]) -> str:
+    """Mean and percentiles, in milliseconds."""
+    ordered = sorted(seconds)
+    picked = [(name, ordered[min(len(ordered) - 1, int(len(ordered) * share))]) for name, share in PERCENTILES]
+    mean = sum(ordered) / len(ordered)
+    return f"mean {mean * 1e3:.2f}" + "".join(f", {name} {value * 1e3:.2f}" for name, value in picked) + " ms"
+
+
+PERCENTILES = (("p50", 0.5), ("p99", 0.99), ("p99.9", 0.999), ("longest", 1.0))
+
+
+def await_port(port: int) -> None:
+    give_up = time.monotonic() + 10
+    while True:
+        try:
+            socket.create_connection(("127.0.0.1", port)).close()
+            return
+        except ConnectionRefusedError:
+            if time.monotonic() > give_up:
+                raise
+            time.sleep(0.02)
+
+
+def connected(port: int, number: int) -> socket.socket:
+    client = socket.create_connection(("127.0.0.1", port))
+    client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    client.sendall(CONNECT % number)
+    assert client.recv(4) == CONNACK
+    return client
+
+
+def ping(port: int, out: int) -> None:
+    """Send a PINGREQ every PING_EVERY_S, and write how long each answer took, in seconds, a line each."""
+    client = connected(port, 10**14)
+    while True:
+        began = time.perf_counter()
+        client.sendall(b"\xc0\x00")
+        client.recv(2)
+        took = time.perf_counter() - began
+        os.write(out, b"%.7f\n" % took)
+        time.sleep(max(0.0, PING_EVERY_S - took))
+
+
+def arrive(port: int, count: int, rate: int) -> tuple[list[float], list[socket.socket]]:
+    """Open so many clients at that rate; how long each waited, in seconds."""
+    epoll = select.epoll()
+    clients: dict[int, tuple[socket.socket, float]] = {}
+    done: list[socket.socket] = []
+    waits: list[float] = []
+    start = time.perf_counter()
+    begun = 0
+    while len(waits) < count:
+        now = time.perf_counter()
+        while begun < count and (now >= start + begun / rate if rate else len(clients) < WAITING_MAX):
+            client = socket.socket()
+            client.setblocking(False)
+            client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            now = time.perf_counter()
+            client.connect_ex(("127.0.0.1", port))
+            clients[client.fileno()] = client, now
+            epoll.register(client.fileno(), select.EPOLLOUT)
+            begun += 1
+        pause = max(0.0, start + begun / rate - time.perf_counter()) if rate and begun < count else 0.5
+        for fd, mask in epoll.poll(pause):
+            client, began = clients[fd]
+            if mask & select.EPOLLIN:
+                assert client.recv(4) == CONNACK
+                waits.append(time.perf_counter() - began)
+                epoll.unregister(fd)
+                done.append(client)
+                del clients[fd]
+            elif mask & select.EPOLLOUT:
+                client.send(CONNECT % fd)
+                epoll.modify(fd, select.EPOLLIN)
+    return waits, done
+
+
+def read_sys(port: int) -> dict[str, str]:
+    """What the broker says of its longest turn, slice and collection."""
+    client = connected(port, 10**14 + 1)
+    names = (b"loop/turn_longest_us", b"loop/collection_longest_us", b"pool/slice_longest_us", b"pool/steps")
+    filters = b"".join(
+        len(b"$SYS/broker/" + name).to_bytes(2, "big") + b"$SYS/broker/" + name + b"\0" for name in names
+    )
+    body = b"\x00\x01" + filters
+    client.sendall(b"\x82" + bytes([len(body) & 0x7F | 0x80, len(body) >> 7]) + body)
+    data = b""
+    found: dict[str, str] = {}
+    client.settimeout(5)
+    while len(found) < len(names):
+        data += client.recv(4096)
+        found = {}
+        pos = 0
+        while pos + 2 <= len(data) and pos + 2 + data[pos + 1] <= len(data):
+            if data[pos] >> 4 == 3:
+                topic_end = pos + 4 + data[pos + 3]
+                found[data[pos + 4 : topic_end].decode()] = data[topic_end : pos + 2 + data[pos + 1]].decode()
+            pos += 2 + data[pos + 1]
+    return found
+
+
+if __name__ == "__main__":
+    sys.exit(main())
