@@ -9,18 +9,21 @@ from __future__ import annotations
 
 from typing import Final
 
+SILENT: Final = 0  # in place of a reason code: the connection is closed without a word
+
 
 class PeerError(Exception):
     """A peer broke a rule of MQTT.
 
     `reason_code` is the one of MQTT 5.0, section 2.4; a 3.x peer is only closed. `phrase` is for the log and, where the
-    client wants it, the Reason String.
+    client wants it, the Reason String. `mosquitto_code` is what mosquitto answers: the same, another code, or SILENT.
     """
 
-    def __init__(self, reason_code: int, phrase: str) -> None:
+    def __init__(self, reason_code: int, phrase: str, mosquitto_code: int = -1) -> None:
         super().__init__(phrase)
         self.reason_code = reason_code
         self.phrase = phrase
+        self.mosquitto_code = reason_code if mosquitto_code < 0 else mosquitto_code
 
 
 class MalformedPacket(PeerError):

@@ -110,4 +110,5 @@ class Limits:
         self.queue_qos_0: bool = False  # QoS 0 for offline sessions too
         self.overlapping: str = "one"  # of a client's subscriptions that match a message: "one" copy, or "each" its own
         self.check_payload_format: bool = False  # refuse a payload that is said to be UTF-8 and is not
+        self.like_mosquitto: bool = False  # errors of clients get mosquitto's codes where it departs from MQTT
         self.response_information: str = ""  # for clients that ask for it, where access gives none

@@ -227,6 +227,8 @@ OPTIONS: Final[tuple[Option, ...]] = (
            meaning="A message that several subscriptions of a client match: one copy, or one for each of them."),
     _limit("check_payload_format",
            meaning="Whether a payload that is said to be UTF-8 (Payload Format Indicator) and is not is refused."),
+    _limit("like_mosquitto",
+           meaning="Whether faults of clients are answered as mosquitto 2.1 does where that departs from MQTT 5.0."),
     _limit("response_information", high=1_024,
            meaning="Response Information for MQTT 5.0 clients that ask for it, such as a prefix of response topics."),
 )

@@ -131,6 +131,7 @@ class Settings:
     limits_queue_qos_0: bool
     limits_overlapping: str
     limits_check_payload_format: bool
+    limits_like_mosquitto: bool
     limits_response_information: str
 
     listeners: list[ListenerSettings]

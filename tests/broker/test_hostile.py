@@ -82,14 +82,14 @@ FAULTS = [
     ("remaining length that is too long", b"\x30\x80\0", spec.MALFORMED_PACKET),
     ("QoS 3", b"\x36\x06\0\x01t\0\x01\0", spec.MALFORMED_PACKET),
     ("DUP with QoS 0", b"\x38\x04\0\x01t\0", spec.MALFORMED_PACKET),
-    ("wildcard in a topic name", b"\x30\x04\0\x01#\0", spec.TOPIC_NAME_INVALID),
+    ("wildcard in a topic name", b"\x30\x04\0\x01#\0", spec.MALFORMED_PACKET),
     ("bad UTF-8 in a topic name", b"\x30\x04\0\x01\xff\0", spec.MALFORMED_PACKET),
     ("U+0000 in a topic name", b"\x30\x04\0\x01\0\0", spec.MALFORMED_PACKET),
     ("a topic name longer than its packet", b"\x30\x04\0\x09t\0", spec.MALFORMED_PACKET),
     ("packet identifier 0", b"\x32\x06\0\x01t\0\0\0", spec.PROTOCOL_ERROR),
     ("SUBSCRIBE without filters", b"\x82\x03\0\x01\0", spec.PROTOCOL_ERROR),
     ("UNSUBSCRIBE without filters", b"\xa2\x03\0\x01\0", spec.PROTOCOL_ERROR),
-    ("bad filter", b"\x82\x09\0\x01\0\0\x03a#b\0", spec.TOPIC_FILTER_INVALID),
+    ("bad filter", b"\x82\x09\0\x01\0\0\x03a#b\0", spec.MALFORMED_PACKET),
     ("PINGREQ with a body", b"\xc0\x01x", spec.MALFORMED_PACKET),
     ("a property twice", b"\x30\x08\0\x01t\x04\x01\0\x01\0", spec.PROTOCOL_ERROR),
     ("a property of another packet", b"\x30\x06\0\x01t\x02\x24\x01", spec.MALFORMED_PACKET),
@@ -151,15 +151,15 @@ def test_a_session_in_any_pieces_is_the_same(version: int) -> None:
 @pytest.mark.parametrize("version", VERSIONS)
 def test_a_session_that_is_cut_anywhere(version: int) -> None:
     data = session_bytes(version)
-    broker = MemoryBroker()
     for end in range(len(data)):
+        broker = MemoryBroker()
         client = broker.open(version)
         client.send(data[:end])
         assert not client.closed
         client.drop()
         assert client.close_reason == "closed by peer"
-    assert broker.stats.errors_peer == 0
-    assert_lives_on(broker)
+        assert broker.stats.errors_peer == 0
+        assert_lives_on(broker)
 
 
 @given(st.sampled_from(VERSIONS), st.integers(0, 2**32))

@@ -164,10 +164,17 @@ class TestToClient:
         client.expect()
         client.ack(PUBREC, 9)
         client.expect(Ack(PUBREL, 9, spec.PACKET_IDENTIFIER_NOT_FOUND, NOT_UNDER_WAY))
-        broker.inject("t", b"x", 2)
-        client.ack(PUBACK, 1)  # a PUBACK does not end QoS 2
-        client.ack(PUBCOMP, 1)  # nor a PUBCOMP before PUBREC
-        assert broker.session("s").window == 1
+        broker.check()
+
+    @pytest.mark.parametrize(("qos", "wrong"), [(1, PUBREC), (1, PUBCOMP), (2, PUBACK), (2, PUBCOMP)])
+    def test_acknowledgements_of_another_qos(self, version: int, qos: int, wrong: int) -> None:
+        broker = MemoryBroker()
+        client = broker.connect("s", version=version, clean_start=False)
+        client.subscribe("t", qos=qos)
+        broker.inject("t", b"x", qos)
+        client.ack(wrong, 1)
+        assert client.closed and client.close_reason == "protocol error"
+        assert version == spec.MQTT_5_0 or broker.session("s").statistics()["inflight"] == 1
         broker.check()
 
     def test_an_identifier_in_use_is_not_given_twice(self, version: int) -> None:  # [MQTT-2.2.1-4]

@@ -156,8 +156,8 @@ def test_unknown_property(identifier: int, place: str) -> None:
         ("PUBLISH", b"\x0b\0", spec.PROTOCOL_ERROR),
         ("PUBLISH", b"\x0b\x80\0", spec.MALFORMED_PACKET),  # [MQTT-1.5.5-1]
         ("PUBLISH", b"\x0b\x80\x80\x80\x80\x01", spec.MALFORMED_PACKET),
-        ("PUBLISH", b"\x08\0\x03a/#", spec.TOPIC_NAME_INVALID),  # [MQTT-3.3.2-14]
-        ("PUBLISH", b"\x08\0\0", spec.TOPIC_NAME_INVALID),  # [MQTT-4.7.3-1]
+        ("PUBLISH", b"\x08\0\x03a/#", spec.PROTOCOL_ERROR),  # [MQTT-3.3.2-14]
+        ("PUBLISH", b"\x08\0\0", spec.PROTOCOL_ERROR),  # [MQTT-4.7.3-1]
         ("PUBLISH", b"\x08\0\x01\xff", spec.MALFORMED_PACKET),  # [MQTT-3.3.2-13]
         ("PUBLISH", b"\x03\0\x01\xff", spec.MALFORMED_PACKET),  # [MQTT-3.3.2-19]
         ("PUBLISH", b"\x03\0\x01\0", spec.MALFORMED_PACKET),  # [MQTT-1.5.4-2]
@@ -165,7 +165,7 @@ def test_unknown_property(identifier: int, place: str) -> None:
         ("PUBLISH", b"\x26\0\x01\xff\0\0", spec.MALFORMED_PACKET),  # [MQTT-1.5.7-1]
         ("PUBLISH", b"\x26\0\0\0\x01\xff", spec.MALFORMED_PACKET),  # [MQTT-1.5.7-1]
         ("PUBLISH", b"\x26\0\0\0\x01\0", spec.MALFORMED_PACKET),  # [MQTT-1.5.7-1]
-        ("WILL", b"\x08\0\x01+", spec.TOPIC_NAME_INVALID),  # [MQTT-3.3.2-14]
+        ("WILL", b"\x08\0\x01+", spec.PROTOCOL_ERROR),  # [MQTT-3.3.2-14]
         ("WILL", b"\x01\x02", spec.PROTOCOL_ERROR),
         ("WILL", b"\x26\0\0\0\x01\xff", spec.MALFORMED_PACKET),  # [MQTT-1.5.7-1]
         ("SUBSCRIBE", b"\x0b\0", spec.PROTOCOL_ERROR),

@@ -36,8 +36,9 @@ VERSIONS = [spec.MQTT_3_1, spec.MQTT_3_1_1, spec.MQTT_5_0]
 versions = st.sampled_from(VERSIONS)
 
 texts = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=12)
+names = st.text(st.characters(exclude_categories=["Cs", "Cc", "Cn"]), max_size=12)
 blobs = st.binary(max_size=12)
-levels = st.text(st.characters(exclude_characters="\0+#/", exclude_categories=["Cs"]), max_size=4)
+levels = st.text(st.characters(exclude_characters="+#/", exclude_categories=["Cs", "Cc", "Cn"]), max_size=4)
 topics = st.lists(levels, min_size=1, max_size=4).map("/".join).filter(len).map(str.encode)
 filters = topics | st.sampled_from([b"#", b"+/a", b"a/+/#", b"$share/g/a/+", b"$share/g/#"])
 identifiers = st.integers(1, 65_535)
@@ -139,8 +140,8 @@ def connects(draw: st.DrawFn, version: int) -> Connect:
     connect.bridge = version != 5 and draw(st.booleans())
     connect.clean_start = draw(st.booleans())
     connect.keep_alive = draw(two_bytes)
-    connect.client_id = draw(texts)
-    connect.username = draw(st.none() | texts)
+    connect.client_id = draw(names)
+    connect.username = draw(st.none() | names)
     if connect.username is not None or version == spec.MQTT_5_0:
         connect.password = draw(st.none() | blobs)
     connect.properties = draw(properties_in(version, "connect"))

@@ -26,9 +26,9 @@ ACCEPTED: Final = r"""
 345 open   client id with a byte order mark: A> CONNECT(PROTO 02 0000 {} 0003 efbbbf) A< CONNACK  # [MQTT-1.5.4-3]
 4 closed   no client id, not clean: A> CONNECT(PROTO 00 0000 {} "") A< CONNACK(00 02)  # [MQTT311-3.1.3-8]
 5 open     no client id, not clean: A> CONNECT(PROTO 00 0000 {} "")
-    A< CONNACK(00 00 { 12 "auto-1" CAPABILITIES })  # [MQTT-3.1.3-6] [MQTT-3.1.3-7]
+    A< CONNACK(00 00 { 22 0040 12 "auto-1" 21 0400 })  # [MQTT-3.1.3-6] [MQTT-3.1.3-7]
 45 open    no client id, clean: A> CONNECT(PROTO 02 0000 {} "")
-    A< 3:CONNACK 5:CONNACK(00 00 { 12 "auto-1" CAPABILITIES })  # [MQTT-3.1.3-6] [MQTT-3.1.3-7]
+    A< 3:CONNACK 5:CONNACK(00 00 { 22 0040 12 "auto-1" 21 0400 })  # [MQTT-3.1.3-6] [MQTT-3.1.3-7]
 3 closed   no client id in 3.1: A> CONNECT(PROTO 02 0000 "") A< CONNACK(00 02)
 3 closed   client id of 24 characters in 3.1, strict: set:client_id_3_1_strict=1
     A> CONNECT(PROTO 02 0000 "abcdefghijklmnopqrstuvwx") A< CONNACK(00 02)
@@ -71,16 +71,21 @@ MALFORMED: Final = r"""
 345 closed will topic that is not UTF-8: A> CONNECT(PROTO 06 0000 {} "a" {} 0001 ff "x") A< REFUSED_MALFORMED
     # [MQTT-3.1.3-11]
 345 closed will topic with U+0000: A> CONNECT(PROTO 06 0000 {} "a" {} "w\0" "x") A< REFUSED_MALFORMED
-345 closed empty will topic: A> CONNECT(PROTO 06 0000 {} "a" {} "" "x") A< 5:CONNACK(00 90 {})  # [MQTT-4.7.3-1]
-345 closed wildcard in a will topic: A> CONNECT(PROTO 06 0000 {} "a" {} "w/#" "x") A< 5:CONNACK(00 90 {})
-345 closed client id that is not UTF-8: A> CONNECT(PROTO 02 0000 {} 0002 c328) A< REFUSED_MALFORMED  # [MQTT-1.5.4-1]
-345 closed client id with a surrogate: A> CONNECT(PROTO 02 0000 {} 0003 eda080) A< REFUSED_MALFORMED  # [MQTT-1.5.4-1]
-345 closed client id in overlong UTF-8: A> CONNECT(PROTO 02 0000 {} 0002 c0af) A< REFUSED_MALFORMED
-345 closed client id above U+10FFFF: A> CONNECT(PROTO 02 0000 {} 0004 f4908080) A< REFUSED_MALFORMED
-345 closed client id with U+0000: A> CONNECT(PROTO 02 0000 {} "a\0b") A< REFUSED_MALFORMED  # [MQTT-1.5.4-2]
+345 closed empty will topic: A> CONNECT(PROTO 06 0000 {} "a" {} "" "x") A< REFUSED_MALFORMED  # [MQTT-4.7.3-1]
+345 closed wildcard in a will topic: A> CONNECT(PROTO 06 0000 {} "a" {} "w/#" "x") A< REFUSED_MALFORMED
+345 closed client id that is not UTF-8: A> CONNECT(PROTO 02 0000 {} 0002 c328) A< 5:CONNACK(00 85 {})  # [MQTT-1.5.4-1]
+345 closed client id with a surrogate: A> CONNECT(PROTO 02 0000 {} 0003 eda080) A< 5:CONNACK(00 85 {})  # [MQTT-1.5.4-1]
+345 closed client id in overlong UTF-8: A> CONNECT(PROTO 02 0000 {} 0002 c0af) A< 5:CONNACK(00 85 {})
+345 closed client id above U+10FFFF: A> CONNECT(PROTO 02 0000 {} 0004 f4908080) A< 5:CONNACK(00 85 {})
+345 closed client id with U+0000: A> CONNECT(PROTO 02 0000 {} "a\0b") A< 5:CONNACK(00 85 {})  # [MQTT-1.5.4-2]
 345 closed user name that is not UTF-8: A> CONNECT(PROTO 82 0000 {} "a" 0001 80) A< REFUSED_MALFORMED  # [MQTT-3.1.3-12]
 345 closed user name with U+0000: A> CONNECT(PROTO 82 0000 {} "a" "\0") A< REFUSED_MALFORMED  # [MQTT-1.5.4-2]
+345 closed client id with a control character: A> CONNECT(PROTO 02 0000 {} "a\n") A< 5:CONNACK(00 85 {})
+345 closed user name with a control character: A> CONNECT(PROTO 82 0000 {} "a" "\x7f") A< REFUSED_MALFORMED
+345 open   control characters in a password: A> CONNECT(PROTO c2 0000 { 1700 } "a" "u" "\x01") A< CONNACK
+5 open     control characters in a User Property: A> CONNECT(PROTO 02 0000 { 1700 26 "\t" "\n" } "a") A< CONNACK
 45 closed  flags in the fixed header of CONNECT: A> 11(PROTO 02 0000 {} "a")  # [MQTT-2.1.3-1]
+3 open     flags in the fixed header of CONNECT in 3.1: A> 1f(PROTO 03 0000 "a") A< CONNACK
 345 closed remaining length of five bytes: A> 10 ffffffff01
 5 closed   remaining length in a longer form: A> 10 8e00 PROTO 02 0000 {} "a"  # [MQTT-1.5.5-1]
 4 open     remaining length in a longer form: A> 10 8d00 PROTO 02 0000 "a" A< CONNACK
@@ -218,16 +223,17 @@ WILL_PROPERTIES: Final = r"""
 # What the broker was told not to offer.
 NOT_AVAILABLE: Final = r"""
 5 open   announced Maximum QoS: set:maximum_qos=1 A> CONNECT A< CONNACK(00 00 { CAPABILITIES 24 01 })  # [MQTT-3.2.2-9]
-5 open   announced Retain Available: set:retain_available=0 A> CONNECT A< CONNACK(00 00 { CAPABILITIES 25 00 })
+5 open   announced Retain Available: set:retain_available=0 A> CONNECT A< CONNACK(00 00 { 22 0040 25 00 21 0400 })
 5 open   announced Wildcard Subscription Available: set:wildcard_subscription_available=0
-    A> CONNECT A< CONNACK(00 00 { CAPABILITIES 28 00 })
+    A> CONNECT A< CONNACK(00 00 { 22 0040 28 00 21 0400 })
 5 open   announced Subscription Identifier Available: set:subscription_identifier_available=0
-    A> CONNECT A< CONNACK(00 00 { CAPABILITIES 29 00 })
+    A> CONNECT A< CONNACK(00 00 { 22 0040 29 00 21 0400 })
 5 open   announced Shared Subscription Available: set:shared_subscription_available=0
-    A> CONNECT A< CONNACK(00 00 { CAPABILITIES 2a 00 })
-5 open   announced Maximum Packet Size: set:packet_bytes=1024 A> CONNECT A< CONNACK(00 00 { CAPABILITIES 27 00000400 })
+    A> CONNECT A< CONNACK(00 00 { 22 0040 2a 00 21 0400 })
+5 open   announced Maximum Packet Size: set:packet_bytes=1024
+    A> CONNECT A< CONNACK(00 00 { 22 0040 27 00000400 21 0400 })
 5 open   announced Server Keep Alive: set:keep_alive_max_s=60 A> CONNECT(PROTO 02 0000 {} "a")
-    A< CONNACK(00 00 { 13 003c CAPABILITIES })
+    A< CONNACK(00 00 { 22 0040 13 003c 21 0400 })
 5 open   Keep Alive within the server's: set:keep_alive_max_s=60 A> CONNECT(PROTO 02 003c {} "a") A< CONNACK
     # [MQTT-3.2.2-22]
 5 closed will above Maximum QoS: set:maximum_qos=1 A> CONNECT(PROTO 16 0000 { 17 00 } "a" {} "w" "x")

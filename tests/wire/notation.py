@@ -69,7 +69,7 @@ NAMES: Final[dict[str, str | dict[int, str]]] = {
     "CONNECT": 'CONNECT(PROTO 02 0000 { 1700 } "a")',
     "CONNACK": "CONNACK(00 00 { CAPABILITIES })",
     "RESUMED": {3: "CONNACK(00 00)", 4: "CONNACK(01 00)", 5: "CONNACK(01 00 { CAPABILITIES })"},
-    "CAPABILITIES": "21 0400 22 0040",  # Receive Maximum 1,024, Topic Alias Maximum 64
+    "CAPABILITIES": "22 0040 21 0400",  # Topic Alias Maximum 64, Receive Maximum 1,024
     "PINGREQ": "PINGREQ()",
     "PINGRESP": "PINGRESP()",
     "DISCONNECT": "DISCONNECT()",

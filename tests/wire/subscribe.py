@@ -38,13 +38,13 @@ GOOD: Final = r"""
 34 open  granted QoS under a lower Maximum QoS: set:maximum_qos=1 a> SUBSCRIBE(0001 {} "a" 02 "b" 00)
     a< SUBACK(0001 {} 01 00)  # [MQTT-3.8.4-7]
 5 open   wildcards where they are not available: set:wildcard_subscription_available=0 A> CONNECT
-    A< CONNACK(00 00 { CAPABILITIES 28 00 }) A> SUBSCRIBE(0001 {} "a/#" 00 "b" 00 "+" 00) A< SUBACK(0001 {} a2 00 a2)
+    A< CONNACK(00 00 { 22 0040 28 00 21 0400 }) A> SUBSCRIBE(0001 {} "a/#" 00 "b" 00 "+" 00) A< SUBACK(0001 {} a2 00 a2)
 34 open  wildcards where they are not available: set:wildcard_subscription_available=0
     a> SUBSCRIBE(0001 "a/#" 00 "b" 00) a< SUBACK(0001 80 00)  # [MQTT311-3.8.3-2] [MQTT311-3.9.3-2]
 5 open   shares where they are not available: set:shared_subscription_available=0 A> CONNECT
-    A< CONNACK(00 00 { CAPABILITIES 2a 00 }) A> SUBSCRIBE(0001 {} "$share/g/t" 00) A< SUBACK(0001 {} 9e)
+    A< CONNACK(00 00 { 22 0040 2a 00 21 0400 }) A> SUBSCRIBE(0001 {} "$share/g/t" 00) A< SUBACK(0001 {} 9e)
 5 closed Subscription Identifiers where they are not available: set:subscription_identifier_available=0 A> CONNECT
-    A< CONNACK(00 00 { CAPABILITIES 29 00 }) A> SUBSCRIBE(0001 { 0b 01 } "t" 00) A< DISCONNECT(a1)
+    A< CONNACK(00 00 { 22 0040 29 00 21 0400 }) A> SUBSCRIBE(0001 { 0b 01 } "t" 00) A< DISCONNECT(a1)
 345 open more subscriptions than allowed: set:subscriptions=1 a> SUBSCRIBE(0001 {} "a" 00 "b" 00 "a" 01)
     a< SUBACK(0001 {} 00 5:97 3:80 01)
 """
@@ -60,6 +60,7 @@ BAD: Final = r"""
 345 closed half a length in SUBSCRIBE: a> SUBSCRIBE(0001 {} "a" 00 00) a< MALFORMED
 45 closed  SUBSCRIBE without its flags: a> 80(0001 {} "t" 00) a< MALFORMED  # [MQTT-3.8.1-1]
 45 closed  SUBSCRIBE with DUP: a> 8a(0001 {} "t" 00) a< MALFORMED  # [MQTT-3.8.1-1]
+3 open     unused bits of the requested QoS in 3.1: a> 8f(0001 "t" fd) a< SUBACK(0001 01)
 34 closed  requested QoS 3: a> SUBSCRIBE(0001 "t" 03)  # [MQTT311-3-8.3-4]
 4 closed   reserved bits of the requested QoS: a> SUBSCRIBE(0001 "t" 04)  # [MQTT311-3-8.3-4]
 4 closed   the highest reserved bit: a> SUBSCRIBE(0001 "t" 81)  # [MQTT311-3-8.3-4]
@@ -68,18 +69,18 @@ BAD: Final = r"""
 5 closed   reserved bit 6 of the subscription options: a> SUBSCRIBE(0001 {} "t" 40) a< MALFORMED  # [MQTT-3.8.3-5]
 5 closed   reserved bit 7 of the subscription options: a> SUBSCRIBE(0001 {} "t" 80) a< MALFORMED  # [MQTT-3.8.3-5]
 5 closed   No Local on a shared subscription: a> SUBSCRIBE(0001 {} "$share/g/t" 04) a< PROTOCOL_ERROR  # [MQTT-3.8.3-4]
-345 closed empty filter: a> SUBSCRIBE(0001 {} "" 00) a< 5:DISCONNECT(8f)  # [MQTT-4.7.3-1]
+345 closed empty filter: a> SUBSCRIBE(0001 {} "" 00) a< MALFORMED  # [MQTT-4.7.3-1]
 345 closed filter that is not UTF-8: a> SUBSCRIBE(0001 {} 0001 ff 00) a< MALFORMED  # [MQTT-3.8.3-1]
 345 closed filter with U+0000: a> SUBSCRIBE(0001 {} "\0" 00) a< MALFORMED  # [MQTT-4.7.3-2]
-345 closed something behind #: a> SUBSCRIBE(0001 {} "a/#/b" 00) a< 5:DISCONNECT(8f)  # [MQTT-4.7.1-1]
-345 closed something before #: a> SUBSCRIBE(0001 {} "a#" 00) a< 5:DISCONNECT(8f)  # [MQTT-4.7.1-1]
-345 closed something beside +: a> SUBSCRIBE(0001 {} "a/b+/c" 00) a< 5:DISCONNECT(8f)  # [MQTT-4.7.1-2]
-345 closed two +: a> SUBSCRIBE(0001 {} "++" 00) a< 5:DISCONNECT(8f)  # [MQTT-4.7.1-2]
-5 closed   share without a filter: a> SUBSCRIBE(0001 {} "$share/g" 00) a< DISCONNECT(8f)  # [MQTT-4.8.2-2]
-5 closed   share with an empty filter: a> SUBSCRIBE(0001 {} "$share/g/" 00) a< DISCONNECT(8f)  # [MQTT-4.8.2-2]
-5 closed   share without a name: a> SUBSCRIBE(0001 {} "$share//t" 00) a< DISCONNECT(8f)  # [MQTT-4.8.2-1]
-5 closed   share name with +: a> SUBSCRIBE(0001 {} "$share/g+/t" 00) a< DISCONNECT(8f)  # [MQTT-4.8.2-2]
-5 closed   share name with #: a> SUBSCRIBE(0001 {} "$share/#/t" 00) a< DISCONNECT(8f)  # [MQTT-4.8.2-2]
+345 closed something behind #: a> SUBSCRIBE(0001 {} "a/#/b" 00) a< MALFORMED  # [MQTT-4.7.1-1]
+345 closed something before #: a> SUBSCRIBE(0001 {} "a#" 00) a< MALFORMED  # [MQTT-4.7.1-1]
+345 closed something beside +: a> SUBSCRIBE(0001 {} "a/b+/c" 00) a< MALFORMED  # [MQTT-4.7.1-2]
+345 closed two +: a> SUBSCRIBE(0001 {} "++" 00) a< MALFORMED  # [MQTT-4.7.1-2]
+5 closed   share without a filter: a> SUBSCRIBE(0001 {} "$share/g" 00) a< MALFORMED  # [MQTT-4.8.2-2]
+5 closed   share with an empty filter: a> SUBSCRIBE(0001 {} "$share/g/" 00) a< MALFORMED  # [MQTT-4.8.2-2]
+5 closed   share without a name: a> SUBSCRIBE(0001 {} "$share//t" 00) a< MALFORMED  # [MQTT-4.8.2-1]
+5 closed   share name with +: a> SUBSCRIBE(0001 {} "$share/g+/t" 00) a< MALFORMED  # [MQTT-4.8.2-2]
+5 closed   share name with #: a> SUBSCRIBE(0001 {} "$share/#/t" 00) a< MALFORMED  # [MQTT-4.8.2-2]
 5 closed   Subscription Identifier 0: a> SUBSCRIBE(0001 { 0b 00 } "t" 00) a< PROTOCOL_ERROR
 5 closed   two Subscription Identifiers: a> SUBSCRIBE(0001 { 0b 01 0b 02 } "t" 00) a< PROTOCOL_ERROR
 5 closed   Subscription Identifier of five bytes: a> SUBSCRIBE(0001 { 0b 8080808001 } "t" 00) a< MALFORMED
@@ -96,8 +97,8 @@ BAD: Final = r"""
 45 closed  UNSUBSCRIBE without its flags: a> a0(0001 {} "t") a< MALFORMED  # [MQTT-3.10.1-1]
 345 closed UNSUBSCRIBE from what is not UTF-8: a> UNSUBSCRIBE(0001 {} 0001 ff) a< MALFORMED  # [MQTT-3.10.3-1]
 345 closed UNSUBSCRIBE with U+0000: a> UNSUBSCRIBE(0001 {} "\0") a< MALFORMED  # [MQTT-4.7.3-2]
-345 closed UNSUBSCRIBE from an empty filter: a> UNSUBSCRIBE(0001 {} "") a< 5:DISCONNECT(8f)  # [MQTT-4.7.3-1]
-345 closed UNSUBSCRIBE from a filter that is none: a> UNSUBSCRIBE(0001 {} "a#") a< 5:DISCONNECT(8f)  # [MQTT-4.7.1-1]
+345 closed UNSUBSCRIBE from an empty filter: a> UNSUBSCRIBE(0001 {} "") a< MALFORMED  # [MQTT-4.7.3-1]
+345 closed UNSUBSCRIBE from a filter that is none: a> UNSUBSCRIBE(0001 {} "a#") a< MALFORMED  # [MQTT-4.7.1-1]
 5 closed   UNSUBSCRIBE with Subscription Identifier: a> UNSUBSCRIBE(0001 { 0b 01 } "t") a< MALFORMED
 """
 

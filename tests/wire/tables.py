@@ -5,10 +5,10 @@ from __future__ import annotations
 from types import ModuleType
 from typing import Final
 
-from wire import acknowledge, connect, other, publish, sessions, subscribe
+from wire import acknowledge, connect, mosquitto, other, publish, sessions, subscribe
 from wire.notation import Case, cases
 
-MODULES: Final[tuple[ModuleType, ...]] = (connect, publish, acknowledge, subscribe, other, sessions)
+MODULES: Final[tuple[ModuleType, ...]] = (connect, publish, acknowledge, subscribe, other, sessions, mosquitto)
 
 
 def all_cases() -> list[Case]:

@@ -17,8 +17,9 @@ from swellmq.broker.publish import pump, replay, resend_unsent
 from swellmq.broker.session import RELEASED, UNSENT, Session
 from swellmq.codec.encode import encode_short_ack
 from swellmq.codec.packets import Ack
-from swellmq.codec.spec import PACKET_IDENTIFIER_NOT_FOUND, PUBCOMP, PUBREL
+from swellmq.codec.spec import PACKET_IDENTIFIER_NOT_FOUND, PROTOCOL_ERROR, PUBCOMP, PUBREL, SUCCESS
 from swellmq.connection import Connection
+from swellmq.errors import ProtocolError
 
 NOT_UNDER_WAY: Final = "no QoS 2 message is under way with this packet identifier"
 
@@ -49,16 +50,22 @@ def on_puback(core: Core, session: Session, identifier: i32) -> None:
     if inflight is None:
         return
     delivery = inflight.get(int(identifier))
-    if delivery is not None and delivery.qos == 1:
-        _done(core, session, identifier)  # [MQTT-4.3.2-3] [MQTT-4.4.0-2] [MQTT-4.8.2-6]
+    if delivery is None:
+        return
+    if delivery.qos != 1:
+        raise ProtocolError(PROTOCOL_ERROR, "PUBACK for a QoS 2 message")
+    _done(core, session, identifier)  # [MQTT-4.3.2-3] [MQTT-4.4.0-2] [MQTT-4.8.2-6]
 
 
 def on_pubrec(core: Core, connection: Connection, session: Session, ack: Ack) -> None:
     """A QoS 2 message has arrived, or was refused: in the first case PUBREL goes out, [MQTT-4.3.3-4]."""
     delivery = session.inflight.get(int(ack.packet_identifier)) if session.inflight is not None else None
-    if delivery is None or delivery.qos != 2:
-        _not_found(connection, PUBREL, ack.packet_identifier)
+    if delivery is None:
+        if ack.reason_code < 0x80:  # [MQTT-4.3.3-4]
+            _not_found(core, connection, PUBREL, ack.packet_identifier)
         return
+    if delivery.qos != 2:
+        raise ProtocolError(PROTOCOL_ERROR, "PUBREC for a QoS 1 message")
     if ack.reason_code >= 0x80:
         if delivery.state != RELEASED:
             _done(core, session, ack.packet_identifier)  # [MQTT-4.4.0-2] [MQTT-4.8.2-6]
@@ -75,17 +82,20 @@ def on_pubrec(core: Core, connection: Connection, session: Session, ack: Ack) ->
     core.acknowledge(connection, encode_short_ack(PUBREL, int(ack.packet_identifier)), changes)
 
 
-def _not_found(connection: Connection, packet_type: u8, identifier: i32) -> None:
+def _not_found(core: Core, connection: Connection, packet_type: u8, identifier: i32) -> None:
     """Answer PUBREC or PUBREL for a packet identifier that is not in use, so that the client can forget it too."""
-    answer = Ack(packet_type, identifier, PACKET_IDENTIFIER_NOT_FOUND)
+    answer = Ack(packet_type, identifier, SUCCESS if core.limits.like_mosquitto else PACKET_IDENTIFIER_NOT_FOUND)
     connection.send_in_order(explained(connection, answer, NOT_UNDER_WAY))
 
 
 def on_pubcomp(core: Core, session: Session, identifier: i32) -> None:
     """A QoS 2 message has arrived exactly once; its packet identifier is free again."""
     delivery = session.inflight.get(int(identifier)) if session.inflight is not None else None
-    if delivery is not None and delivery.qos == 2 and delivery.state == RELEASED:
-        _done(core, session, identifier)  # [MQTT-4.3.3-5]
+    if delivery is None:
+        return
+    if delivery.qos != 2 or delivery.state != RELEASED:
+        raise ProtocolError(PROTOCOL_ERROR, "PUBCOMP before PUBREL")
+    _done(core, session, identifier)  # [MQTT-4.3.3-5]
 
 
 def on_pubrel(core: Core, connection: Connection, session: Session, ack: Ack) -> None:
@@ -93,7 +103,7 @@ def on_pubrel(core: Core, connection: Connection, session: Session, ack: Ack) ->
     identifier = int(ack.packet_identifier)
     received = session.received
     if received is None or identifier not in received:
-        _not_found(connection, PUBCOMP, ack.packet_identifier)
+        _not_found(core, connection, PUBCOMP, ack.packet_identifier)
         return
     del received[identifier]  # [MQTT-4.3.3-12]
     if not received:

@@ -59,6 +59,7 @@ from swellmq.errors import (
     PACKET_TOO_LARGE,
     PROTOCOL_ERROR,
     SERVER_SHUTTING_DOWN,
+    SILENT,
     MalformedPacket,
     PeerError,
     ProtocolError,
@@ -247,7 +248,8 @@ class MqttBroker(Engine):
             elif total > limits.packet_bytes:
                 raise ProtocolError(spec.PACKET_TOO_LARGE, "larger than the Maximum Packet Size")  # [MQTT-3.2.2-15]
             if total == 0 or pos + total > end:
-                check_flags(first, connection.protocol_version)
+                if connected:
+                    self._check_type(connection, first, int(connection.protocol_version))
                 connection.keep(data[pos:] if pos else data, total)
                 return
             core.stats.packets_received += 1
@@ -269,8 +271,10 @@ class MqttBroker(Engine):
 
         Only MQTT 5.0 forbids that, [MQTT-1.5.5-1]. The packet goes by itself through `_packets`, in the short form.
         """
-        body, after = long_form(data, pos, end)
         first = data[pos]
+        if first >> 4 == 0:
+            check_flags(first)
+        body, after = long_form(data, pos, end)
         if connection.owner is None:
             self._check_first(connection, first, after - pos)
         elif after - pos > self.core.limits.packet_bytes:
@@ -299,14 +303,24 @@ class MqttBroker(Engine):
         if total > CONNECT_BYTES_MAX:
             raise ProtocolError(spec.PACKET_TOO_LARGE, "more than 512 KiB before the client is known")
 
+    def _check_type(self, connection: Connection, first: int, version: int) -> None:
+        """Whether a packet of this type, with these flags, may come here at all."""
+        packet_type = first >> 4
+        if packet_type == spec.CONNACK:
+            raise ProtocolError(spec.PROTOCOL_ERROR, "CONNACK from a client")
+        if packet_type == spec.AUTH and connection not in self.core.exchanges:
+            # [MQTT-4.12.0-7]
+            raise ProtocolError(spec.PROTOCOL_ERROR, "AUTH, but CONNECT named no authentication method")
+        check_flags(first, version)
+
     def _packet(self, connection: Connection, first: int, data: bytes, pos: i64, end: i64) -> None:
         """All packets but the frequent ones."""
         core = self.core
         packet_type = first >> 4
-        version = connection.protocol_version
-        check_flags(first, version)
         session = connection.owner
-        if packet_type == spec.AUTH and version == spec.MQTT_5_0:
+        version = connection.protocol_version
+        self._check_type(connection, first, version if version else peek_protocol_version(data, pos, end))
+        if packet_type == spec.AUTH:
             on_auth(core, connection, decode_auth(data, pos, end, version))
             return
         if not isinstance(session, Session):
@@ -314,13 +328,13 @@ class MqttBroker(Engine):
                 decode_disconnect(data, pos, end, version)
                 connection.close(CLIENT_DISCONNECTED)
                 return
-            connect = read_connect(connection, data, pos, end)
+            connect = read_connect(core, connection, data, pos, end)
             if connect is not None:
                 on_connect(core, connection, connect)
             return
+        if (packet_type == spec.PINGREQ or packet_type == spec.PINGRESP) and pos != end:
+            raise MalformedPacket(spec.MALFORMED_PACKET, spec.PACKET_NAMES[packet_type] + " with a body", SILENT)
         if packet_type == spec.PINGREQ:
-            if pos != end:
-                raise MalformedPacket(spec.MALFORMED_PACKET, "PINGREQ with a body")
             connection.send(PINGRESP)  # [MQTT-3.12.4-1]
         elif packet_type == spec.PUBACK:
             on_puback(core, session, decode_ack(packet_type, data, pos, end, version).packet_identifier)
@@ -357,15 +371,18 @@ class MqttBroker(Engine):
     def _on_peer_error(self, connection: Connection, error: PeerError) -> None:
         """Close a connection that broke a rule, and tell an MQTT 5.0 client which, [MQTT-4.13.1-1]."""
         self.core.stats.errors_peer += 1
+        reason_code = self.core.reason_code(error)
         reason = MALFORMED_PACKET if isinstance(error, MalformedPacket) else PROTOCOL_ERROR
         if error.reason_code == spec.PACKET_TOO_LARGE:
             reason = PACKET_TOO_LARGE
         if log.isEnabledFor(20):
             log.info("%s: %s", connection_name(connection), error.phrase)
-        if connection.owner is None and connection in self.core.exchanges:
-            refuse(connection, error.reason_code, reason, error.phrase)  # [MQTT-4.12.0-4]
+        if reason_code == SILENT:
+            connection.close(reason)
+        elif connection.owner is None and connection in self.core.exchanges:
+            refuse(connection, reason_code, reason, error.phrase)  # [MQTT-4.12.0-4]
         else:
-            disconnect(connection, error.reason_code, reason, error.phrase)
+            disconnect(connection, reason_code, reason, error.phrase)
 
     def _on_bug(self, connection: Connection) -> None:
         """An exception that is nobody's fault but ours: closes that one connection. Called while it is handled."""

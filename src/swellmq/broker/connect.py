@@ -25,7 +25,7 @@ from swellmq.codec.decode import CONNACK_REASONS, decode_connect
 from swellmq.codec.encode import encode_connack
 from swellmq.codec.packets import ABSENT, Connack, Connect, Properties, Publish
 from swellmq.connection import GATE_HELD, GATE_OPEN, PROBLEMS_UNWANTED, PROBLEMS_WANTED, Connection
-from swellmq.errors import REFUSED, SESSION_TAKEN_OVER, PeerError
+from swellmq.errors import REFUSED, SESSION_TAKEN_OVER, SILENT, PeerError
 
 RETURN_CODES: Final = {
     spec.UNSUPPORTED_PROTOCOL_VERSION: spec.UNACCEPTABLE_PROTOCOL_VERSION,
@@ -55,7 +55,7 @@ def peek_protocol_version(data: bytes, pos: i64, end: i64) -> int:
     return int(level & ~spec.BRIDGE_BIT) if level >= 0 else -1
 
 
-def read_connect(connection: Connection, data: bytes, pos: i64, end: i64) -> Connect | None:
+def read_connect(core: Core, connection: Connection, data: bytes, pos: i64, end: i64) -> Connect | None:
     """Decode a CONNECT and note its protocol version; a bad one is answered as far as the specification allows."""
     try:
         connect = decode_connect(data, pos, end)
@@ -63,11 +63,14 @@ def read_connect(connection: Connection, data: bytes, pos: i64, end: i64) -> Con
         level = peek_protocol_version(data, pos, end)
         if error.reason_code == spec.UNSUPPORTED_PROTOCOL_VERSION:
             if level >= 0:
-                connection.protocol_version = spec.MQTT_5_0 if level > spec.MQTT_5_0 else spec.MQTT_3_1_1
+                newer = level > spec.MQTT_5_0 or core.limits.like_mosquitto
+                connection.protocol_version = spec.MQTT_5_0 if newer else spec.MQTT_3_1_1
                 refuse(connection, error.reason_code)  # [MQTT-3.1.2-2] [MQTT311-3.1.2-2]
         elif level == spec.MQTT_5_0:
             connection.protocol_version = spec.MQTT_5_0
-            refuse(connection, error.reason_code)  # [MQTT-3.1.4-1]
+            reason_code = core.reason_code(error)
+            if reason_code != SILENT:
+                refuse(connection, reason_code)  # [MQTT-3.1.4-1]
         raise  # [MQTT311-3.1.4-1]
     connection.protocol_version = connect.protocol_version
     properties = connect.properties

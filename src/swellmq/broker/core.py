@@ -20,6 +20,7 @@ from swellmq.broker.storage import Storage
 from swellmq.broker.topics import Topics
 from swellmq.broker.uplink import Uplink
 from swellmq.connection import Connection, Turn
+from swellmq.errors import PeerError
 from swellmq.limits import Limits
 from swellmq.stats import Stats
 
@@ -60,6 +61,10 @@ class Core:
         self.stopping: bool = False
         turn.durable = storage.durable or uplink.enabled
         turn.unread_bytes = limits.outbox_bytes * 4  # deliveries stop at a quarter of it; answers do not
+
+    def reason_code(self, error: PeerError) -> int:
+        """The reason code that a peer is told for its fault; SILENT where it is told nothing."""
+        return error.mosquitto_code if self.limits.like_mosquitto else error.reason_code
 
     # Sessions
 

@@ -42,10 +42,8 @@ def _ask(core: Core, connection: Connection, exchange: Exchange, client_id: str,
 
 def on_auth(core: Core, connection: Connection, auth: Auth) -> None:
     """The client goes on with an exchange, or begins to authenticate again."""
-    exchange = core.exchanges.get(connection)
+    exchange = core.exchanges[connection]
     properties = auth.properties
-    if exchange is None:
-        raise ProtocolError(spec.PROTOCOL_ERROR, "AUTH, but CONNECT named no authentication method")  # [MQTT-4.12.0-7]
     if properties is None or properties.authentication_method != exchange.method:
         # [MQTT-4.12.0-5] [MQTT-4.12.1-1]
         raise ProtocolError(spec.PROTOCOL_ERROR, "AUTH with another method than CONNECT")

@@ -69,7 +69,7 @@ class Refuser(Handler):
                 connection.keep(data, total)
                 return
             connection.inbox = data  # for the connection that takes this slot's place
-            connect = read_connect(connection, data, header_length(total), total)
+            connect = read_connect(self.core, connection, data, header_length(total), total)
         except PeerError:
             self.core.stats.errors_peer += 1
             connection.close(MALFORMED_PACKET)

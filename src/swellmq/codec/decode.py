@@ -40,6 +40,7 @@ from swellmq.codec.properties import (
 from swellmq.codec.spec import (
     AUTH,
     BRIDGE_BIT,
+    CLIENT_IDENTIFIER_NOT_VALID,
     CONNACK,
     CONNECT,
     DISCONNECT,
@@ -61,8 +62,8 @@ from swellmq.codec.spec import (
     UNSUBSCRIBE,
     UNSUPPORTED_PROTOCOL_VERSION,
 )
-from swellmq.codec.topic import SHARE_PREFIX, check_topic_filter, check_topic_name
-from swellmq.errors import MalformedPacket, ProtocolError
+from swellmq.codec.topic import SHARE_PREFIX, check_characters, check_topic_filter, check_topic_name
+from swellmq.errors import SILENT, MalformedPacket, ProtocolError
 
 # Connect flags.
 _RESERVED: Final = 0x01
@@ -101,7 +102,7 @@ def packet_length(data: bytes, pos: i64, end: i64) -> i64:
             return index - pos + value
         shift += 7
         if shift == 28:
-            raise MalformedPacket(MALFORMED_PACKET, "remaining length of more than four bytes")
+            raise MalformedPacket(MALFORMED_PACKET, "remaining length of more than four bytes", SILENT)
     return 0
 
 
@@ -120,7 +121,7 @@ def long_form(data: bytes, pos: i64, end: i64) -> tuple[i64, i64]:
         shift += 7
         if byte < 0x80:
             return index, index + value
-    raise MalformedPacket(MALFORMED_PACKET, "remaining length of more than four bytes")
+    raise MalformedPacket(MALFORMED_PACKET, "remaining length of more than four bytes", SILENT)
 
 
 def header_length(total: i64) -> i64:
@@ -135,14 +136,14 @@ def header_length(total: i64) -> i64:
 def check_flags(first: int, protocol_version: int = MQTT_5_0) -> None:
     """Raise MalformedPacket where the first byte of a packet has a type or flags that the specification reserves.
 
-    MQTT 3.1 does not reserve them: there only the type is checked.
+    MQTT 3.1 leaves these flags unused and does not reserve them: there only the type is checked.
     """
     packet_type: i64 = first >> 4
     flags: i64 = first & 0x0F
     if packet_type == PUBLISH:
         return
     if packet_type == 0:
-        raise MalformedPacket(MALFORMED_PACKET, "packet type 0")
+        raise MalformedPacket(MALFORMED_PACKET, "packet type 0", PROTOCOL_ERROR)
     expected: i64 = 2 if packet_type == PUBREL or packet_type == SUBSCRIBE or packet_type == UNSUBSCRIBE else 0
     if flags != expected and protocol_version != MQTT_3_1:
         # [MQTT-3.6.1-1] [MQTT-3.8.1-1] [MQTT-3.10.1-1] [MQTT-3.14.1-1] [MQTT-3.15.1-1] [MQTT311-2.2.2-2]
@@ -188,7 +189,7 @@ def _decode_body(first: int, data: bytes, pos: i64, end: i64, protocol_version: 
     if packet_type == AUTH:
         return decode_auth(data, pos, end, protocol_version)
     if pos != end:
-        raise MalformedPacket(MALFORMED_PACKET, PACKET_NAMES[packet_type] + " with a body")
+        raise MalformedPacket(MALFORMED_PACKET, PACKET_NAMES[packet_type] + " with a body", SILENT)
     return Ping(packet_type)
 
 
@@ -211,22 +212,35 @@ def decode_connect(data: bytes, pos: i64, end: i64) -> Connect:
         if pos > start:
             connect.properties = decode_properties(data, start, pos, CONNECT)
     after = field_end(data, pos, end)  # [MQTT-3.1.3-3]
-    connect.client_id = decode_string(data[pos + 2 : after])  # [MQTT-3.1.3-4]
+    connect.client_id = _decode_client_id(data[pos + 2 : after])
     pos = after
     if flags & _WILL_FLAG:
         pos = _decode_will(connect, flags, data, pos, end)  # [MQTT-3.1.2-9]
     # In MQTT 3.1 the remaining length takes precedence over the flags of user name and password.
-    if flags & _USERNAME and not (is_3_1 and pos == end):
-        after = field_end(data, pos, end)  # [MQTT-3.1.2-17]
-        connect.username = decode_string(data[pos + 2 : after])  # [MQTT-3.1.3-12]
-        pos = after
-    if flags & _PASSWORD and not (is_3_1 and pos == end):
-        after = field_end(data, pos, end)  # [MQTT-3.1.2-19]
-        connect.password = data[pos + 2 : after]
-        pos = after
+    try:
+        if flags & _USERNAME and not (is_3_1 and pos == end):
+            after = field_end(data, pos, end)  # [MQTT-3.1.2-17]
+            connect.username = decode_string(data[pos + 2 : after])  # [MQTT-3.1.3-12]
+            check_characters(connect.username)
+            pos = after
+        if flags & _PASSWORD and not (is_3_1 and pos == end):
+            after = field_end(data, pos, end)  # [MQTT-3.1.2-19]
+            connect.password = data[pos + 2 : after]
+            pos = after
+    except MalformedPacket as error:
+        raise MalformedPacket(error.reason_code, "user name or password: " + error.phrase, SILENT) from None
     if pos != end:
         raise MalformedPacket(MALFORMED_PACKET, "bytes after the end of CONNECT")  # [MQTT-3.1.2-16] [MQTT-3.1.2-18]
     return connect
+
+
+def _decode_client_id(content: bytes) -> str:
+    try:
+        client_id = decode_string(content)  # [MQTT-3.1.3-4]
+        check_characters(client_id)
+    except MalformedPacket as error:
+        raise MalformedPacket(CLIENT_IDENTIFIER_NOT_VALID, "client identifier: " + error.phrase) from None
+    return client_id
 
 
 def _decode_protocol(connect: Connect, data: bytes, pos: i64, end: i64) -> i64:
@@ -321,7 +335,7 @@ def decode_publish(
     if qos == 3:
         raise MalformedPacket(MALFORMED_PACKET, "QoS 3")  # [MQTT-3.3.1-4]
     dup = first & 8 != 0
-    if dup and qos == 0:
+    if dup and qos == 0 and protocol_version != MQTT_3_1:
         raise MalformedPacket(MALFORMED_PACKET, "DUP with QoS 0")  # [MQTT-3.3.1-2]
     topic_end = field_end(data, pos, end)  # [MQTT-3.3.2-1]
     topic_name = data[pos + 2 : topic_end]
@@ -341,7 +355,7 @@ def decode_publish(
         if pos > start:
             read_publish_properties(publish, data, start, pos, from_server)
         if not topic_name and publish.topic_alias == 0:
-            raise ProtocolError(PROTOCOL_ERROR, "neither topic name nor topic alias")
+            raise ProtocolError(PROTOCOL_ERROR, "neither topic name nor topic alias", MALFORMED_PACKET)
     publish.dup = dup
     publish.packet_identifier = packet_identifier
     return publish
@@ -366,7 +380,7 @@ def decode_ack(packet_type: int, data: bytes, pos: i64, end: i64, protocol_versi
 
 def decode_subscribe(data: bytes, pos: i64, end: i64, protocol_version: int) -> Subscribe:
     """A SUBSCRIBE with at least one topic filter."""
-    packet_identifier = _decode_packet_identifier(data, pos, end)
+    packet_identifier = _decode_packet_identifier(data, pos, end, MALFORMED_PACKET)
     pos += 2
     properties: Properties | None = None
     if protocol_version == MQTT_5_0:
@@ -374,7 +388,8 @@ def decode_subscribe(data: bytes, pos: i64, end: i64, protocol_version: int) -> 
         if pos > start:
             properties = decode_properties(data, start, pos, SUBSCRIBE)
     if pos == end:
-        raise ProtocolError(PROTOCOL_ERROR, "SUBSCRIBE without a topic filter")  # [MQTT-3.8.3-2] [MQTT311-3.8.3-3]
+        # [MQTT-3.8.3-2] [MQTT311-3.8.3-3]
+        raise ProtocolError(PROTOCOL_ERROR, "SUBSCRIBE without a topic filter", MALFORMED_PACKET)
     requests: list[TopicRequest] = []
     while pos < end:
         after = field_end(data, pos, end)
@@ -391,16 +406,16 @@ def _topic_request(topic_filter: bytes, options: int, protocol_version: int) -> 
     """A topic filter with the options byte that follows it."""
     qos = options & 3
     if protocol_version != MQTT_5_0:
-        if options > 2:
+        if qos == 3 or (options > 2 and protocol_version != MQTT_3_1):
             raise MalformedPacket(MALFORMED_PACKET, "requested QoS is not 0, 1 or 2")  # [MQTT311-3-8.3-4]
         return TopicRequest(topic_filter, qos)
     if options & 0xC0:
         raise MalformedPacket(MALFORMED_PACKET, "reserved bits of the subscription options")  # [MQTT-3.8.3-5]
     if qos == 3:
-        raise ProtocolError(PROTOCOL_ERROR, "maximum QoS 3")
+        raise ProtocolError(PROTOCOL_ERROR, "maximum QoS 3", MALFORMED_PACKET)
     retain_handling = options >> 4 & 3
     if retain_handling == 3:
-        raise ProtocolError(PROTOCOL_ERROR, "retain handling 3")
+        raise ProtocolError(PROTOCOL_ERROR, "retain handling 3", MALFORMED_PACKET)
     no_local = options & 4 != 0
     if no_local and topic_filter.startswith(SHARE_PREFIX):
         raise ProtocolError(PROTOCOL_ERROR, "No Local on a shared subscription")  # [MQTT-3.8.3-4]
@@ -409,7 +424,7 @@ def _topic_request(topic_filter: bytes, options: int, protocol_version: int) -> 
 
 def decode_unsubscribe(data: bytes, pos: i64, end: i64, protocol_version: int) -> Unsubscribe:
     """An UNSUBSCRIBE with at least one topic filter."""
-    packet_identifier = _decode_packet_identifier(data, pos, end)
+    packet_identifier = _decode_packet_identifier(data, pos, end, MALFORMED_PACKET)
     pos += 2
     properties: Properties | None = None
     if protocol_version == MQTT_5_0:
@@ -417,7 +432,8 @@ def decode_unsubscribe(data: bytes, pos: i64, end: i64, protocol_version: int) -
         if pos > start:
             properties = decode_properties(data, start, pos, UNSUBSCRIBE)
     if pos == end:
-        raise ProtocolError(PROTOCOL_ERROR, "UNSUBSCRIBE without a topic filter")  # [MQTT-3.10.3-2]
+        # [MQTT-3.10.3-2]
+        raise ProtocolError(PROTOCOL_ERROR, "UNSUBSCRIBE without a topic filter", MALFORMED_PACKET)
     topic_filters: list[bytes] = []
     while pos < end:
         after = field_end(data, pos, end)
@@ -476,14 +492,15 @@ def decode_auth(data: bytes, pos: i64, end: i64, protocol_version: int) -> Auth:
     return Auth(reason_code, properties)
 
 
-def _decode_packet_identifier(data: bytes, pos: i64, end: i64) -> i32:
+def _decode_packet_identifier(data: bytes, pos: i64, end: i64, mosquitto_code: int = PROTOCOL_ERROR) -> i32:
     if end - pos < 2:
         raise MalformedPacket(MALFORMED_PACKET, "packet identifier is cut off")
     high: i32 = data[pos]
     low: i32 = data[pos + 1]
     packet_identifier: i32 = high << 8 | low
     if packet_identifier == 0:
-        raise ProtocolError(PROTOCOL_ERROR, "packet identifier 0")  # [MQTT-2.2.1-3] [MQTT311-2.3.1-1]
+        # [MQTT-2.2.1-3] [MQTT311-2.3.1-1]
+        raise ProtocolError(PROTOCOL_ERROR, "packet identifier 0", mosquitto_code)
     return packet_identifier
 
 
@@ -497,4 +514,6 @@ def _decode_last_properties(data: bytes, pos: i64, end: i64, packet_type: int) -
 
 def _check_reason_code(reason_code: int, reasons: bytes, packet_type: int) -> None:
     if reason_code not in reasons:
-        raise MalformedPacket(MALFORMED_PACKET, f"reason code {reason_code:#04x} in {PACKET_NAMES[packet_type]}")
+        mosquitto_code = SILENT if packet_type == DISCONNECT else PROTOCOL_ERROR
+        phrase = f"reason code {int(reason_code):#04x} in {PACKET_NAMES[packet_type]}"
+        raise MalformedPacket(MALFORMED_PACKET, phrase, mosquitto_code)

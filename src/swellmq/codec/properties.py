@@ -59,7 +59,7 @@ from swellmq.codec.spec import (
     WILDCARD_SUBSCRIPTION_AVAILABLE,
     WILL_DELAY_INTERVAL,
 )
-from swellmq.codec.topic import check_topic_name, check_utf_8
+from swellmq.codec.topic import check_response_topic, check_utf_8
 from swellmq.errors import MalformedPacket, ProtocolError
 
 WILL: Final = 0  # in the place of a packet type: the will properties within CONNECT
@@ -229,9 +229,9 @@ def decode_properties(data: bytes, pos: i64, end: i64, packet_type: int) -> Prop
     seen: i64 = 0
     while pos < end:
         identifier: i64 = data[pos]
-        seen = _note_property(identifier, seen, packet_type)
-        data_type: i64 = _DATA_TYPE[identifier]
         pos += 1
+        data_type: i64 = _checked_type(identifier, data, pos, end)
+        seen = _note_property(identifier, seen, packet_type)
         if data_type <= _VARIABLE:
             number = _decode_number(data, pos, end, identifier, data_type)
             _set_number(properties, identifier, number)
@@ -252,7 +252,7 @@ def decode_properties(data: bytes, pos: i64, end: i64, packet_type: int) -> Prop
             else:
                 properties.authentication_data = content
         elif identifier == RESPONSE_TOPIC:
-            check_topic_name(content)  # [MQTT-3.3.2-14]
+            check_response_topic(content)  # [MQTT-3.3.2-14]
             properties.response_topic = content
         else:
             _set_text(properties, identifier, decode_string(content))
@@ -273,10 +273,12 @@ def read_publish_properties(publish: Publish, data: bytes, pos: i64, end: i64, f
     seen: i64 = 0
     while pos < end:
         identifier: i64 = data[pos]
-        seen = _note_property(identifier, seen, PUBLISH)
-        data_type: i64 = _DATA_TYPE[identifier]
         start = pos
         pos += 1
+        data_type: i64 = _checked_type(identifier, data, pos, end)
+        seen = _note_property(identifier, seen, PUBLISH)
+        if identifier == SUBSCRIPTION_IDENTIFIER and not from_server:
+            raise ProtocolError(PROTOCOL_ERROR, "subscription identifier from a client")  # [MQTT-3.3.4-6]
         if data_type <= _VARIABLE:
             number = _decode_number(data, pos, end, identifier, data_type)
             pos += data_type if data_type < _VARIABLE else variable_byte_integer_length(number)
@@ -287,8 +289,6 @@ def read_publish_properties(publish: Publish, data: bytes, pos: i64, end: i64, f
                     publish.message_expiry_interval = number
                 kept += data[kept_pos:start]
                 kept_pos = pos
-            elif identifier == SUBSCRIPTION_IDENTIFIER and not from_server:
-                raise ProtocolError(PROTOCOL_ERROR, "subscription identifier from a client")  # [MQTT-3.3.4-6]
             continue
         after = field_end(data, pos, end)
         if data_type == _PAIR:
@@ -297,7 +297,7 @@ def read_publish_properties(publish: Publish, data: bytes, pos: i64, end: i64, f
             after = field_end(data, pos, end)
             check_utf_8(data[pos + 2 : after])
         elif identifier == RESPONSE_TOPIC:
-            check_topic_name(data[pos + 2 : after])  # [MQTT-3.3.2-13] [MQTT-3.3.2-14]
+            check_response_topic(data[pos + 2 : after])  # [MQTT-3.3.2-13] [MQTT-3.3.2-14]
         elif data_type == _TEXT:
             check_utf_8(data[pos + 2 : after])  # [MQTT-3.3.2-19]
         pos = after
@@ -335,7 +335,10 @@ def encode_properties(properties: Properties | None) -> bytes:
 
 
 def encode_properties_body(properties: Properties) -> bytes:
-    """The properties without their length."""
+    """The properties without their length.
+
+    Their order is free. That of CONNACK is the one of mosquitto, byte for byte what its users' tests expect.
+    """
     parts = [
         _number(PAYLOAD_FORMAT_INDICATOR, _BYTE, properties.payload_format_indicator),
         _number(MESSAGE_EXPIRY_INTERVAL, _FOUR_BYTES, properties.message_expiry_interval),
@@ -343,8 +346,9 @@ def encode_properties_body(properties: Properties) -> bytes:
         _binary(RESPONSE_TOPIC, properties.response_topic),
         _binary(CORRELATION_DATA, properties.correlation_data),
         _number(SESSION_EXPIRY_INTERVAL, _FOUR_BYTES, properties.session_expiry_interval),
-        _string(ASSIGNED_CLIENT_IDENTIFIER, properties.assigned_client_identifier),
+        _number(TOPIC_ALIAS_MAXIMUM, _TWO_BYTES, properties.topic_alias_maximum),
         _number(SERVER_KEEP_ALIVE, _TWO_BYTES, properties.server_keep_alive),
+        _string(ASSIGNED_CLIENT_IDENTIFIER, properties.assigned_client_identifier),
         _string(AUTHENTICATION_METHOD, properties.authentication_method),
         _binary(AUTHENTICATION_DATA, properties.authentication_data),
         _number(REQUEST_PROBLEM_INFORMATION, _BYTE, properties.request_problem_information),
@@ -353,15 +357,14 @@ def encode_properties_body(properties: Properties) -> bytes:
         _string(RESPONSE_INFORMATION, properties.response_information),
         _string(SERVER_REFERENCE, properties.server_reference),
         _string(REASON_STRING, properties.reason_string),
-        _number(RECEIVE_MAXIMUM, _TWO_BYTES, properties.receive_maximum),
-        _number(TOPIC_ALIAS_MAXIMUM, _TWO_BYTES, properties.topic_alias_maximum),
         _number(TOPIC_ALIAS, _TWO_BYTES, properties.topic_alias),
-        _number(MAXIMUM_QOS, _BYTE, properties.maximum_qos),
-        _number(RETAIN_AVAILABLE, _BYTE, properties.retain_available),
-        _number(MAXIMUM_PACKET_SIZE, _FOUR_BYTES, properties.maximum_packet_size),
         _number(WILDCARD_SUBSCRIPTION_AVAILABLE, _BYTE, properties.wildcard_subscription_available),
         _number(SUBSCRIPTION_IDENTIFIER_AVAILABLE, _BYTE, properties.subscription_identifier_available),
         _number(SHARED_SUBSCRIPTION_AVAILABLE, _BYTE, properties.shared_subscription_available),
+        _number(RETAIN_AVAILABLE, _BYTE, properties.retain_available),
+        _number(MAXIMUM_PACKET_SIZE, _FOUR_BYTES, properties.maximum_packet_size),
+        _number(RECEIVE_MAXIMUM, _TWO_BYTES, properties.receive_maximum),
+        _number(MAXIMUM_QOS, _BYTE, properties.maximum_qos),
     ]
     if properties.subscription_identifiers is not None:
         for subscription_identifier in properties.subscription_identifiers:
@@ -377,12 +380,30 @@ def encode_subscription_identifier(subscription_identifier: int) -> bytes:
     return SUBSCRIPTION_IDENTIFIER.to_bytes(1, "big") + encode_variable_byte_integer(subscription_identifier)
 
 
+def _checked_type(identifier: i64, data: bytes, pos: i64, end: i64) -> i64:
+    """The data type of a property; raises MalformedPacket where there is no such property or its value is cut off."""
+    data_type: i64 = _DATA_TYPE[identifier] if identifier < _IDENTIFIERS else 0
+    if data_type == 0:
+        raise MalformedPacket(MALFORMED_PACKET, f"no property is {int(identifier):#04x}")
+    if data_type < _VARIABLE and end - pos < data_type:
+        raise MalformedPacket(MALFORMED_PACKET, "property is cut off")
+    if data_type > _VARIABLE:
+        after = field_end(data, pos, end)
+        if data_type == _PAIR:
+            field_end(data, after, end)
+    elif data_type == _VARIABLE:
+        decode_variable_byte_integer(data, pos, end)
+    return data_type
+
+
 def _note_property(identifier: i64, seen: i64, packet_type: int) -> i64:
     """`seen`, a bit for every property met so far, with this one; raises where it may not come here or not again."""
     allowed: i64 = _ALLOWED[packet_type]
-    if identifier >= _IDENTIFIERS or not allowed >> identifier & 1:
+    if not allowed >> identifier & 1:
         place = "will properties" if packet_type == WILL else PACKET_NAMES[packet_type]
-        raise MalformedPacket(MALFORMED_PACKET, f"property {int(identifier):#04x} has no place in {place}")
+        phrase = f"property {int(identifier):#04x} has no place in {place}"
+        in_subscribe = packet_type == SUBSCRIBE or packet_type == UNSUBSCRIBE
+        raise MalformedPacket(MALFORMED_PACKET, phrase, MALFORMED_PACKET if in_subscribe else PROTOCOL_ERROR)
     bit: i64 = 1
     bit <<= identifier  # in two steps: mypyc shifts a literal in 32 bits
     repeatable = identifier == USER_PROPERTY or (identifier == SUBSCRIPTION_IDENTIFIER and packet_type == PUBLISH)
@@ -397,8 +418,6 @@ def _decode_number(data: bytes, pos: i64, end: i64, identifier: i64, data_type: 
     if data_type == _VARIABLE:
         value = decode_variable_byte_integer(data, pos, end)
     else:
-        if end - pos < data_type:
-            raise MalformedPacket(MALFORMED_PACKET, "property is cut off")
         for index in range(pos, pos + data_type):
             byte: i64 = data[index]
             value = value << 8 | byte
@@ -408,7 +427,9 @@ def _decode_number(data: bytes, pos: i64, end: i64, identifier: i64, data_type: 
     elif value == 0:
         if identifier == TOPIC_ALIAS:
             raise ProtocolError(TOPIC_ALIAS_INVALID, "topic alias 0")  # [MQTT-3.3.2-8]
-        if identifier == RECEIVE_MAXIMUM or identifier == MAXIMUM_PACKET_SIZE or identifier == SUBSCRIPTION_IDENTIFIER:
+        if identifier == SUBSCRIPTION_IDENTIFIER:
+            raise ProtocolError(PROTOCOL_ERROR, "subscription identifier 0", MALFORMED_PACKET)
+        if identifier == RECEIVE_MAXIMUM or identifier == MAXIMUM_PACKET_SIZE:
             raise ProtocolError(PROTOCOL_ERROR, f"property {int(identifier):#04x} is 0")
     return value
 
