@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from swellmq.broker.access import Access, Request, SessionEvent
+    from swellmq.broker.access import Access, Request, Rights, SessionEvent
     from swellmq.broker.storage import Storage
     from swellmq.broker.uplink import Uplink
     from swellmq.embed import Broker
@@ -22,6 +22,7 @@ __all__ = [
     "MalformedPacket",
     "ProtocolError",
     "Request",
+    "Rights",
     "SessionEvent",
     "Settings",
     "SettingsError",
@@ -36,6 +37,7 @@ _HOMES = {
     "MalformedPacket": "swellmq.errors",
     "ProtocolError": "swellmq.errors",
     "Request": "swellmq.broker.access",
+    "Rights": "swellmq.broker.access",
     "SessionEvent": "swellmq.broker.access",
     "Settings": "swellmq.settings",
     "SettingsError": "swellmq.errors",

@@ -49,6 +49,11 @@ class SettingsError(ValueError):
         self.where = where
 
 
+def printable(text: str) -> str:
+    """A text of a client as it may stand in a log line: it can hold line breaks and escape sequences."""
+    return text if text.isprintable() else text.encode("unicode_escape").decode()
+
+
 # Why a connection ended. Log, counters and admin show the name; the number indexes `CLOSE_REASONS`.
 OPEN: Final = 0
 CLIENT_DISCONNECTED: Final = 1  # a DISCONNECT packet

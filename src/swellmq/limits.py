@@ -55,6 +55,9 @@ AUTHENTICATION_STEPS_MAX: Final = 16  # of one enhanced authentication; SCRAM ta
 # Access.
 REMEMBERED_VERDICTS: Final = 131_072  # logins remembered, some 250 bytes each
 
+DECISION_BYTES: Final = 67_108_864  # of decisions of access control that are remembered: some 300,000
+DECISION_OVERHEAD_BYTES: Final = 200  # of one, beside its topic
+
 # Routing.
 TOPIC_LEVELS_MAX: Final = 200  # bounds the walk over the topic tree; deeper topics are malformed for us
 SHARDS: Final = 256  # a dict of 700,000 keys stalls for 100 ms when it grows; a 256th of it does not

@@ -163,6 +163,8 @@ OPTIONS: Final[tuple[Option, ...]] = (
                    "here says how users are known, else no."),
     Option("access.password_file", TEXT, "",
            meaning="File of users and hashes of their passwords, written by `swellmq passwd` or mosquitto_passwd."),
+    Option("access.acl_file", TEXT, "",
+           meaning="File of rules about what clients may do: ours where its name ends in .toml, else mosquitto's."),
     Option("access.hash_threads", INTEGER, 2, unit="threads", low=1, high=64,
            meaning="Threads that hash passwords, at a lower priority than traffic; Argon2id takes 19 MiB in each."),
     Option("access.logins_waiting_max", INTEGER, 512, unit="logins", low=1, high=1_000_000,

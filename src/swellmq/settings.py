@@ -99,6 +99,7 @@ class Settings:
     log_format: str
     access_anonymous: str
     access_password_file: str
+    access_acl_file: str
     access_hash_threads: int
     access_logins_waiting_max: int
     access_remember_s: int
@@ -188,7 +189,7 @@ class Settings:
 
     def has_door(self) -> bool:
         """Whether anything here says who may come in, or what they may do."""
-        return self.knows_users() or self.access_anonymous != "auto"
+        return self.knows_users() or self.access_anonymous != "auto" or bool(self.access_acl_file)
 
     def preheated_objects(self) -> int:
         """Connection objects made at start."""
@@ -266,6 +267,8 @@ class Settings:
         return listeners
 
     def _warn(self) -> None:
+        if self.access_acl_file and not self.knows_users():
+            self.warnings.append("access.acl_file without access.password_file: clients may take any user name")
         anonymous = self.access_anonymous
         is_open = anonymous == "yes" or (anonymous == "auto" and not self.knows_users())
         for listener in self.listeners:

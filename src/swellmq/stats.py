@@ -80,7 +80,12 @@ class Stats:
         self.dropped_too_large: i64 = 0  # larger than the client's Maximum Packet Size
         self.dropped_retained_full: i64 = 0  # not kept as retained: the store is full
         self.dropped_expired: i64 = 0
+        self.dropped_forbidden: i64 = 0  # waited while access control took away the right to receive it
         self.dropped_offline: i64 = 0  # QoS 0 for a session without a client
+        # What access control did not allow
+        self.refused_publishes: i64 = 0
+        self.refused_subscriptions: i64 = 0
+        self.subscriptions_revoked: i64 = 0  # once allowed, removed when the rights changed
         # Faults
         self.errors_peer: i64 = 0  # malformed packets and protocol errors, all of them
         self.errors_internal: i64 = 0  # our own bugs, each with a traceback in the log
@@ -114,7 +119,11 @@ class Stats:
             "dropped_too_large": int(self.dropped_too_large),
             "dropped_retained_full": int(self.dropped_retained_full),
             "dropped_expired": int(self.dropped_expired),
+            "dropped_forbidden": int(self.dropped_forbidden),
             "dropped_offline": int(self.dropped_offline),
+            "refused_publishes": int(self.refused_publishes),
+            "refused_subscriptions": int(self.refused_subscriptions),
+            "subscriptions_revoked": int(self.subscriptions_revoked),
             "errors_peer": int(self.errors_peer),
             "errors_internal": int(self.errors_internal),
             "turns": int(self.turns),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 
 import paho.mqtt.client as paho
 import pytest
@@ -73,3 +74,20 @@ def test_paho(broker: Broker, version: int, password: str, fails: bool) -> None:
         client.loop(TIMEOUT_S)
     assert answers == [fails]
     client.disconnect()
+
+
+@pytest.mark.needs_mosquitto
+def test_an_acl_file(tmp_path: Path) -> None:
+    users, acl = tmp_path / "users", tmp_path / "acl"
+    subprocess.run(["mosquitto_passwd", "-c", "-b", users, "ada", "pass"], check=True)
+    acl.write_text("user ada\ntopic write home/#\ntopic read home/garden\n")
+    settings = Settings(port=0, access_password_file=str(users), access_acl_file=str(acl))
+    login = ("-u", "ada", "-P", "pass", "-p")
+    with Broker(settings) as running:
+        for topic in ("home/garden", "home/safe", "street"):
+            command = ["mosquitto_pub", *login, str(running.port), "-r", "-q", "1", "-t", topic, "-m", topic]
+            assert subprocess.run(command, timeout=TIMEOUT_S, check=False).returncode == 0
+        command = ["mosquitto_sub", *login, str(running.port), "-C", "1", "-t", "#", "-v"]
+        done = subprocess.run(command, timeout=TIMEOUT_S, check=True, capture_output=True, text=True)
+        assert done.stdout == "home/garden home/garden\n"
+        assert running.statistics()["refused_publishes"] == 1

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from mypy_extensions import i64
 
+from swellmq.access.acl import load_acl
 from swellmq.access.door import ANYBODY, NOBODY, Door
 from swellmq.access.password_file import PasswordFile, load_password_file
 from swellmq.access.provider import Provider
 from swellmq.access.remembered import Remembered
+from swellmq.access.rules import Rules
 from swellmq.access.workers import Workers
 from swellmq.broker.access import Access
 from swellmq.settings import Settings
@@ -27,7 +29,15 @@ def build_door(settings: Settings) -> Door:
         anonymous = NOBODY if settings.knows_users() else ANYBODY
     door = Door(make_providers(settings), anonymous, computing, asking, Remembered(keep_ms))
     door.offer(make_methods(door.providers))
+    door.rights = make_rights(settings)
     return door
+
+
+def make_rights(settings: Settings) -> Rules | None:
+    """What clients may do; None where they may do everything."""
+    if not settings.access_acl_file:
+        return None
+    return load_acl(settings.access_acl_file, settings.where("access.acl_file"))
 
 
 def make_providers(settings: Settings) -> list[Provider]:

@@ -18,6 +18,7 @@ from swellmq.access.password_file import PasswordFile
 from swellmq.access.peer import address_of, is_local
 from swellmq.access.provider import Login, Provider, Verdict
 from swellmq.access.remembered import Remembered
+from swellmq.access.rules import Rules
 from swellmq.access.workers import Workers
 from swellmq.broker.access import AUTHENTICATE, EXCHANGE, TAKE_OVER, Access, Request
 from swellmq.codec.spec import (
@@ -27,6 +28,7 @@ from swellmq.codec.spec import (
     SERVER_UNAVAILABLE,
     UNSPECIFIED_ERROR,
 )
+from swellmq.errors import printable
 
 log: Final = logging.getLogger("swellmq.access")
 
@@ -95,7 +97,10 @@ class Door(Access):
     def describe(self) -> list[str]:
         """Who may come in, a line each, for the operator."""
         who = {NOBODY: "nobody", LOCAL: "clients of this machine", ANYBODY: "anybody"}[self.anonymous]
-        return [*(provider.describe() for provider in self.providers), f"without a user name: {who}"]
+        lines = [*(provider.describe() for provider in self.providers), f"without a user name: {who}"]
+        rights = self.rights
+        lines.append(rights.describe() if isinstance(rights, Rules) else "what they may do: everything")
+        return lines
 
     def close(self) -> None:
         """End the worker threads."""
@@ -236,5 +241,4 @@ def milliseconds() -> int:
 
 def name_of(login: Login) -> str:
     """A login as it may stand in a log line."""
-    text = login.client_id if login.username is None else f"{login.client_id} (user {login.username})"
-    return text if text.isprintable() else text.encode("unicode_escape").decode()
+    return printable(login.client_id if login.username is None else f"{login.client_id} (user {login.username})")

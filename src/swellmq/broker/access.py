@@ -30,6 +30,13 @@ KIND_NAMES: Final = ("", "authenticate", "take over", "acquire", "publish", "sub
 # Request.result while it is not answered; any other value is a reason code of MQTT 5.0, 0 for yes.
 PENDING: Final = -1
 
+# Rights.allows: what a client may do.
+MAY_PUBLISH: Final = 1
+MAY_SUBSCRIBE: Final = 2  # the topic is a filter
+MAY_RECEIVE: Final = 3
+MAY_RETAIN: Final = 4  # beside MAY_PUBLISH or MAY_WILL, where the message is retained
+MAY_WILL: Final = 5
+
 # SessionEvent.kind
 CONNECTED: Final = 1
 DISCONNECTED: Final = 2
@@ -108,6 +115,15 @@ class SessionEvent:
 
 
 @mypyc_attr(native_class=True, allow_interpreted_subclasses=True)
+class Rights:
+    """What clients may do, known at once and from memory, such as an ACL file. The broker remembers the answers."""
+
+    def allows(self, username: str | None, client_id: str, right: u8, topic: bytes) -> bool:
+        """Whether a client has a right on a topic name; on a filter without `$share` where it is to subscribe."""
+        return True
+
+
+@mypyc_attr(native_class=True, allow_interpreted_subclasses=True)
 class Access:
     """Who decides and who watches. All calls come from the loop's thread and must not block.
 
@@ -121,6 +137,7 @@ class Access:
         self.authorizes_subscribe: bool = False
         self.watches_sessions: bool = False
         self.authentication_methods: list[str] = []
+        self.rights: Rights | None = None  # what is known at once; None: all is allowed. See `MqttBroker.set_rights`
 
     def decide(self, requests: list[Request]) -> None:
         """Answer what can be answered now; the rest stays PENDING until `Broker.resume`."""

@@ -63,5 +63,5 @@ def _exchanged(core: Core, request: Request, connection: Connection) -> None:
         acquire(core, connection, connect)
     else:
         assert isinstance(session, Session)
-        session.username = request.username
+        core.identify(session, request.username)
         send_auth(core, connection, request)

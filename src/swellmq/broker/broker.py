@@ -14,6 +14,7 @@ from swellmq.broker.access import (
     TAKE_OVER,
     Access,
     Request,
+    Rights,
 )
 from swellmq.broker.acks import on_puback, on_pubcomp, on_pubrec, on_pubrel
 from swellmq.broker.answers import go_on
@@ -33,7 +34,7 @@ from swellmq.broker.refuse import Refuser
 from swellmq.broker.runs import PUBLISH_QOS_0, forward_run
 from swellmq.broker.session import Session
 from swellmq.broker.storage import Storage
-from swellmq.broker.subscribe import on_subscribe, on_unsubscribe
+from swellmq.broker.subscribe import on_subscribe, on_unsubscribe, review_some
 from swellmq.broker.uplink import Uplink
 from swellmq.broker.will import detach, on_session_due, publish_will, remove_ended
 from swellmq.codec import spec
@@ -175,6 +176,8 @@ class MqttBroker(Engine):
             self._use_room(now_ms)
         if core.ending:
             remove_ended(core)
+        if core.review or core.review_left:
+            review_some(core)
         if core.events:
             events = core.events
             core.events = []
@@ -436,6 +439,11 @@ class MqttBroker(Engine):
     def inject(self, publish: Publish) -> int:
         """Route a message that came from no connection; how many subscriptions it matched."""
         return route_publish(self.core, publish, None)
+
+    def set_rights(self, rights: Rights | None) -> None:
+        """Have access control decide by other rights, of live clients too; None allows everything."""
+        self.core.access.rights = rights
+        self.core.set_rights(rights)
 
     def shut_down(self) -> None:
         """Send all wills, tell all clients that the server shuts down, and close their connections."""

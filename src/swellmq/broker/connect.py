@@ -175,6 +175,10 @@ def _client_id_refusal(core: Core, connect: Connect) -> int:
 
 def acquire(core: Core, connection: Connection, connect: Connect) -> None:
     """The client may come in: make this node the home of its client id, then admit it."""
+    will = connect.will
+    if core.permissions is not None and will is not None and not core.permissions.may_have_will(connect, will.publish):
+        refuse(connection, spec.NOT_AUTHORIZED, phrase="a will that access control does not allow")
+        return
     if core.uplink.enabled:
         request = core.park(ACQUIRE, connection, connect.client_id, connect.username)
         request.connect = connect
@@ -206,7 +210,7 @@ def admit(core: Core, connection: Connection, connect: Connect) -> None:
         session = Session(connect.client_id)
         core.sessions.put(connect.client_id.encode(), session)  # [MQTT-3.1.2-6] [MQTT-3.1.3-2]
     core.deadlines.clear(session)
-    session.username = connect.username
+    core.identify(session, connect.username)
     # [MQTT-3.1.2-7] [MQTT311-3.1.2-12]
     session.will = connect.will  # a will that was delayed is cancelled: the client is back in time, [MQTT-3.1.3-9]
     asked = connect.properties

@@ -11,10 +11,11 @@ from typing import Final, final
 
 from mypy_extensions import i64, mypyc_attr, u8
 
-from swellmq.broker.access import Access, Exchange, Request, SessionEvent
+from swellmq.broker.access import Access, Exchange, Request, Rights, SessionEvent
 from swellmq.broker.deadlines import Deadlines
+from swellmq.broker.permissions import Permissions
 from swellmq.broker.retained import Retained
-from swellmq.broker.session import Session
+from swellmq.broker.session import Session, Subscription
 from swellmq.broker.sharded import ShardedMap
 from swellmq.broker.storage import Storage
 from swellmq.broker.topics import Topics
@@ -43,6 +44,7 @@ class Core:
         self.access = access
         self.deadlines = Deadlines()
         self.sessions: ShardedMap[bytes, Session] = ShardedMap()
+        self.permissions: Permissions | None = None
         self.topics = Topics(limits.overlapping == "each")
         self.retained = Retained()
         self.clients: i64 = 0  # sessions with a connection
@@ -58,7 +60,10 @@ class Core:
         self.changes: i64 = 0  # durable changes since the start
         self.changes_sealed: i64 = 0
         self.sealed: bool = True  # this turn's batch is handed over: what changes now needs another turn
+        self.review: list[Session] = []  # whose subscriptions are looked at again, since rights have changed
+        self.review_left: list[Subscription] = []  # those of the session that is next
         self.stopping: bool = False
+        self.set_rights(access.rights)
         turn.durable = storage.durable or uplink.enabled
         turn.unread_bytes = limits.outbox_bytes * 4  # deliveries stop at a quarter of it; answers do not
 
@@ -97,6 +102,32 @@ class Core:
         if not session.crowded:
             session.crowded = True
             self.crowded.append(session)
+            self.turn.again = True
+
+    def identify(self, session: Session, username: str | None) -> None:
+        """Note whose session it is from now on; what another user was allowed is forgotten."""
+        if session.username != username:
+            session.username = username
+            if session.number:
+                session.number = 0
+                self.topics.forget_routes()
+
+    def set_rights(self, rights: Rights | None) -> None:
+        """Let clients do what `rights` allow from now on; None: everything.
+
+        What is published and delivered goes by them at once; the subscriptions that there are, some in each turn.
+        """
+        if rights is None:
+            self.permissions = None
+        elif self.permissions is None:
+            self.permissions = Permissions(rights)
+        else:
+            self.permissions.replace(rights)
+        self.topics.permissions = self.permissions
+        self.topics.forget_routes()
+        self.review = self.sessions.values() if rights is not None else []
+        self.review_left = []
+        if self.review:
             self.turn.again = True
 
     # Questions
@@ -181,4 +212,5 @@ class Core:
             "questions": len(self.waiting),
             **self.topics.statistics(),
             **self.retained.statistics(),
+            **(self.permissions.statistics() if self.permissions is not None else {}),
         }

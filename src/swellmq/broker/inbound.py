@@ -61,6 +61,10 @@ def on_publish(
             raise ProtocolError(spec.PAYLOAD_FORMAT_INVALID, NOT_UTF_8)
         accept_publish(core, connection, session, publish, spec.PAYLOAD_FORMAT_INVALID, NOT_UTF_8)
         return
+    if core.permissions is not None and not core.permissions.may_publish(session, publish):
+        core.stats.refused_publishes += 1
+        accept_publish(core, connection, session, publish, spec.NOT_AUTHORIZED, "refused by access control")
+        return
     if core.access.authorizes_publish:
         request = core.park(PUBLISH, connection, session.client_id, session.username)
         request.publish = publish

@@ -95,6 +95,7 @@ def deliver(core: Core, subscription: Subscription, publish: Publish, publisher:
 def deliver_shared(core: Core, group: ShareGroup, publish: Publish) -> None:
     """Give a message to one member of a shared group: in turn, those first that can take it now."""
     members = group.members
+    permissions = core.permissions
     count: i64 = len(members)
     if core.uplink.enabled:
         picked: i64 = core.uplink.pick(group.share_name, members)
@@ -108,6 +109,8 @@ def deliver_shared(core: Core, group: ShareGroup, publish: Publish) -> None:
         connection = _open_connection(member.session)
         if connection is None or _too_large(connection, publish):
             continue
+        if permissions is not None and not permissions.may_receive(member.session, publish.topic_name):
+            continue
         if chosen is None:
             chosen = member
             group.turn = (index + 1) % count
@@ -118,8 +121,11 @@ def deliver_shared(core: Core, group: ShareGroup, publish: Publish) -> None:
     if chosen is None:
         for step in range(count):  # nobody is here: it waits in one session
             index = (group.turn + step) % count
-            if not members[index].session.ended:
-                chosen = members[index]
+            member = members[index]
+            if permissions is not None and not permissions.may_receive(member.session, publish.topic_name):
+                continue
+            if not member.session.ended:
+                chosen = member
                 group.turn = (index + 1) % count
                 break
         else:
@@ -240,6 +246,9 @@ def pump(core: Core, session: Session) -> None:
             break
         if expired(core, delivery.publish):
             core.stats.dropped_expired += 1  # [MQTT-3.3.2-5]
+            _forget(core, session, delivery)
+        elif core.permissions is not None and not core.permissions.may_receive(session, delivery.publish.topic_name):
+            core.stats.dropped_forbidden += 1
             _forget(core, session, delivery)
         elif delivery.qos == 0:
             _send_qos_0(core, connection, delivery.publish, delivery.retain, delivery.identifiers)
@@ -443,6 +452,8 @@ def replay(core: Core, session: Session) -> None:
                 continue
             if current.no_local and publish.client_id == session.client_id:
                 continue  # [MQTT-3.8.3-3]
+            if core.permissions is not None and not core.permissions.may_receive(session, publish.topic_name):
+                continue
             qos = min(current.qos, publish.qos)
             deliver_to(core, session, publish, qos, True, current.identifiers, None)  # [MQTT-3.3.1-9] [MQTT311-3.3.1-8]
             slice_used = True

@@ -11,7 +11,9 @@ from typing import Final
 
 from mypy_extensions import i64
 
+from swellmq.broker.access import MAY_PUBLISH
 from swellmq.broker.core import Core
+from swellmq.broker.permissions import Permissions
 from swellmq.broker.publish import deliver, deliver_shared
 from swellmq.broker.session import Session, Subscription
 from swellmq.broker.topics import Route
@@ -30,6 +32,7 @@ def forward_run(core: Core, connection: Connection, data: bytes, pos: i64, end: 
     Nothing is validated twice: a topic name that has a route was checked when it was matched.
     """
     topics = core.topics
+    permissions = core.permissions
     five = connection.protocol_version == MQTT_5_0
     packet_bytes = core.limits.packet_bytes
     run: Route | None = None
@@ -61,7 +64,7 @@ def forward_run(core: Core, connection: Connection, data: bytes, pos: i64, end: 
         topic_name = data[body + 2 : topic_end]
         if run is None or topic_name != last_topic or run.mixed:
             route = topics.route(topic_name)
-            if route is None:
+            if route is None or (permissions is not None and not _may_publish(permissions, connection, route)):
                 break
             last_topic = topic_name
             if route is not run or route.mixed:
@@ -77,6 +80,18 @@ def forward_run(core: Core, connection: Connection, data: bytes, pos: i64, end: 
     if run is not None and run_count:
         _forward(core, connection, run, data, run_start, pos, run_count, run_overhead)
     return pos
+
+
+def _may_publish(permissions: Permissions, connection: Connection, route: Route) -> bool:
+    """Whether this client may publish to the topic of a route; known at once of the last one that did."""
+    session = connection.owner
+    assert isinstance(session, Session)
+    if route.publisher == session.number and route.publisher:
+        return True
+    if not permissions.allows(session, MAY_PUBLISH, route.topic_name):
+        return False  # the slow path tells the client so
+    route.publisher = session.number
+    return True
 
 
 def _forward(

@@ -15,6 +15,7 @@ from mypy_extensions import i32, i64, mypyc_attr, u8
 from swellmq.broker.retained import Replay
 from swellmq.codec.packets import Publish, Will
 from swellmq.connection import Connection, Owner
+from swellmq.errors import printable
 
 # Delivery.state
 QUEUED: Final = 0
@@ -107,6 +108,7 @@ class Session(Owner):
         self.client_id = client_id
         self.connection: Connection | None = None
         self.username: str | None = None
+        self.number: i64 = 0  # under which what it may do is remembered; 0: nobody has asked yet
         self.will: Will | None = None
         self.left_ms: i64 = 0  # when its last client left: its will and its end are due so long after
         self.expiry_interval: i64 = 0  # seconds; 0xFFFFFFFF: never
@@ -134,9 +136,8 @@ class Session(Owner):
                 return identifier
 
     def name(self) -> str:
-        """The client id as it may stand in a log line: it can hold line breaks and escape sequences."""
-        client_id = self.client_id
-        return client_id if client_id.isprintable() else client_id.encode("unicode_escape").decode()
+        """The client id as it may stand in a log line."""
+        return printable(self.client_id)
 
     def subscriptions(self) -> list[Subscription]:
         """All subscriptions of this session, in a list of their own."""

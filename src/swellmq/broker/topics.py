@@ -12,6 +12,7 @@ from typing import Final, final
 
 from mypy_extensions import i64, mypyc_attr
 
+from swellmq.broker.permissions import Permissions
 from swellmq.broker.session import Entry, Session, Subscription
 from swellmq.broker.sharded import ShardedMap
 from swellmq.codec.topic import split_share
@@ -95,6 +96,7 @@ class Route:
         # A session may get two copies of a message (by a target and a group, or by two targets): those of the next
         # one come after them.
         self.mixed: bool = False
+        self.publisher: i64 = 0  # the number of the last session that was found to be allowed to publish here
 
 
 NO_TARGETS: Final[list[Subscription]] = []
@@ -108,6 +110,7 @@ class Topics:
     def __init__(self, one_each: bool = False) -> None:
         self.one_each = one_each
         self.exact: ShardedMap[bytes, Entry] = ShardedMap()
+        self.permissions: Permissions | None = None
         self.root = Node()
         self.count: i64 = 0
         self.shared_count: i64 = 0
@@ -144,6 +147,8 @@ class Topics:
             _join(entries, route)
         elif entries:
             _merge(entries, route)
+        if self.permissions is not None:
+            route.targets = self.permissions.receivers(route.targets, topic_name)
         if route.groups is not None:
             route.mixed = route.mixed or bool(route.targets)
         elif len(route.targets) == 1:
@@ -160,12 +165,16 @@ class Topics:
             self.routes = {}
             self.routes_bytes = 0
 
+    def forget_routes(self) -> None:
+        """Match every topic anew: more than one subscription has changed."""
+        self.routes = {}
+        self.routes_before = {}
+        self.routes_bytes = 0
+
     def _forget(self, topic_filter: bytes, wild: bool) -> None:
         if wild:
             if self.routes or self.routes_before:
-                self.routes = {}
-                self.routes_before = {}
-                self.routes_bytes = 0
+                self.forget_routes()
             return
         self.routes.pop(topic_filter, None)
         self.routes_before.pop(topic_filter, None)

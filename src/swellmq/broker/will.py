@@ -26,6 +26,9 @@ def publish_will(core: Core, session: Session) -> None:
     if will is None:
         return
     publish = will.publish
+    if core.permissions is not None and not core.permissions.may_leave_will(session, publish):
+        core.stats.refused_publishes += 1  # it was allowed when the client came in
+        return
     publish.client_id = session.client_id
     if publish.message_expiry_interval != ABSENT:
         publish.expires_at_ms = core.turn.wall_ms + publish.message_expiry_interval * 1000

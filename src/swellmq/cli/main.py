@@ -19,6 +19,7 @@ COMMANDS: Final = {
     "sub": "subscribe and print the messages that come",
     "bench": "measure it, beside other brokers",
     "passwd": "set passwords in a password file",
+    "explain": "say what a client may do, and which rule decides",
     "reference": "print every setting with its default, unit and meaning",
 }
 EXIT_BAD_USAGE: Final = 2
