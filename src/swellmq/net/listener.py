@@ -21,7 +21,9 @@ from swellmq.limits import BACKLOG
 KEEPALIVE_IDLE_S: Final = 60  # half-open peers are found within about two minutes, whatever their keep alive
 KEEPALIVE_INTERVAL_S: Final = 15
 KEEPALIVE_PROBES: Final = 4
-USER_TIMEOUT_MS: Final = 60_000  # sent, but never acknowledged by the peer's system
+# Sent, but never acknowledged by the peer's system. As long as all probes together: were it less, the kernel would give
+# a silent connection up after one lost probe instead of four.
+USER_TIMEOUT_MS: Final = (KEEPALIVE_IDLE_S + KEEPALIVE_INTERVAL_S * KEEPALIVE_PROBES) * 1000
 
 # No descriptor or no memory for one more connection: not the listener's fault, and not for ever.
 EXHAUSTED: Final = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
