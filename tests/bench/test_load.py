@@ -63,7 +63,7 @@ def test_the_load_table() -> None:
         ["load", "--brokers", "emqx"],
         ["load", "--scenario", "none"],
         ["load", "--rounds", "0"],
-        ["memory", "--connections", "1,x"],
+        ["pool", "--connections", "1,x"],
     ],
 )
 def test_bad_arguments(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:

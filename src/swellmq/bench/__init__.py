@@ -6,7 +6,10 @@ A sub-command is a module of this package with `add_arguments(parser)` and `run(
     machine.py    cores, open files, what the machine is called
     brokers.py    brokers as processes: found by name or command, started, pinned, measured, stopped
     generator.py  MQTT clients on raw sockets that count what arrives
-    report.py     the options that all have, progress, Markdown tables, JSON, charts
+    stage.py      a broker with a fleet of clients that are only there: fleet.py over TCP, memory_transport.py without
+    worker.py     helper processes, told by lines what to do; obey.py is their side
+    report.py     the options that all have, Markdown tables, JSON
+    progress.py   how far it is;  charts.py draws
 
 Nothing here is compiled or known to the broker, and nothing here measures itself: a figure is the broker's CPU time,
 memory or answer, taken from outside.

@@ -152,9 +152,19 @@ class Running:
         assert self.process is not None, "not started"
         return self.process
 
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        return self._running().pid
+
+    @property
+    def log_path(self) -> Path:
+        """Where it logs to, until it is stopped."""
+        return Path(self.folder.name, "log")
+
     def log(self) -> str:
         """The last line of its log."""
-        return _last_line(Path(self.folder.name, "log").read_text(errors="replace"))
+        return _last_line(self.log_path.read_text(errors="replace"))
 
     def cpu_ticks(self) -> int:
         """The CPU time it has taken, user and system, in clock ticks."""

@@ -32,6 +32,9 @@ SINGLE: Final = [bytes((value,)) for value in range(256)]
 READ_BYTES: Final = 131_072
 STALL_S: Final = 10.0  # nothing arrives for so long: something is lost
 BLOCK: Final = 100  # connections opened before their answers are read: mosquitto's backlog
+# Connections from one address: once half of the ephemeral ports are taken, Linux looks for a free one for milliseconds.
+SOURCE_CONNECTIONS: Final = 10_000
+IP_BIND_ADDRESS_NO_PORT: Final = 24  # of linux/in.h: the port is chosen at connect
 KEEP_ALIVE_S: Final = 600
 RING: Final = 1000  # frames a publisher cycles through where they differ, by topic or by packet identifier
 
@@ -129,17 +132,24 @@ def acknowledgements(first: int, data: bytes, at: int, size: int, count: int) ->
 # Connections
 
 
-def open_connections(port: int, greetings: list[bytes]) -> list[socket.socket]:
-    """One connection for each greeting, a CONNECT and perhaps a SUBSCRIBE; returns when the broker has accepted all."""
+def open_connections(port: int, greetings: list[bytes], at_once: int = BLOCK, before: int = 0) -> list[socket.socket]:
+    """One connection for each greeting, a CONNECT and perhaps a SUBSCRIBE; returns when the broker has accepted all.
+
+    So many are opened `at_once` before their answers are read. `before`: how many this process has open already.
+    """
     sockets: list[socket.socket] = []
     give_up = struct.pack("@ll", int(STALL_S), 0)  # kept by the system: Python's own timeouts cost a poll for each call
     try:
-        for start in range(0, len(greetings), BLOCK):
-            block = greetings[start : start + BLOCK]
+        for start in range(0, len(greetings), at_once):
+            block = greetings[start : start + at_once]
             for greeting in block:
                 sock = socket.socket()
                 sockets.append(sock)
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, give_up)
+                source = (before + len(sockets) - 1) // SOURCE_CONNECTIONS
+                if source:
+                    sock.setsockopt(socket.IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1)
+                    sock.bind((f"127.0.0.{1 + source}", 0))
                 sock.connect(("127.0.0.1", port))
                 sock.sendall(greeting)
             for sock, greeting in zip(sockets[start:], block, strict=True):

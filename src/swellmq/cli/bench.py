@@ -14,7 +14,7 @@ from swellmq.bench import BenchError
 
 MEASUREMENTS: Final = {
     "load": "messages per second and CPU time per message, broker beside broker",
-    "memory": "resident memory at start and for each idle connection",
+    "pool": "memory and the pool while a fleet arrives, and what remains when it is gone",
 }
 EXIT_FAILED: Final = 1
 EXIT_INTERRUPTED: Final = 130

@@ -73,11 +73,16 @@ def help_text(option: Option) -> str:
     return f"{option.meaning} [{'; '.join(facts)}]"
 
 
-def run(arguments: argparse.Namespace) -> int:
+def load_settings(arguments: argparse.Namespace) -> Settings:
+    """The settings of a command line, with the file that it names and the environment. Raises SettingsError."""
     given = vars(arguments)
     flags = {name: given[name] for name in given if name in BY_NAME}
+    return Settings.load(given.get("config"), os.environ, flags)
+
+
+def run(arguments: argparse.Namespace) -> int:
     try:
-        settings = Settings.load(given.get("config"), os.environ, flags)
+        settings = load_settings(arguments)
     except SettingsError as error:
         print(f"swellmq: {error}", file=sys.stderr)
         return EXIT_BAD_SETTINGS
