@@ -1,4 +1,4 @@
-"""The load counts exactly what arrives and notices what should not."""
+"""The packets of the load are those of the specification, and what the broker refuses is told."""
 
 from __future__ import annotations
 
@@ -6,8 +6,6 @@ import pytest
 
 from swellmq import Broker, Settings
 from swellmq.bench import generator
-
-DELIVERIES = ["pair", "fan-out", "qos1", "qos2", "wildcard", "16k"]
 
 
 def test_the_packets_are_those_of_the_specification() -> None:
@@ -27,98 +25,31 @@ def test_acknowledgements_take_the_identifiers_of_a_run() -> None:
     assert answer == b"\x40\x02\x00\x01\x40\x02\x01\x02\x40\x02\xff\xff"
 
 
-@pytest.mark.parametrize("five", [False, True], ids=["3.1.1", "5.0"])
-@pytest.mark.parametrize("name", DELIVERIES)
-def test_every_message_is_counted_once(name: str, five: bool) -> None:
-    scenario = generator.SCENARIOS[name]
-    with Broker(Settings(port=0)) as broker:
-        test = generator.Load(broker.port, scenario, 2_000, five)
-        try:
-            seconds = test.run()
-        finally:
-            test.close()
-        counters = broker.statistics()
-    assert seconds > 0
-    assert test.messages == 2_000
-    assert test.counts[generator.PUBLISH | scenario.qos << 1] == 2_000
-    assert counters["publishes_sent"] == 2_000
-    assert counters["publishes_received"] == 2_000 // scenario.copies
+def test_many_filters_are_several_packets() -> None:
+    packets = generator.subscribe_packets([b"a/%d" % (number % 10) for number in range(101)], 1)
+    first = b"\x82\xda\x04\x00\x01" + b"".join(b"\x00\x03a/%d\x01" % (number % 10) for number in range(100))
+    assert packets == first + b"\x82\x08\x00\x01\x00\x03a/0\x01"
 
 
-def test_connects_are_counted() -> None:
+def test_a_greeting_is_answered_packet_by_packet() -> None:
+    greeting = generator.connect_packet(b"a", five=True) + generator.subscribe_packets([b"a/b"] * 150, 0, five=True)
+    greeting += generator.publish_packet(b"c/d", 1, 7, b"", five=True, properties=b"\x23\x00\x01")
     with Broker(Settings(port=0)) as broker:
-        test = generator.Connects(broker.port, 250)
-        try:
-            assert test.run() > 0
-            assert broker.statistics()["connects"] == 250
-        finally:
-            test.close()
+        [sock] = generator.open_connections(broker.port, [greeting])
+        with sock:
+            sock.sendall(generator.PINGREQ)
+            assert sock.recv(100) == b"\xd0\x00", "all before it has been read"
 
 
 @pytest.mark.parametrize(
-    ("topic", "payload", "complaint"),
+    ("packet", "complaint"),
     [
-        ("load/t/0003", b"x" * 64, "expected 2000 PUBLISH, but got 2001 PUBLISH"),
-        ("load/t/0003", b"0" * 47, "a wrong stream: no packet of this scenario begins with"),
-        ("load/t/0003", b"0" * 200, "a wrong stream"),
+        (generator.subscribe_packet(b"$share/g", 0), "the broker closed a connection instead of answering"),
+        (generator.publish_packet(b"$SYS/a", 1, 1, b"", five=True), "PUBLISH was refused: "),
     ],
-    ids=["one too many", "a shorter one", "a longer one"],
+    ids=["SUBSCRIBE", "PUBLISH"],
 )
-def test_a_message_that_is_not_of_the_load_is_noticed(topic: str, payload: bytes, complaint: str) -> None:
-    with Broker(Settings(port=0)) as broker:
-        test = generator.Load(broker.port, generator.SCENARIOS["pair"], 2_000)
-        try:
-            assert broker.publish_blocking(topic, payload) == 1
-            with pytest.raises(generator.LoadError, match=complaint):
-                test.run()
-        finally:
-            test.close()
-
-
-def test_a_message_of_another_topic_is_noticed() -> None:
-    with Broker(Settings(port=0)) as broker:
-        test = generator.Load(broker.port, generator.SCENARIOS["pair"], 2_000)
-        try:
-            test.subscribers[0].sock.setblocking(True)
-            test.subscribers[0].sock.sendall(generator.subscribe_packet(b"load/t/0001", 0))
-            assert test.subscribers[0].sock.recv(5)[0] == 0x90
-            test.subscribers[0].sock.setblocking(False)
-            with pytest.raises(generator.LoadError, match="a message of another topic"):
-                test.run()
-        finally:
-            test.close()
-
-
-def test_a_message_that_is_missing_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(generator, "STALL_S", 0.05)
-    with Broker(Settings(port=0)) as broker:
-        test = generator.Load(broker.port, generator.SCENARIOS["qos1"], 2_000)
-        try:
-            test.left += 1
-            with pytest.raises(generator.LoadError, match=r"stalled: .* after 2000 PUBLISH, 2000 PUBACK"):
-                test.run()
-        finally:
-            test.close()
-
-
-def test_a_broker_that_goes_away_is_noticed() -> None:
-    with Broker(Settings(port=0)) as broker:
-        test = generator.Load(broker.port, generator.SCENARIOS["pair"], 2_000)
-    try:
-        with pytest.raises(generator.LoadError, match="the broker c"):
-            test.run()
-    finally:
-        test.close()
-
-
-def test_a_broker_that_is_full_is_told() -> None:
-    settings = Settings(port=0, pool_initial_size=10, pool_max_size=10, max_connections=10)
-    with Broker(settings) as broker, pytest.raises(generator.LoadError, match="CONNECT was refused: 20020003"):
-        generator.Load(broker.port, generator.SCENARIOS["pair"], 2_000)
-
-
-def test_nobody_listening_is_told() -> None:
-    with Broker(Settings(port=0)) as broker:
-        port = broker.port
-    with pytest.raises(generator.LoadError, match="connection 1 of 20 failed: Connection refused"):
-        generator.Load(port, generator.SCENARIOS["pair"], 2_000)
+def test_a_refusal_is_told(packet: bytes, complaint: str) -> None:
+    five = packet[0] == 0x32
+    with Broker(Settings(port=0)) as broker, pytest.raises(generator.LoadError, match=complaint):
+        generator.open_connections(broker.port, [generator.connect_packet(b"a", five) + packet])

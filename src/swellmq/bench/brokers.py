@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import signal
 import socket
@@ -21,7 +22,7 @@ from typing import Final
 from swellmq.bench import BenchError
 
 PACKAGE: Final = Path(__file__).resolve().parent.parent
-NAMES: Final = ("swellmq", "swellmq-interpreted", "mosquitto")
+NAMES: Final = ("swellmq", "swellmq-interpreted", "mosquitto", "amqtt", "iotcore", "floor")
 START_S: Final = 15.0
 STOP_S: Final = 10.0
 TICKS_PER_SECOND: Final = os.sysconf("SC_CLK_TCK")
@@ -36,6 +37,18 @@ max_queued_messages 0
 max_inflight_messages 1024
 log_type error
 """
+AMQTT_CONF: Final = """\
+listeners:
+  default:
+    type: tcp
+    bind: 127.0.0.1:{port}
+    max_connections: 50000
+plugins:
+  amqtt.plugins.authentication.AnonymousAuthPlugin:
+    allow_anonymous: true
+"""
+FLOOR_VERSION: Final = "floor: a relay in C that does nothing else"
+FLOOR_SCENARIOS: Final = ("pair", "fan-out", "fan-in", "qos1")
 
 
 class BrokerError(BenchError):
@@ -44,23 +57,36 @@ class BrokerError(BenchError):
 
 @dataclass(frozen=True)
 class Broker:
-    """A broker that can be started; `version` is what it says of itself."""
+    """A broker that can be started; `version` is what it says of itself.
+
+    In the command `{port}` stands for the port, and `{conf}` for a file with the text of `configuration`, in which the
+    port is put too.
+    """
 
     name: str
     command: list[str]
     environment: dict[str, str]
     version: str
+    configuration: str = ""
+    scenarios: tuple[str, ...] = ()  # the only ones it can do; empty: any
 
 
 def find_broker(name: str) -> Broker:
     """Look a broker up by its name. Raises BrokerError with the remedy where it is missing."""
     environment = {key: value for key, value in os.environ.items() if not key.startswith("SWELLMQ_")}
     if name == "mosquitto":
-        path = shutil.which("mosquitto", path=os.environ.get("PATH", "") + ":/usr/sbin")  # where Debian puts it
-        if path is None:
-            raise BrokerError("mosquitto is not installed (Debian: apt-get install mosquitto), so it is left out")
-        first_line = subprocess.run([path, "-h"], capture_output=True, text=True).stdout.partition("\n")[0]
-        return Broker(name, [path, "-c", "{conf}"], environment, first_line.replace(" version", ""))
+        path = _find_program(name, "Debian: apt-get install mosquitto", "/usr/sbin")  # where Debian puts it
+        version = _first_line(path, "-h").replace(" version", "")
+        return Broker(name, [path, "-c", "{conf}"], environment, version, MOSQUITTO_CONF)
+    if name == "amqtt":
+        path = _find_program(name, "pip install amqtt, into an environment whose bin folder is in PATH")
+        return Broker(name, [path, "-c", "{conf}"], environment, "amqtt " + _first_line(path, "--version"), AMQTT_CONF)
+    if name == "iotcore":
+        path = _find_program(name, "pip install iotcore, into an environment whose bin folder is in PATH")
+        command = [path, "--listen", "127.0.0.1", "--port", "{port}", "--log-level", "CRITICAL"]
+        return Broker(name, command, environment, _first_line(path, "--version"))
+    if name == "floor":
+        return Broker(name, [str(_build_floor()), "{port}"], environment, FLOOR_VERSION, scenarios=FLOOR_SCENARIOS)
     if name == "swellmq-interpreted":
         environment["PYTHONPATH"] = _sources().name
     command = [sys.executable, "-P", "-m", "swellmq"]
@@ -70,10 +96,52 @@ def find_broker(name: str) -> Broker:
     return Broker(name, [*command, "serve", "--port", "{port}"], environment, told.stdout.strip())
 
 
+def command_broker(text: str) -> Broker:
+    """A broker from `NAME=COMMAND`, where `{port}` in the command stands for the port. Raises BrokerError."""
+    name, equals, command = text.partition("=")
+    if not name or not equals or "{port}" not in command:
+        raise BrokerError(f"{text!r} is not NAME=COMMAND with {{port}} in the command")
+    return Broker(name, shlex.split(command), dict(os.environ), f"{name}: {command}")
+
+
+def _find_program(name: str, remedy: str, *folders: str) -> str:
+    """The path of a program, also beside the Python that runs. Raises BrokerError where it is not there."""
+    places = [os.environ.get("PATH", ""), str(Path(sys.executable).parent), *folders]
+    path = shutil.which(name, path=":".join(places))
+    if path is None:
+        raise BrokerError(f"{name} is not installed ({remedy}), so it is left out")
+    return path
+
+
+def _first_line(*command: str) -> str:
+    return subprocess.run(command, capture_output=True, text=True).stdout.partition("\n")[0]
+
+
+@cache
+def _build_floor() -> Path:
+    """Compile the relay without features. Raises BrokerError where no C compiler is there."""
+    compiler = shutil.which(os.environ.get("CC", "gcc"))
+    if compiler is None:
+        raise BrokerError("floor needs a C compiler (Debian: apt-get install gcc libc6-dev), so it is left out")
+    folder = _temporary_folder("floor")
+    target = Path(folder.name, "floor")
+    command = [compiler, "-O3", "-Wall", "-o", str(target), str(PACKAGE / "bench" / "floor.c")]
+    told = subprocess.run(command, capture_output=True, text=True)
+    if told.returncode:
+        raise BrokerError(f"floor does not compile: {_last_line(told.stderr)}")
+    return target
+
+
+@cache
+def _temporary_folder(name: str) -> tempfile.TemporaryDirectory[str]:
+    """A folder that is gone when this process ends."""
+    return tempfile.TemporaryDirectory(prefix=f"swellmq-bench-{name}-")
+
+
 @cache
 def _sources() -> tempfile.TemporaryDirectory[str]:
-    """The package without its compiled modules, in a folder that is gone when this process ends."""
-    folder = tempfile.TemporaryDirectory(prefix="swellmq-interpreted-")
+    """A folder with the package without its compiled modules."""
+    folder = _temporary_folder("interpreted")
     shutil.copytree(PACKAGE, Path(folder.name, PACKAGE.name), ignore=shutil.ignore_patterns("*.so", "__pycache__"))
     return folder
 
@@ -90,8 +158,8 @@ class Running:
     def __enter__(self) -> Running:
         self.folder = tempfile.TemporaryDirectory(prefix="swellmq-bench-")
         self.port = _free_port()
-        conf = Path(self.folder.name, "mosquitto.conf")
-        conf.write_text(MOSQUITTO_CONF.format(port=self.port))
+        conf = Path(self.folder.name, "conf")
+        conf.write_text(self.broker.configuration.replace("{port}", str(self.port)))
         command = [word.format(port=self.port, conf=conf) for word in self.broker.command]
         try:
             self._start(command)

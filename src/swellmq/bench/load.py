@@ -1,44 +1,67 @@
-"""`swellmq bench load`: messages per second and the broker's CPU time for each, broker beside broker.
+"""`swellmq bench load`: messages per second, the broker's CPU time for each and their latency, broker beside broker.
 
-A broker runs in a process of its own on one core, the load (`generator.py`) on another, and the brokers take turns in
-each round, so that a machine that drifts does so for all of them.
+A broker runs in a process of its own on one core, the load on another, and the brokers take turns in each round, so
+that a machine that drifts does so for all of them. Each run has a fresh process of the broker.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import sys
+import time
 from statistics import median
 from typing import Any, Final
 
-from swellmq.bench import report
-from swellmq.bench.brokers import TICKS_PER_SECOND, Broker, BrokerError, Running
-from swellmq.bench.generator import SCENARIOS, Connects, Load, LoadError
-from swellmq.bench.machine import Machine, core_ticks, prepare_machine
+from swellmq.bench import charts, report
+from swellmq.bench.brokers import TICKS_PER_SECOND, Broker, BrokerError, Running, command_broker
+from swellmq.bench.bursts import Connects, Retained
+from swellmq.bench.flow import Load
+from swellmq.bench.generator import LoadError
+from swellmq.bench.load_report import YARDSTICK, draw, load_table
+from swellmq.bench.machine import Machine, prepare_machine, runnable_ns
+from swellmq.bench.scenarios import SCENARIOS
 
-YARDSTICK: Final = "mosquitto"
-CONNECTS: Final = "connects"
-CONNECTS_TITLE: Final = "connects, from SYN to CONNACK"
+BURSTS: Final[dict[str, type[Connects] | type[Retained]]] = {"connects": Connects, "retained": Retained}
+NAMES: Final = [*SCENARIOS, *BURSTS]
+TITLES: Final = {name: scenario.title for name, scenario in SCENARIOS.items()} | {
+    name: burst.title for name, burst in BURSTS.items()
+}
 TICKS_MIN: Final = 20  # less CPU time than that is too coarse a figure
 TICKS_WANTED: Final = 40
-CONNECTS_FIRST: Final = 10_000
-LIMITED: Final = "\\*"
+GROWTH_MAX: Final = 20  # a run has at most so many times the messages of the one before
+FIRST_SHARE: Final = 10  # of a scenario's messages in the first run: a slow broker needs no more
+BUSY: Final = 0.95  # of the time a process was running or waiting for its core: it was the limit
+FIGURES: Final = (
+    "messages_per_second",
+    "cpu_us_per_message",
+    "load_cpu_us_per_message",
+    "broker_busy",
+    "load_busy",
+    "p50",
+    "p99",
+    "p99.9",
+    "subscription_changes_per_second",
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.description = "Messages per second and CPU time per message, broker beside broker."
+    parser.description = "Messages per second, CPU time per message and latency, broker beside broker."
     report.add_arguments(parser)
+    parser.add_argument(
+        "--command", action="append", default=[], metavar="NAME=CMD", help="one more broker; {port} in it is the port"
+    )
     parser.add_argument(
         "--rounds", type=report.positive, default=3, help="each broker runs so often; the median counts"
     )
-    parser.add_argument(
-        "--messages", type=report.positive, help="deliveries in a run, instead of as many as a figure needs"
-    )
-    parser.add_argument("--scenario", nargs="+", choices=[*SCENARIOS, CONNECTS], default=[*SCENARIOS, CONNECTS])
+    parser.add_argument("--messages", type=report.positive, help="deliveries in a run, instead of what a figure needs")
+    parser.add_argument("--scenario", nargs="+", choices=NAMES, default=NAMES, metavar="NAME", help=", ".join(NAMES))
+    parser.add_argument("--chart", type=charts.path, metavar="FILE", help="draw the figures, as .png or .svg")
 
 
 def run(arguments: argparse.Namespace) -> int:
     found = report.Report("load")
+    found.brokers += [command_broker(text) for text in arguments.command]
     found.find_brokers(arguments.brokers)
     machine = prepare_machine()
     if machine.broker_core == machine.load_core:
@@ -46,7 +69,9 @@ def run(arguments: argparse.Namespace) -> int:
     found.results = load(found.brokers, arguments, machine, found.notes)
     how = f"rounds: {arguments.rounds}, medians; "
     how += f"broker on core {machine.broker_core}, load on core {machine.load_core}"
-    return found.write(arguments, load_table(found.brokers, found.results), how)
+    if arguments.chart:
+        draw(arguments.chart, found.brokers, found.results, TITLES)
+    return found.write(arguments, load_table(found.brokers, found.results, TITLES), how)
 
 
 def load(
@@ -54,15 +79,17 @@ def load(
 ) -> list[dict[str, Any]]:
     """All rounds of all scenarios; a result for each scenario and broker. What is to be told is added to `notes`."""
     results: list[dict[str, Any]] = []
-    for name in arguments.scenario:
-        of_scenario = {broker.name: {"scenario": name, "broker": broker.name, "rounds": []} for broker in brokers}
+    for place, name in enumerate(arguments.scenario):
+        able = [broker for broker in brokers if not broker.scenarios or name in broker.scenarios]
+        of_scenario = {broker.name: {"scenario": name, "broker": broker.name, "rounds": []} for broker in able}
         results.extend(of_scenario.values())
         for number in range(arguments.rounds):
-            for broker in brokers:
+            for broker in able:
                 result = of_scenario[broker.name]
                 if "failure" in result:
                     continue
-                report.progress(f"{name}, round {number + 1} of {arguments.rounds}: {broker.name}")
+                at = f"{place + 1} of {len(arguments.scenario)}: {name}, round {number + 1} of {arguments.rounds}"
+                report.progress(f"{at}: {broker.name}")
                 try:
                     result["rounds"].append(_round(broker, result, arguments, machine))
                 except (BrokerError, LoadError) as error:
@@ -78,49 +105,60 @@ def load(
 def _round(broker: Broker, result: dict[str, Any], arguments: argparse.Namespace, machine: Machine) -> dict[str, Any]:
     """One run that took enough CPU time to be told; one that did not is run again with more messages."""
     name = result["scenario"]
-    most = machine.connections_max if name == CONNECTS else sys.maxsize
-    messages = CONNECTS_FIRST if name == CONNECTS else SCENARIOS[name].messages
-    if result["rounds"]:
+    most = machine.connections_max if name == "connects" else sys.maxsize
+    if arguments.messages:
+        messages = arguments.messages
+    elif result["rounds"]:
         messages = result["rounds"][-1]["messages"]
-    messages = min(arguments.messages or messages, most)
+    else:
+        messages = BURSTS[name].messages_first if name in BURSTS else SCENARIOS[name].messages // FIRST_SHARE
+    messages = min(messages, most)
     while True:
         figures = measure(broker, name, messages, machine, arguments.protocol == "5")
         ticks = figures["cpu_ticks"]
+        messages = figures["messages"]
         if arguments.messages or ticks >= TICKS_MIN or messages >= most:
             return figures
-        messages = min(most, messages * min(20, -(-TICKS_WANTED // max(1, ticks))))
+        messages = min(most, messages * min(GROWTH_MAX, -(-TICKS_WANTED // max(1, ticks))))
         report.progress(f"  {ticks} clock ticks of CPU time are too few to tell: again with {messages:,}")
 
 
 def measure(broker: Broker, name: str, messages: int, machine: Machine, five: bool = False) -> dict[str, Any]:
     """One run of a scenario against a fresh process of a broker."""
-    cores = (machine.broker_core, machine.load_core)
     with Running(broker, machine.broker_core) as running:
-        run: Load | Connects
-        if name == CONNECTS:
-            run = Connects(running.port, messages, five)
-        else:
-            run = Load(running.port, SCENARIOS[name], messages, five)
         try:
-            cores_before = [core_ticks(core) for core in cores]
-            ticks_before = running.cpu_ticks()
-            seconds = run.run()
-            ticks = running.cpu_ticks() - ticks_before
-            spans = zip(cores_before, [core_ticks(core) for core in cores], strict=True)
-            busy = [(after[0] - before[0]) / max(1, after[1] - before[1]) for before, after in spans]
+            run: Load | Connects | Retained
+            if name in BURSTS:
+                run = BURSTS[name](running.port, messages, five)
+            else:
+                run = Load(running.port, SCENARIOS[name], messages, five)
+            try:
+                ticks_before = running.cpu_ticks()
+                runnable_before = runnable_ns(running.pid), runnable_ns(os.getpid())
+                load_before = time.process_time()
+                seconds = run.run()
+                load_seconds = time.process_time() - load_before
+                runnable = runnable_ns(running.pid), runnable_ns(os.getpid())
+                ticks = running.cpu_ticks() - ticks_before
+            finally:
+                run.close()
         except LoadError as error:
             raise LoadError(f"{error}; the broker's log ends: {running.log()}") from error
-        finally:
-            run.close()
-    return {
+    busy = [(after - before) / 1e9 / seconds for before, after in zip(runnable_before, runnable, strict=True)]
+    figures = {
         "messages": run.messages,
         "seconds": seconds,
         "cpu_ticks": ticks,
         "messages_per_second": run.messages / seconds,
         "cpu_us_per_message": ticks / TICKS_PER_SECOND * 1e6 / run.messages,
-        "broker_core_busy": busy[0],
-        "load_core_busy": busy[1],
+        "load_cpu_us_per_message": load_seconds * 1e6 / run.messages,
+        "broker_busy": min(1.0, busy[0]),  # several threads add up
+        "load_busy": min(1.0, busy[1]),
+        **run.latency.percentiles_ms(),
     }
+    if isinstance(run, Load) and run.changes:
+        figures["subscription_changes_per_second"] = run.changes / seconds
+    return figures
 
 
 def summarize(result: dict[str, Any], notes: list[str]) -> None:
@@ -128,9 +166,10 @@ def summarize(result: dict[str, Any], notes: list[str]) -> None:
     rounds = result["rounds"]
     if "failure" in result:
         return
-    for figure in ("messages_per_second", "cpu_us_per_message", "broker_core_busy", "load_core_busy"):
-        result[figure] = median(each[figure] for each in rounds)
-    result["load_limited"] = result["load_core_busy"] > 0.95 >= result["broker_core_busy"]
+    for figure in FIGURES:
+        if figure in rounds[0]:
+            result[figure] = median(each[figure] for each in rounds)
+    result["load_limited"] = result["load_busy"] > BUSY >= result["broker_busy"]
     if min(each["cpu_ticks"] for each in rounds) < TICKS_MIN:
         text = f"{result['broker']}, {result['scenario']}: under {TICKS_MIN} clock ticks of CPU time, so µs are coarse."
         notes.append(text)
@@ -144,31 +183,3 @@ def compare(results: list[dict[str, Any]]) -> None:
         ours = result.get("cpu_us_per_message")
         if theirs and ours:
             result["ratio"] = theirs / ours
-
-
-def load_table(brokers: list[Broker], results: list[dict[str, Any]]) -> list[str]:
-    """The results in Markdown, a row for each scenario."""
-    names = [broker.name for broker in brokers]
-    others = [name for name in names if name != YARDSTICK and YARDSTICK in names]
-    columns = [*names, *(f"{name} : {YARDSTICK}" for name in others)]
-    rows = []
-    for scenario in dict.fromkeys(result["scenario"] for result in results):
-        row = {result["broker"]: result for result in results if result["scenario"] == scenario}
-        cells = [SCENARIOS[scenario].title if scenario in SCENARIOS else CONNECTS_TITLE]
-        cells += [_cell(row[name]) for name in names]
-        cells += [f"{row[name]['ratio']:.1f} x" if "ratio" in row[name] else "" for name in others]
-        rows.append(cells)
-    lines = report.markdown_table(["messages/s, broker CPU µs each", *columns], rows)
-    if others:
-        lines += ["", f"Ratios are messages per second of broker CPU to those of {YARDSTICK}."]
-    if any(result.get("load_limited") for result in results):
-        lines += ["", f"{LIMITED} The load was the limit: its core was over 95 % busy, the broker's was not."]
-    return lines
-
-
-def _cell(result: dict[str, Any]) -> str:
-    if "failure" in result:
-        return "failed"
-    rate = result["messages_per_second"]
-    told = f"{rate / 1e6:.2f} M" if rate >= 1e6 else f"{rate / 1e3:.1f} k"
-    return f"{told}{LIMITED if result['load_limited'] else ''}, {result['cpu_us_per_message']:.3g} µs"

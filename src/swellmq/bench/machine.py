@@ -38,13 +38,16 @@ def describe_machine() -> str:
     return f"{model}, Linux {platform.release()}"
 
 
-def core_ticks(core: int) -> tuple[int, int]:
-    """The clock ticks for which a core was busy, and all that it had."""
-    for line in Path("/proc/stat").read_text().splitlines():
-        if line.startswith(f"cpu{core} "):
-            fields = [int(field) for field in line.split()[1:9]]
-            return sum(fields) - fields[3] - fields[4], sum(fields)
-    return 0, 0
+def runnable_ns(pid: int) -> int:
+    """For how long the threads of a process were running or waiting for a core, in ns. 0 where Linux does not tell."""
+    total = 0
+    for thread in Path(f"/proc/{pid}/task").iterdir():
+        try:
+            running, waiting, _slices = (thread / "schedstat").read_text().split()
+        except (OSError, ValueError):  # the thread has ended, or the kernel keeps no such figures
+            continue
+        total += int(running) + int(waiting)
+    return total
 
 
 def kernel_bytes() -> int:
