@@ -29,6 +29,11 @@ PROBLEMS_UNWANTED: Final = 0
 PROBLEMS_ALLOWED: Final = 1  # only words that access gives
 PROBLEMS_WANTED: Final = 2  # Request Problem Information was 1
 
+# Connection.durability: what an acknowledgement waits for where something durable has changed.
+ON_DISK: Final = 0
+WRITTEN: Final = 1  # the system has it: it survives us, though not a power cut
+IN_MEMORY: Final = 2  # nothing
+
 # Connection.interest: what epoll watches; the values are those of select.EPOLLIN and select.EPOLLOUT.
 READABLE: Final = 1
 WRITABLE: Final = 4
@@ -133,6 +138,7 @@ class Turn:
         self.unread_bytes: i64 = 0  # a client with more output waiting is not read; 0: no bound
         self.ticket_open: i64 = 1  # of the batch that this turn fills
         self.ticket_stored: i64 = 0  # all up to this one is stored
+        self.ticket_written: i64 = 0  # all up to this one is out of our hands, though perhaps not on disk
 
 
 @mypyc_attr(native_class=True, allow_interpreted_subclasses=True)
@@ -210,6 +216,7 @@ class Connection(Timed):
         self.bridge: bool = False
         self.problem_information: u8 = PROBLEMS_ALLOWED  # MQTT 5.0: which words go with reason codes
         self.will_wanted: bool = True  # False once the client said goodbye properly
+        self.durability: u8 = ON_DISK
         self.keep_alive_s: i32 = 0
         self.receive_maximum: i32 = 65_535  # the client's
         self.topic_alias_maximum: i32 = 0  # the client's
@@ -237,6 +244,7 @@ class Connection(Timed):
         self.bridge = False
         self.problem_information = PROBLEMS_ALLOWED
         self.will_wanted = True
+        self.durability = ON_DISK
         self.keep_alive_s = 0
         self.receive_maximum = 65_535
         self.topic_alias_maximum = 0
@@ -266,13 +274,19 @@ class Connection(Timed):
 
     def hold_until(self, data: bytes, ticket: i64) -> None:
         """Send `data` once `ticket` is stored, and not before what is held already; at once where that holds now."""
-        if not self.turn.durable or ticket <= self.turn.ticket_stored:
+        if not self.turn.durable or ticket <= self.safe_ticket():
             self.send_in_order(data)
         elif self.gate != GATE_CLOSED:
             buffers = self.buffers
             if buffers is not None and buffers.held_tickets is not None:
                 ticket = max(ticket, buffers.held_tickets[len(buffers.held_tickets) - 1])
             self._hold(data, ticket)
+
+    def safe_ticket(self) -> i64:
+        """The last ticket that counts as stored for this client."""
+        if self.durability == ON_DISK:
+            return self.turn.ticket_stored
+        return self.turn.ticket_written if self.durability == WRITTEN else self.turn.ticket_open
 
     def send_in_order(self, data: bytes) -> None:
         """Send `data`, but not before what is held: an acknowledgement that need not wait keeps its place."""
@@ -308,6 +322,10 @@ class Connection(Timed):
         buffers.held.insert(place, data)
         tickets.insert(place, tickets[0])
 
+    def holds(self) -> bool:
+        """Whether some output waits for a ticket."""
+        return self.buffers is not None and self.buffers.held is not None
+
     def release_held(self) -> bool:
         """Move held output whose ticket is stored to the outbox; whether some is still held."""
         buffers = self.buffers
@@ -315,7 +333,7 @@ class Connection(Timed):
             return False
         held = buffers.held
         tickets = buffers.held_tickets
-        stored = self.turn.ticket_stored
+        stored = self.safe_ticket()
         count = 0
         while count < len(tickets) and tickets[count] <= stored:
             count += 1

@@ -70,6 +70,9 @@ REMOVALS_PER_TURN: Final = 1_000  # of those slices: 2 to 5 ms; a session with 1
 # Retained messages.
 REPLAY_NODES_KEPT: Final = 65_536  # of a walk that waits in a session without a client: 1 MiB
 
+# The store.
+STORE_BACKLOG_BYTES: Final = 67_108_864  # sealed and not yet committed: a slow disk must not fill the memory
+
 # Packet identifiers: 16 bits.
 RECEIVE_MAXIMUM: Final = 65_535
 

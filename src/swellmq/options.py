@@ -111,6 +111,7 @@ def _limit(
     return Option("limits." + field, kind, default, meaning, unit, low, high, choices)
 
 
+DURABILITIES: Final = ("disk", "written", "memory")  # in the order of the numbers in connection.py
 WEBSOCKET_PATHS: Final = ["/mqtt", "/"]  # what clients ask for where nobody has told them a path
 _SIZE_MAX: Final = 10_000_000
 _DAY_S: Final = 86_400
@@ -130,6 +131,10 @@ OPTIONS: Final[tuple[Option, ...]] = (
            meaning="Path of a Unix socket to listen on as well."),
     Option("websocket_port", INTEGER, 0, low=0, high=65_535,
            meaning="TCP port for MQTT over WebSocket as well, on the addresses of bind; 0 is none."),
+    Option("data", TEXT, "",
+           meaning="Folder for what survives a restart (docs/DURABILITY.md); without it nothing does."),
+    Option("durability", CHOICE, "disk", choices=DURABILITIES,
+           meaning="What an acknowledgement waits for: the disk, the system having it written, or nothing (memory)."),
     Option("max_connections", INTEGER, 1_000_000, unit="connections", low=1, high=_SIZE_MAX,
            meaning="Network connections served at once; those beyond are refused politely."),
     Option("status_interval_s", INTEGER, 300, unit="s", low=0, high=_DAY_S,
@@ -250,6 +255,8 @@ LISTENER_OPTIONS: Final[tuple[Option, ...]] = (
            meaning="mqtt is straight on the connection, websocket is MQTT in frames of WebSocket, as in browsers."),
     Option("listener.path", LIST, WEBSOCKET_PATHS,
            meaning="Paths of the URL at which WebSocket is served; others get 404."),
+    Option("listener.durability", CHOICE, "", choices=DURABILITIES,
+           meaning="What an acknowledgement to its clients waits for; without it what durability says."),
 )
 # fmt: on
 

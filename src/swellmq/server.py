@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Final
 
 from swellmq.broker.access import Access
 from swellmq.broker.broker import MqttBroker
+from swellmq.broker.restore import restore
 from swellmq.broker.session import Session
 from swellmq.broker.storage import Storage
 from swellmq.broker.sys_topics import SysTopics
@@ -29,8 +30,10 @@ from swellmq.logs import set_up
 from swellmq.net.listener import Listener, open_tcp, open_unix
 from swellmq.net.loop import Loop
 from swellmq.net.pool import Pool, PoolSettings
+from swellmq.options import DURABILITIES
 from swellmq.settings import Settings
 from swellmq.stats import Stats
+from swellmq.store.errors import StoreError
 from swellmq.version import VERSION, advice, describe
 
 if TYPE_CHECKING:
@@ -39,6 +42,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("swellmq.server")
 
 DESCRIPTORS_BESIDE: Final = REFUSING_SLOTS + 64  # the refusing slots, listeners, epoll, log files, a store
+NODE: Final = "node-0"  # several nodes may share a data folder
 DRAIN_S: Final = 1.0  # a stop waits so long for clients to take what is under way to them
 COLLECT_EVERY: Final = 20_000  # allocations between two looks of the cyclic collector; our objects are acyclic
 
@@ -55,6 +59,7 @@ class Server:
     ) -> None:
         self.settings = settings
         self.door = _open_door(settings, access)
+        self.storage = storage if storage is not None else self._make_storage()
         self.stats = Stats()
         self.turn_state = Turn()
         self.pool = Pool(_pool_settings(settings), self.turn_state)
@@ -62,7 +67,7 @@ class Server:
             settings.limits(),
             self.turn_state,
             self.stats,
-            storage or Storage(),
+            self.storage,
             uplink or Uplink(),
             self.door or access or Access(),
         )
@@ -78,24 +83,48 @@ class Server:
         self._status_ms = settings.status_interval_s * 1000 if settings.status_interval_s else -1
         self._sys_ms = 0 if settings.sys_interval_s else -1
 
-    def open(self) -> None:
-        """Preheat the pool and listen. Raises SettingsError where an address can't be had; nothing stays open then."""
-        self.pool.preheat()
-        try:
-            for index, wanted in enumerate(self.settings.listeners):
-                if wanted.unix:
-                    listener = open_unix(wanted.unix, wanted.unix_mode, index, wanted.backlog)
-                else:
-                    listener = open_tcp(wanted.bind, wanted.port, index, wanted.backlog)
-                if wanted.protocol == "websocket":
-                    from swellmq.net.websocket import WebSocketLayer  # hashlib loads OpenSSL: 3.7 MB
+    def _make_storage(self) -> Storage:
+        """The store that the settings ask for."""
+        settings = self.settings
+        if not settings.data:
+            return Storage()
+        from swellmq.store.storage import DiskStorage  # SQLite, which only a broker with a store needs
 
-                    listener.layer = WebSocketLayer([path.encode() for path in wanted.paths])
-                self.listeners.append(listener)
-                self.loop.add_listener(listener)
-        except SettingsError:
+        waits = {listener.durability or settings.durability for listener in settings.listeners}
+        storage = DiskStorage(os.path.join(settings.data, NODE), "disk" in waits, lambda: self.loop.wake())
+        storage.eager = "written" in waits
+        return storage
+
+    def open(self) -> None:
+        """Load what is stored, preheat the pool and listen.
+
+        Raises SettingsError where an address can't be had, StoreError where the data folder can't be used; nothing
+        stays open then.
+        """
+        try:
+            self.loop.set_wall_clock(self.storage.open(time.time_ns() // 1_000_000))
+            self.loop.read_clocks()
+            restore(self.broker.core)
+            self._listen()
+        except BaseException:
             self.loop.close()
+            self.storage.close()
             raise
+
+    def _listen(self) -> None:
+        self.pool.preheat()
+        for index, wanted in enumerate(self.settings.listeners):
+            if wanted.unix:
+                listener = open_unix(wanted.unix, wanted.unix_mode, index, wanted.backlog)
+            else:
+                listener = open_tcp(wanted.bind, wanted.port, index, wanted.backlog)
+            if wanted.protocol == "websocket":
+                from swellmq.net.websocket import WebSocketLayer  # hashlib loads OpenSSL: 3.7 MB
+
+                listener.layer = WebSocketLayer([path.encode() for path in wanted.paths])
+            listener.durability = DURABILITIES.index(wanted.durability or self.settings.durability)
+            self.listeners.append(listener)
+            self.loop.add_listener(listener)
 
     @property
     def port(self) -> int:
@@ -173,8 +202,8 @@ class Server:
         self.finish()
 
     def draining(self) -> bool:
-        """Whether some client has not yet taken all that was sent to it."""
-        return any(connection.outbox_bytes for connection in self.loop.served())
+        """Whether some client has not yet taken all that was sent to it, or waits for what is being stored."""
+        return any(connection.outbox_bytes or connection.holds() for connection in self.loop.served())
 
     def finish(self) -> None:
         """The last turns: wills, DISCONNECTs, and every descriptor closed."""
@@ -184,6 +213,8 @@ class Server:
         self.loop.close()
         if self.door is not None:
             self.door.close()
+        self.broker.seal()  # what the last connections left behind
+        self.storage.close()
 
     def self_check(self) -> list[str]:
         """What is wrong with the pool, a sentence each: broken invariants, and objects taken whose socket is gone."""
@@ -294,6 +325,9 @@ def serve(settings: Settings) -> int:
     except SettingsError as error:
         log.error("%s", error)
         return 2
+    except StoreError as error:
+        log.error("%s", error)
+        return 1
     for line in banner(server, fitting):
         log.info("%s", line)
     calm_collector(server.stats)
@@ -327,6 +361,18 @@ def collection_watcher(stats: Stats) -> Callable[[str, dict[str, int]], None]:
     return watch
 
 
+def durability(settings: Settings) -> str:
+    """The line of the banner about what survives."""
+    if not settings.data:
+        return "durability: off, nothing is kept across restarts (`--data DIR` keeps it)"
+    meaning = {
+        "disk": "what is acknowledged is on disk",
+        "written": "what is acknowledged survives the broker, but not a power cut",
+        "memory": "what is acknowledged is stored a moment later",
+    }
+    return f"durability: {settings.durability}, {meaning[settings.durability]}, in {settings.data}"
+
+
 def banner(server: Server, fitting: int) -> list[str]:
     """What the operator should know at start, a line each."""
     settings = server.settings
@@ -336,7 +382,7 @@ def banner(server: Server, fitting: int) -> list[str]:
         "listening on " + ", ".join(("ws:" if one.layer else "") + one.name for one in server.listeners),
         f"pool: {settings.pool_mode}, {pool['capacity']} objects preheated, up to {pool['max_size']}; "
         f"up to {settings.max_connections} connections",
-        "durability: off, nothing is kept across restarts",
+        durability(settings),
         f"memory: {resident_bytes() / 1e6:.1f} MB",
     ]
     if fitting < settings.max_connections:

@@ -42,7 +42,7 @@ class ListenerSettings:
     """One place to listen on: `bind` and `port`, or the path `unix` where it isn't empty.
 
     `bind` is a numeric address. `unix_mode` is the permission of the socket. `protocol` is "mqtt" or "websocket", which
-    is served at each of `paths`.
+    is served at each of `paths`. `durability` is empty where it is that of the broker.
     """
 
     def __init__(
@@ -54,6 +54,7 @@ class ListenerSettings:
         backlog: int = BACKLOG,
         protocol: str = "mqtt",
         paths: Sequence[str] = WEBSOCKET_PATHS,
+        durability: str = "",
     ) -> None:
         self.bind = bind
         self.port = port
@@ -62,6 +63,7 @@ class ListenerSettings:
         self.backlog = backlog
         self.protocol = protocol
         self.paths = list(paths)
+        self.durability = durability
 
     def __str__(self) -> str:
         scheme = "ws:" if self.protocol == "websocket" else ""
@@ -83,6 +85,8 @@ class Settings:
     port: int
     unix: str
     websocket_port: int
+    data: str
+    durability: str
     max_connections: int
     status_interval_s: int
     sys_interval_s: int
@@ -216,6 +220,8 @@ class Settings:
         if self.pool_mode != "dynamic" and "pool.initial_size" in given:
             self.notes.append(f"pool.initial_size has no effect with pool.mode = {self.pool_mode}")
         self.listeners = self._make_listeners(given, listeners)
+        if not self.data and "durability" in given:
+            self.notes.append("durability has no effect without data")
         self._warn()
 
     def _fit(self, name: str, ceiling: str) -> None:
@@ -490,6 +496,8 @@ def _listeners_of(values: dict[str, Value], wheres: dict[str, str]) -> list[List
     mode, backlog = values["listener.mode"], values["listener.backlog"]
     protocol, paths = values["listener.protocol"], values["listener.path"]
     assert isinstance(bind, list) and isinstance(port, int) and isinstance(unix, str)
+    durability = values["listener.durability"]
+    assert isinstance(durability, str)
     assert isinstance(mode, int) and isinstance(backlog, int) and isinstance(protocol, str) and isinstance(paths, list)
     if not bind:
         raise bad_value("listener.bind", bind, "empty", "Give an address", wheres["listener.bind"])
@@ -501,13 +509,13 @@ def _listeners_of(values: dict[str, Value], wheres: dict[str, str]) -> list[List
         _check_paths(paths, protocol, wheres["listener.path"])
     if unix:
         _check_unix_path(unix, "listener.unix", wheres["listener.unix"])
-        return [ListenerSettings(unix=unix, unix_mode=mode, backlog=backlog, protocol=protocol, paths=paths)]
+        return [ListenerSettings("127.0.0.1", 0, unix, mode, backlog, protocol, paths, durability)]
     if "listener.mode" in wheres:
         problem, where = "given without unix: only a Unix socket has a permission", wheres["listener.mode"]
         raise bad_value("listener.mode", f"{mode:04o}", problem, "Leave it out", where)
     _check_addresses(bind, "listener.bind", wheres.get("listener.bind", ""))
     return [
-        ListenerSettings(address, port, backlog=backlog, protocol=protocol, paths=paths) for address in _numeric(bind)
+        ListenerSettings(address, port, "", mode, backlog, protocol, paths, durability) for address in _numeric(bind)
     ]
 
 

@@ -233,7 +233,7 @@ def admit(core: Core, connection: Connection, connect: Connect) -> None:
         connack.session_present = True
         frame = encode_connack(connack, connect.protocol_version)
     core.acknowledge(connection, frame, changes)  # [MQTT-3.1.4-5] [MQTT-3.2.0-2]
-    if core.turn.durable and core.changes != changes and connection.gate == GATE_OPEN:
+    if connection.gate == GATE_OPEN and connection.holds():
         connection.gate = GATE_HELD  # [MQTT-3.2.0-1]: nothing leaves before the CONNACK
     _start_keep_alive(core, connection, now_ms)
     if core.access.watches_sessions:

@@ -188,18 +188,23 @@ class Core:
         uplink = self.uplink
         if self.changes != self.changes_sealed:
             ticket = turn.ticket_open
+            if storage.durable:
+                storage.clock_ms = turn.wall_ms
+                storage.seal(ticket)  # where it raises, the batch stays open, and so does its ticket
             turn.ticket_open += 1
             self.changes_sealed = self.changes
-            if storage.durable:
-                storage.seal(ticket)
             if uplink.enabled:
                 uplink.seal(ticket)
         stored = turn.ticket_open - 1
+        written = stored
         if storage.durable:
             stored = min(stored, storage.stored)
+            written = min(written, max(storage.stored, storage.written))
         if uplink.enabled:
             stored = min(stored, uplink.stored)
+            written = min(written, uplink.stored)
         turn.ticket_stored = stored
+        turn.ticket_written = written
         self.sealed = True
         if self.events:
             turn.again = True  # sessions that ended while connections were closed

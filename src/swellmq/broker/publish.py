@@ -12,7 +12,7 @@ from mypy_extensions import i64, u8
 
 from swellmq.broker.core import Core
 from swellmq.broker.session import SENT, UNSENT, Delivery, DeliveryQueue, Session, Subscription
-from swellmq.broker.topics import ShareGroup
+from swellmq.broker.topics import SYS_PREFIX, ShareGroup
 from swellmq.codec.encode import encode_hop_properties, encode_publish
 from swellmq.codec.packets import ABSENT, Publish
 from swellmq.codec.spec import MQTT_5_0
@@ -57,8 +57,10 @@ def route_publish(core: Core, publish: Publish, publisher: Session | None) -> in
 def retain_publish(core: Core, publish: Publish) -> None:
     """Set or clear the retained message of a topic. Where the store is full a new topic is dropped and counted."""
     retained = core.retained
+    # What the broker says of itself is told anew at every start.
+    durable = core.storage.durable and not publish.topic_name.startswith(SYS_PREFIX)
     if not publish.payload:
-        if retained.remove(publish.topic_name) and core.storage.durable:  # [MQTT-3.3.1-6] [MQTT-3.3.1-7]
+        if retained.remove(publish.topic_name) and durable:  # [MQTT-3.3.1-6] [MQTT-3.3.1-7]
             core.touch()
             core.storage.retained_removed(publish.topic_name)
         return
@@ -66,7 +68,7 @@ def retain_publish(core: Core, publish: Publish) -> None:
         core.stats.dropped_retained_full += 1
         return
     retained.set(publish)
-    if core.storage.durable:
+    if durable:
         core.touch()
         core.storage.retained_saved(publish)
 

@@ -57,6 +57,7 @@ class Delivery:
         self.publish = publish
         self.identifiers = identifiers
         self.shared = shared  # the filter of the shared subscription that it came by, "$share/..."
+        self.stored_id: i64 = 0  # the store's number for it; 0: it is not there
         self.packet_identifier: i32 = 0
         self.qos: u8 = qos
         self.state: u8 = QUEUED
@@ -112,6 +113,7 @@ class Session(Owner):
         self.will: Will | None = None
         self.left_ms: i64 = 0  # when its last client left: its will and its end are due so long after
         self.expiry_interval: i64 = 0  # seconds; 0xFFFFFFFF: never
+        self.stored_id: i64 = 0  # the store's number for it; 0: it is not there
         self.first: Subscription | None = None  # most sessions have one subscription, and then need no list
         self.others: list[Subscription] | None = None
         self.inflight: dict[int, Delivery] | None = None  # by packet identifier, in the order they were sent

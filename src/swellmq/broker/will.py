@@ -57,17 +57,18 @@ def detach(core: Core, connection: Connection, now_ms: i64) -> None:
     session.left_ms = now_ms
     if session.will is not None and session.will.will_delay_interval == 0:
         publish_will(core, session)
-    _set_deadline(core, session)
+    set_deadline(core, session)
     if core.kept(session):
         core.touch()
         core.storage.session_saved(session)
 
 
-def _set_deadline(core: Core, session: Session) -> None:
+def set_deadline(core: Core, session: Session) -> None:
+    """Have a session that has no client come up when its will is due, or its end."""
     due = _ends_at_ms(session)
     will = session.will
     if will is not None:
-        will_due = session.left_ms + will.will_delay_interval * 1000
+        will_due = max(1, session.left_ms + will.will_delay_interval * 1000)
         due = will_due if due == 0 else min(due, will_due)
     if due:
         core.deadlines.set(session, due)
@@ -79,7 +80,7 @@ def _ends_at_ms(session: Session) -> i64:
     """When a session that has no client ends; 0: never."""
     if session.expiry_interval == SESSION_EXPIRY_NEVER:
         return 0
-    return session.left_ms + session.expiry_interval * 1000  # [MQTT-3.1.2-23]
+    return max(1, session.left_ms + session.expiry_interval * 1000)  # [MQTT-3.1.2-23]: it may be from before our start
 
 
 def on_session_due(core: Core, session: Session, now_ms: i64) -> None:
@@ -94,7 +95,7 @@ def on_session_due(core: Core, session: Session, now_ms: i64) -> None:
     will = session.will
     if will is not None and session.left_ms + will.will_delay_interval * 1000 <= now_ms:
         publish_will(core, session)  # [MQTT-3.1.2-8]
-    _set_deadline(core, session)
+    set_deadline(core, session)
 
 
 def end_session(core: Core, session: Session) -> None:

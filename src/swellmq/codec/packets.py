@@ -75,6 +75,7 @@ class Publish:
         self.expires_at_ms: i64 = 0  # wall clock, milliseconds since 1970; 0: never
         self.client_id: str = ""  # who published it; "" for the broker itself
         self.origin: str = ""  # the node it entered at; "" for this one
+        self.stored_id: i64 = 0  # the store's number for it
         # One frame a layout, made at the first delivery that needs it: QoS 0 whole packets in MQTT 3.x and 5.0.
         self.frame_3: bytes | None = None
         self.frame_5: bytes | None = None

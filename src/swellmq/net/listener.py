@@ -14,7 +14,7 @@ from typing import Final, final
 
 from mypy_extensions import i64, mypyc_attr
 
-from swellmq.connection import Layer
+from swellmq.connection import ON_DISK, Layer
 from swellmq.errors import SettingsError
 from swellmq.limits import BACKLOG
 
@@ -43,6 +43,7 @@ class Listener:
         self.inode: int = os.stat(path).st_ino if path else 0
         self.index = index
         self.layer: Layer | None = None  # its connections each get a fresh one of these
+        self.durability: int = ON_DISK
         self.paused_until_ms: i64 = 0  # after EMFILE and its like
 
     def close(self) -> None:

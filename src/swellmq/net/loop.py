@@ -33,9 +33,9 @@ import threading
 import time
 from typing import Final, final
 
-from mypy_extensions import i64, mypyc_attr
+from mypy_extensions import i64, mypyc_attr, u8
 
-from swellmq.connection import READABLE, WRITABLE, Buffers, Connection, Engine, Handler, Layer, Turn
+from swellmq.connection import ON_DISK, READABLE, WRITABLE, Buffers, Connection, Engine, Handler, Layer, Turn
 from swellmq.errors import OPEN, PEER_CLOSED, PEER_RESET, SERVER_SHUTTING_DOWN
 from swellmq.limits import (
     ACCEPT_PAUSE_MS,
@@ -90,6 +90,8 @@ class Loop:
         self.allowance: i64 = NO_BOUND  # bytes that are still to be read in this turn
         self.shrink_look_ms: i64 = 0
         self.start_ns: i64 = time.monotonic_ns()
+        self.wall_base_ms: i64 = 0  # the turn's wall clock less its monotonic one
+        self.set_wall_clock(time.time_ns() // 1_000_000)
         self.read_clocks()
 
     # Hosting
@@ -119,9 +121,17 @@ class Loop:
         return (passed - self.start_ns) // 1_000_000 + 1
 
     def read_clocks(self) -> None:
-        """Set the turn's clocks: monotonic milliseconds since the loop was made, and the wall clock."""
+        """Set the turn's clocks: monotonic milliseconds since the loop was made, and the wall clock.
+
+        The wall clock goes on as the monotonic one does: where the system's jumps, as on a box that boots in 1970 and
+        hears the time later, no message and no session expires at once.
+        """
         self.turn_state.now_ms = self._monotonic_ms()
-        self.turn_state.wall_ms = time.time_ns() // 1_000_000
+        self.turn_state.wall_ms = self.turn_state.now_ms + self.wall_base_ms
+
+    def set_wall_clock(self, wall_ms: i64) -> None:
+        """Let the wall clock be `wall_ms` now."""
+        self.wall_base_ms = wall_ms - self._monotonic_ms()
 
     def _due_ms(self) -> i64:
         due = self.engine.deadline_ms()
@@ -279,9 +289,9 @@ class Loop:
                     self._exhausted(listener, now_ms, error)
                     return
                 continue  # ECONNABORTED and its like: that one client is gone
-            self.open(fd, listener.index, now_ms, listener.layer)
+            self.open(fd, listener.index, now_ms, listener.layer, listener.durability)
 
-    def open(self, fd: int, listener: int, now_ms: i64, layer: Layer | None = None) -> None:
+    def open(self, fd: int, listener: int, now_ms: i64, layer: Layer | None = None, durability: u8 = ON_DISK) -> None:
         """Serve a connected socket, or refuse it when the broker is full. `fd` is ours from now on."""
         pool = self.pool
         handler: Handler = self.engine
@@ -298,6 +308,7 @@ class Loop:
             self.stats.connections_accepted += 1
         connection.fd = fd
         connection.listener = listener
+        connection.durability = durability
         connection.handler = handler
         connection.interest = READABLE
         if layer is not None:
@@ -436,6 +447,7 @@ class Loop:
             data = slot.inbox
             connection.fd = fd
             connection.listener = slot.listener
+            connection.durability = slot.durability
             connection.handler = self.engine
             connection.interest = slot.interest
             connection.buffers = slot.buffers

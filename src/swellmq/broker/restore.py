@@ -1,0 +1,68 @@
+"""What was stored comes back: sessions, subscriptions, messages, before the first client does."""
+
+from __future__ import annotations
+
+from typing import final
+
+from mypy_extensions import i64, mypyc_attr
+
+from swellmq.broker.core import Core
+from swellmq.broker.session import QUEUED, Delivery, DeliveryQueue, Session, Subscription
+from swellmq.broker.storage import Restorer
+from swellmq.broker.will import set_deadline
+from swellmq.codec.packets import Publish
+
+
+def restore(core: Core) -> None:
+    """Load what the store has. Called once, before the first turn; the clocks of the turn are set."""
+    turn = core.turn
+    storage = core.storage
+    storage.clock_base_ms = turn.wall_ms - turn.now_ms
+    storage.load(CoreRestorer(core))
+
+
+@final
+@mypyc_attr(native_class=True)
+class CoreRestorer(Restorer):
+    """Puts everything where a client's packets would have put it, without storing it again."""
+
+    def __init__(self, core: Core) -> None:
+        super().__init__()
+        self.core = core
+        self.now_ms: i64 = core.turn.now_ms
+
+    def restore_session(self, session: Session) -> None:
+        """A session waits for its client, its will for its delay.
+
+        Where its client was connected, the connection was lost when the broker went down: `left_ms` is now.
+        """
+        self.core.sessions.put(session.client_id.encode(), session)
+        set_deadline(self.core, session)
+
+    def restore_subscription(self, subscription: Subscription) -> None:
+        """A subscription is in force."""
+        subscription.session.add_subscription(subscription)
+        if self.core.topics.add(subscription) and self.core.uplink.enabled:
+            self.core.uplink.route_added(subscription.topic_filter)
+
+    def restore_delivery(self, session: Session, delivery: Delivery) -> None:
+        """A message waits, or is in flight and is sent again when its client is back, [MQTT-4.4.0-1]."""
+        if delivery.state == QUEUED:
+            if session.queue is None:
+                session.queue = DeliveryQueue()
+            session.queue.push(delivery)
+            return
+        if session.inflight is None:
+            session.inflight = {}
+        session.inflight[int(delivery.packet_identifier)] = delivery
+        session.packet_identifier = delivery.packet_identifier
+
+    def restore_received(self, session: Session, packet_identifier: int) -> None:
+        """A repetition of it will be recognised, [MQTT-4.3.3-10]."""
+        if session.received is None:
+            session.received = {}
+        session.received[packet_identifier] = 0
+
+    def restore_retained(self, publish: Publish) -> None:
+        """A retained message."""
+        self.core.retained.set(publish)

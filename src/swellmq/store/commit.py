@@ -1,0 +1,287 @@
+"""The writer: a thread that commits what the loop has sealed, in as few calls as there can be.
+
+Whatever has been sealed while one commit was under way is the next commit: batches grow with the load, and with a slow
+disk. A commit is two calls that give up the interpreter's lock, a write and an fdatasync, whatever is in it.
+
+Where a call fails nothing is lost and nothing is acknowledged: the frames wait in memory and are tried again each
+`RETRY_S`; meanwhile `Storage.refusal` makes the broker refuse what would add to them.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import queue
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from typing import Final, final
+
+from mypy_extensions import i64, mypyc_attr
+
+from swellmq.broker.storage import Storage
+from swellmq.codec.spec import IMPLEMENTATION_SPECIFIC_ERROR, QUOTA_EXCEEDED
+from swellmq.limits import STORE_BACKLOG_BYTES
+from swellmq.store.journal import SEGMENT_BYTES, JournalWriter, encode_frame
+
+log: Final = logging.getLogger("swellmq.store")
+
+RETRY_S: Final = 1.0  # between two tries at a disk that fails
+FOLD_RETRY_S: Final = 30.0  # between two tries at a fold that fails
+FOLD_LOOK_S: Final = 0.5  # how often a running fold is looked after
+FOLD_END_S: Final = 10.0  # a fold ends so soon after its broker, else it is killed
+NO_ROOM: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+FOLD_CODE: Final = "import sys; from swellmq.store.fold import child; sys.exit(child())"
+
+
+@final
+@mypyc_attr(native_class=True)
+class Batch:
+    """What one turn has changed."""
+
+    def __init__(self, ticket: i64, clock_ms: i64, body: bytes) -> None:
+        self.ticket: i64 = ticket
+        self.clock_ms: i64 = clock_ms
+        self.body = body
+
+
+@final
+@mypyc_attr(native_class=True)
+class PendingFrame:
+    """A frame that is not yet committed."""
+
+    def __init__(self, number: i64, ticket: i64, data: bytes) -> None:
+        self.number: i64 = number
+        self.ticket: i64 = ticket
+        self.data = data
+
+
+@final
+@mypyc_attr(native_class=True)
+class Folding:
+    """The process that folds closed files of the journal into the database."""
+
+    def __init__(self, folder: str, lock_fd: int) -> None:
+        self.folder = folder
+        self.lock_fd = lock_fd
+        self.closed: list[str] = []  # files that wait to be folded
+        self.under_way: list[str] = []
+        self.process: subprocess.Popen[bytes] | None = None
+        self.not_before_s: float = 0.0
+
+    def look(self) -> None:
+        """See whether the process has ended, and start one where files wait."""
+        if self.process is not None:
+            if self.process.poll() is None:
+                return
+            self._ended(self.process)
+        if self.closed and time.monotonic() >= self.not_before_s:
+            self._start()
+
+    def _start(self) -> None:
+        self.under_way = self.closed
+        self.closed = []
+        package = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+        environment = dict(os.environ)
+        environment["PYTHONPATH"] = os.pathsep.join([package, environment.get("PYTHONPATH", "")]).rstrip(os.pathsep)
+        try:
+            # The lock goes with it: no other broker may use the folder before it has ended.
+            self.process = subprocess.Popen(
+                [sys.executable, "-P", "-c", FOLD_CODE, self.folder, *self.under_way],
+                stdin=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                pass_fds=[self.lock_fd],
+                env=environment,
+            )
+        except OSError as error:
+            self._failed(error.strerror or "no process")
+
+    def _ended(self, process: subprocess.Popen[bytes]) -> None:
+        _, told = process.communicate()
+        self.process = None
+        if process.returncode != 0:
+            self._failed(told.decode(errors="replace").strip()[-500:] or f"exit code {process.returncode}")
+            return
+        for path in self.under_way:
+            try:
+                os.unlink(path)
+            except OSError as error:
+                log.warning("%s is folded but can't be deleted: %s", path, error.strerror)
+        self.under_way = []
+
+    def _failed(self, why: str) -> None:
+        log.error("the journal can't be folded into the database, and grows meanwhile: %s", why)
+        self.closed = self.under_way + self.closed
+        self.under_way = []
+        self.not_before_s = time.monotonic() + FOLD_RETRY_S
+
+    def stop(self) -> None:
+        """Let the process end: it does so after the slice that it is at."""
+        process = self.process
+        if process is None:
+            return
+        try:
+            process.communicate(timeout=FOLD_END_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.communicate()
+        self.process = None
+
+
+@final
+@mypyc_attr(native_class=True)
+class Committer:
+    """Commits batches for `storage`, whose `written` and `stored` it counts up, and calls `wake` when it has."""
+
+    def __init__(
+        self,
+        storage: Storage,
+        journal: JournalWriter,
+        folding: Folding,
+        sync: bool,
+        wake: Callable[[], None],
+        wall_clock: Callable[[], int],
+    ) -> None:
+        self.storage = storage
+        self.journal = journal
+        self.folding = folding
+        self.sync = sync
+        self.wake = wake
+        self.wall_clock = wall_clock
+        self.queue: queue.SimpleQueue[Batch | None] = queue.SimpleQueue()
+        self.bytes_put: i64 = 0
+        self.bytes_done: i64 = 0  # of them, those that are committed
+        self.frames: list[PendingFrame] = []  # a commit of them has failed
+        self.failing: str = ""  # why
+        self.commits: i64 = 0
+        self.commit_us: i64 = 0  # how long the last one took
+        self.failures: i64 = 0
+        self.stopping: bool = False
+        self.thread = threading.Thread(target=self.run, name="swellmq-store", daemon=True)
+
+    def put(self, batch: Batch) -> None:
+        """Have a batch committed. Called from the loop's thread."""
+        self.bytes_put += len(batch.body)
+        if self.bytes_put - self.bytes_done > STORE_BACKLOG_BYTES and not self.storage.refusal:
+            self.storage.refusal = QUOTA_EXCEEDED
+        self.queue.put(batch)
+
+    def run(self) -> None:
+        """The thread: commit until stopped."""
+        while not self.stopping:
+            batches = self._take()
+            try:
+                if batches:
+                    self._commit(batches)
+                elif self.frames:
+                    self._flush()
+                self.folding.look()
+            except Exception:
+                # Whatever it was, nothing of it counts as stored; the frames that wait are tried again.
+                self.failures += 1
+                log.exception("a bug of ours in the store")
+
+    def _take(self) -> list[Batch]:
+        """All batches that wait; waits itself where there are none and nothing else is to be done."""
+        wait_s: float | None = None
+        if self.frames:
+            wait_s = RETRY_S
+        elif self.folding.process is not None or self.folding.closed:
+            wait_s = FOLD_LOOK_S
+        batches: list[Batch] = []
+        try:
+            batch = self.queue.get(True, wait_s)
+            while True:
+                if batch is None:
+                    self.stopping = True
+                    break
+                batches.append(batch)
+                batch = self.queue.get_nowait()
+        except queue.Empty:
+            pass
+        return batches
+
+    def _commit(self, batches: list[Batch]) -> None:
+        """Make one frame of these batches and commit it, behind those that wait."""
+        last = batches[len(batches) - 1]
+        body = last.body if len(batches) == 1 else b"".join([batch.body for batch in batches])
+        number = self.journal.next_number
+        if self.frames:
+            number = self.frames[len(self.frames) - 1].number + 1
+        data = encode_frame(number, self.journal.on_disk, last.clock_ms, self.wall_clock(), body)
+        self.frames.append(PendingFrame(number, last.ticket, data))
+        self._flush()
+        self.bytes_done += len(body)
+
+    def _flush(self) -> None:
+        """Commit the frames that wait."""
+        journal = self.journal
+        storage = self.storage
+        frames = self.frames
+        last = frames[len(frames) - 1]
+        begin_ns: i64 = time.perf_counter_ns()
+        try:
+            for frame in frames:
+                journal.append(frame.data, frame.number)
+            storage.written = last.ticket
+            if self.sync:
+                if storage.eager:
+                    self.wake()
+                journal.sync()
+        except OSError as error:
+            self._failed(error)
+            return
+        storage.stored = last.ticket
+        self.wake()
+        self.frames = []
+        self.commits += 1
+        self.commit_us = (time.perf_counter_ns() - begin_ns) // 1000
+        if storage.refusal:
+            self._recovered()
+        if journal.bytes >= SEGMENT_BYTES:
+            self.close_segment()
+
+    def close_segment(self) -> None:
+        """Close the open file of the journal, so that it can be folded."""
+        if self.journal.fd >= 0:
+            self.folding.closed.append(self.journal.path)
+            self.journal.close()
+
+    def _failed(self, error: OSError) -> None:
+        self.failures += 1
+        why = error.strerror or str(error)
+        if why != self.failing:
+            log.error(
+                "the store can't write to %s: %s. Durable work is refused until it can; nothing that is not stored is"
+                " acknowledged",
+                self.journal.folder,
+                why,
+            )
+        self.failing = why
+        self.storage.refusal = QUOTA_EXCEEDED if error.errno in NO_ROOM else IMPLEMENTATION_SPECIFIC_ERROR
+        if self.journal.fd >= 0:
+            self.folding.closed.append(self.journal.path)
+        self.journal.abandon(self.frames[0].number)
+
+    def _recovered(self) -> None:
+        self.storage.refusal = 0
+        if self.failing:
+            log.warning("the store can write again: all that waited is stored")
+        self.failing = ""
+
+    def start(self) -> None:
+        """Begin to commit."""
+        self.thread.start()
+
+    def stop(self) -> None:
+        """Commit what was put, and end. What can't be committed now is lost, and was never acknowledged."""
+        self.queue.put(None)
+        self.thread.join()
+        self.folding.stop()
+        try:
+            self.journal.close()
+        except OSError as error:
+            log.error("the journal can't be closed: %s", error.strerror)

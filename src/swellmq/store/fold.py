@@ -1,0 +1,242 @@
+"""Folding: what closed files of the journal come to is brought into the database, and the files are deleted.
+
+A stretch of frames is reduced to its net changes first (`Changes`), then written in one transaction together with the
+number of its last frame: a crash anywhere leaves the database at some frame, and the files behind it still there.
+
+While the broker runs this is done by a process of its own (`child`), because thousands of statements of SQLite from a
+thread would each ask a busy loop for the interpreter's lock. It ends with its broker: the pipe at its standard input
+is the leash.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import sqlite3
+import struct
+import sys
+from collections.abc import Callable
+from typing import Final
+
+from swellmq.codec.packets import Publish
+from swellmq.store.errors import StoreError
+from swellmq.store.journal import REMEDY, first_number, read_segment, segments
+from swellmq.store.records import STATE_SHIFT, Changes, DeliveryRow, SessionRow
+from swellmq.store.schema import DATABASE, open_database, unusable
+
+SLICE_RECORDS: Final = 50_000  # of one transaction: memory for them is some 30 MB
+VACUUM_FREE_PAGES: Final = 4_096  # 16 MB of free pages are given back to the system
+NICE: Final = 10  # a fold has time: the loop goes first
+
+
+class Fold:
+    """Brings files of the journal into the database of `folder`. Raises StoreError where one of them is bad."""
+
+    def __init__(self, folder: str) -> None:
+        self.folder = folder
+        self.path = os.path.join(folder, DATABASE)
+        self.db = open_database(folder)
+        row = self.db.execute("SELECT folded, clock_ms, wall_ms, number FROM meta").fetchone()
+        self.folded: int = row[0]
+        self.clock_ms: int = row[1]
+        self.wall_ms: int = row[2]
+        self.number: int = row[3]
+
+    def run(self, paths: list[str], proceed: Callable[[int, int], bool]) -> bool:
+        """Fold these files, the oldest first; whether all were. `proceed` is asked after each slice, told how many
+        files of how many are done."""
+        for index, path in enumerate(paths):
+            if first_number(path) > self.folded + 1:
+                raise StoreError(f"{path}: the frames from {self.folded + 1} on, in front of it, are missing. {REMEDY}")
+            changes = Changes()
+            for frame in read_segment(path, self.folded):
+                try:
+                    changes.apply(frame.body)
+                except (struct.error, IndexError, UnicodeDecodeError) as error:
+                    raise StoreError(f"{path}: frame {frame.number} makes no sense ({error}). {REMEDY}") from error
+                self.folded = frame.number
+                self.clock_ms = frame.clock_ms
+                self.wall_ms = frame.wall_ms
+                if changes.records >= SLICE_RECORDS:
+                    self.commit(changes)
+                    changes = Changes()
+                    if not proceed(index, len(paths)):
+                        return False
+            self.commit(changes)
+            if not proceed(index + 1, len(paths)):
+                return False
+        return True
+
+    def commit(self, changes: Changes) -> None:
+        """Bring the net changes of a slice into the tables, in one transaction."""
+        db = self.db
+        try:
+            db.execute("BEGIN IMMEDIATE")
+            try:
+                self._write(changes)
+                db.execute("COMMIT")
+            except BaseException:
+                if db.in_transaction:
+                    db.execute("ROLLBACK")
+                raise
+        except sqlite3.Error as error:
+            raise unusable(self.path, error) from error
+
+    def _write(self, changes: Changes) -> None:
+        db = self.db
+        fewer: dict[int, int] = {}  # copies of older messages
+        self._end_sessions(changes, fewer)
+        db.executemany(
+            "INSERT OR REPLACE INTO sessions VALUES (?,?,?,?,?,?,?,?,?,?,?,?)", session_rows(changes.sessions)
+        )
+        gone = [(number, name.decode()) for (number, name), row in changes.subscriptions.items() if row is None]
+        db.executemany("DELETE FROM subscriptions WHERE session = ? AND topic_filter = ?", gone)
+        made = [
+            (number, name.decode(), row[0], row[1])
+            for (number, name), row in changes.subscriptions.items()
+            if row is not None and number not in changes.sessions_ended
+        ]
+        db.executemany("INSERT OR REPLACE INTO subscriptions VALUES (?,?,?,?)", made)
+        self._write_deliveries(changes, fewer)
+        received = [key for key, there in changes.received.items() if there and key[0] not in changes.sessions_ended]
+        db.executemany("INSERT OR IGNORE INTO received VALUES (?,?)", received)
+        released = [key for key, there in changes.received.items() if not there]
+        db.executemany("DELETE FROM received WHERE session = ? AND packet_identifier = ?", released)
+        cleared = [(name.decode(),) for name, publish in changes.retained.items() if publish is None]
+        db.executemany("DELETE FROM retained WHERE topic_name = ?", cleared)
+        db.executemany("INSERT OR REPLACE INTO retained VALUES (?,?,?,?,?,?,?)", retained_rows(changes.retained))
+        self.number = max(self.number, changes.number)
+        db.execute(
+            "UPDATE meta SET folded = ?, clock_ms = ?, wall_ms = ?, number = ?",
+            (self.folded, self.clock_ms, self.wall_ms, self.number),
+        )
+
+    def _end_sessions(self, changes: Changes, fewer: dict[int, int]) -> None:
+        db = self.db
+        ended = [(number,) for number in changes.sessions_ended]
+        for key in ended:
+            for (message,) in db.execute("DELETE FROM deliveries WHERE session = ? RETURNING message", key).fetchall():
+                fewer[message] = fewer.get(message, 0) + 1
+        db.executemany("DELETE FROM sessions WHERE id = ?", ended)
+        db.executemany("DELETE FROM subscriptions WHERE session = ?", ended)
+        db.executemany("DELETE FROM received WHERE session = ?", ended)
+
+    def _write_deliveries(self, changes: Changes, fewer: dict[int, int]) -> None:
+        db = self.db
+        copies: dict[int, int] = {}
+        rows: list[tuple[int, DeliveryRow]] = []
+        for number, row in changes.deliveries.items():
+            if row.session not in changes.sessions_ended:
+                copies[row.message] = copies.get(row.message, 0) + 1
+                rows.append((number, row))
+        db.executemany(
+            "INSERT INTO messages VALUES (?,?,?,?,?,?,?,?)",
+            [_message_row(number, count, changes.messages[number]) for number, count in copies.items()],
+        )
+        db.executemany("INSERT INTO deliveries VALUES (?,?,?,?,?,?,?)", delivery_rows(rows))
+        db.executemany(
+            f"UPDATE deliveries SET packet_identifier = ?, options = (options & ~{3 << STATE_SHIFT}) | ? WHERE id = ?",
+            [(identifier, state << STATE_SHIFT, number) for number, (identifier, state) in changes.progress.items()],
+        )
+        for number in changes.deliveries_ended:
+            found = db.execute("DELETE FROM deliveries WHERE id = ? RETURNING message", (number,)).fetchall()
+            for (message,) in found:
+                fewer[message] = fewer.get(message, 0) + 1
+        db.executemany("UPDATE messages SET copies = copies - ? WHERE id = ?", [(n, key) for key, n in fewer.items()])
+        db.executemany("DELETE FROM messages WHERE id = ? AND copies <= 0", [(key,) for key in fewer])
+
+    def give_back(self) -> None:
+        """Give free space back to the system where there is much of it, and empty SQLite's own log."""
+        try:
+            free: int = self.db.execute("PRAGMA freelist_count").fetchone()[0]
+            if free > VACUUM_FREE_PAGES:
+                self.db.execute(f"PRAGMA incremental_vacuum({free - VACUUM_FREE_PAGES})").fetchall()
+            self.db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        except sqlite3.Error as error:
+            raise unusable(self.path, error) from error
+
+    def close(self) -> None:
+        """Close the database."""
+        self.db.close()
+
+
+def session_rows(sessions: dict[int, SessionRow]) -> list[tuple[object, ...]]:
+    """Rows of the table `sessions`."""
+    rows: list[tuple[object, ...]] = []
+    for number, row in sessions.items():
+        will = row.will
+        columns: tuple[object, ...] = (None,) * 7
+        if will is not None:
+            publish = will.publish
+            columns = (
+                int(will.will_delay_interval),
+                publish.topic_name.decode(),
+                publish.payload,
+                publish.properties,
+                int(publish.qos),
+                publish.retain,
+                int(publish.message_expiry_interval),
+            )
+        rows.append((number, row.client_id, row.username, row.expiry_interval, row.left_ms, *columns))
+    return rows
+
+
+def retained_rows(retained: dict[bytes, Publish | None]) -> list[tuple[object, ...]]:
+    """Rows of the table `retained`."""
+    rows: list[tuple[object, ...]] = []
+    for name, publish in retained.items():
+        if publish is not None:
+            expires = (int(publish.expires_at_ms), int(publish.message_expiry_interval))
+            columns = (publish.payload, publish.properties, int(publish.qos), *expires, publish.client_id)
+            rows.append((name.decode(), *columns))
+    return rows
+
+
+def delivery_rows(deliveries: list[tuple[int, DeliveryRow]]) -> list[tuple[object, ...]]:
+    """Rows of the table `deliveries`."""
+    return [
+        (number, row.session, row.message, row.packet_identifier, row.options, row.share, row.identifiers)
+        for number, row in deliveries
+    ]
+
+
+def _message_row(number: int, copies: int, publish: Publish) -> tuple[object, ...]:
+    body = (publish.topic_name.decode(), publish.payload, publish.properties)
+    return (number, copies, *body, int(publish.qos), publish.retain, int(publish.expires_at_ms))
+
+
+def fold_all(folder: str, proceed: Callable[[int, int], bool]) -> Fold:
+    """Fold the whole journal of a folder that no broker uses, and delete it; the database, ready to be read."""
+    fold = Fold(folder)
+    try:
+        paths = segments(folder)
+        fold.run(paths, proceed)
+        if paths:
+            fold.give_back()
+        for path in paths:
+            os.unlink(path)
+    except BaseException:
+        fold.close()
+        raise
+    return fold
+
+
+def child() -> int:
+    """The process that folds while the broker runs: `folder` and the files are its arguments. 0: all are folded."""
+    folder = sys.argv[1]
+    os.nice(NICE)
+
+    def leashed(_done: int, _files: int) -> bool:
+        readable, _, _ = select.select([0], [], [], 0)
+        return not readable  # at its end: the broker is gone
+
+    try:
+        fold = Fold(folder)
+        done = fold.run(sys.argv[2:], leashed)
+        if done:
+            fold.give_back()
+        fold.close()
+    except StoreError as error:
+        sys.stderr.write(str(error))
+        return 1
+    return 0 if done else 1

@@ -1,0 +1,131 @@
+"""The database: its tables, its version, and how it is opened.
+
+`state.db` is SQLite in WAL mode. Only the fold writes to it. Times are milliseconds of the store's clock, which is the
+wall clock without its jumps.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import sqlite3
+import time
+from typing import Final
+
+from swellmq.store.errors import StoreError
+
+APPLICATION_ID: Final = 0x53774D51  # "SwMQ", told by `file`
+VERSION: Final = 1
+DATABASE: Final = "state.db"
+LOCK: Final = "lock"
+LOCK_WAIT_S: Final = 5.0  # a fold that outlives a killed broker ends well within it
+
+TABLES: Final = """
+-- One row: how far the journal is folded in, the store's clock and the wall clock then, the largest number given out.
+CREATE TABLE meta (folded INTEGER NOT NULL, clock_ms INTEGER NOT NULL, wall_ms INTEGER NOT NULL,
+                   number INTEGER NOT NULL);
+INSERT INTO meta VALUES (0, 0, 0, 0);
+-- A session that outlives its connection. left_ms: when its client left; 0: it was connected.
+CREATE TABLE sessions (id INTEGER PRIMARY KEY, client_id TEXT NOT NULL, username TEXT, expiry_interval_s INTEGER NOT
+                       NULL, left_ms INTEGER NOT NULL, will_delay_s INTEGER, will_topic_name TEXT, will_payload BLOB,
+                       will_properties BLOB, will_qos INTEGER, will_retain INTEGER, will_expiry_interval_s INTEGER);
+-- options: QoS + 4 no local + 8 retain as published. identifiers: Subscription Identifiers, 4 bytes each.
+CREATE TABLE subscriptions (session INTEGER NOT NULL, topic_filter TEXT NOT NULL, options INTEGER NOT NULL,
+                            identifiers BLOB NOT NULL, PRIMARY KEY (session, topic_filter)) WITHOUT ROWID;
+-- A message that waits for `copies` sessions.
+CREATE TABLE messages (id INTEGER PRIMARY KEY, copies INTEGER NOT NULL, topic_name TEXT NOT NULL, payload BLOB NOT
+                       NULL, properties BLOB NOT NULL, qos INTEGER NOT NULL, retain INTEGER NOT NULL, expires_at_ms
+                       INTEGER NOT NULL);
+-- A message on its way to a session, in the order of its numbers. options: QoS + 4 * state + 16 retain; the state is
+-- 0 queued, 1 sent, 2 released (QoS 2: PUBREC came), 3 to be sent again. share: the shared subscription it came by.
+CREATE TABLE deliveries (id INTEGER PRIMARY KEY, session INTEGER NOT NULL, message INTEGER NOT NULL,
+                         packet_identifier INTEGER NOT NULL, options INTEGER NOT NULL, share BLOB NOT NULL,
+                         identifiers BLOB NOT NULL);
+CREATE INDEX deliveries_session ON deliveries (session);
+-- QoS 2 messages that came from the client and await their PUBREL.
+CREATE TABLE received (session INTEGER NOT NULL, packet_identifier INTEGER NOT NULL,
+                       PRIMARY KEY (session, packet_identifier)) WITHOUT ROWID;
+CREATE TABLE retained (topic_name TEXT PRIMARY KEY, payload BLOB NOT NULL, properties BLOB NOT NULL, qos INTEGER NOT
+                       NULL, expires_at_ms INTEGER NOT NULL, expiry_interval_s INTEGER NOT NULL, client_id TEXT NOT
+                       NULL);
+"""
+
+
+def lock_folder(folder: str) -> int:
+    """Make the folder and lock it; the descriptor that holds the lock. Raises StoreError where that can't be."""
+    try:
+        os.makedirs(folder, mode=0o700, exist_ok=True)
+        fd = os.open(os.path.join(folder, LOCK), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise StoreError(
+            f"{folder}: can't be written to: {error.strerror}. Give the broker a folder of its own that it may write to"
+        ) from error
+    give_up = time.monotonic() + LOCK_WAIT_S
+    while True:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return fd
+        except BlockingIOError:
+            if time.monotonic() > give_up:
+                os.close(fd)
+                raise StoreError(
+                    f"{folder}: another broker is using it. Stop that one, or give this one another folder"
+                ) from None
+        except OSError as error:
+            os.close(fd)
+            raise StoreError(f"{folder}: can't be locked: {error.strerror}") from error
+        time.sleep(0.02)
+
+
+def open_database(folder: str, read_only: bool = False) -> sqlite3.Connection:
+    """Open the database, made first where there is none. Raises StoreError where it is not ours, or unusable."""
+    path = os.path.join(folder, DATABASE)
+    try:
+        if read_only:
+            db = sqlite3.connect(f"file:{_quoted(path)}?mode=ro", uri=True, isolation_level=None)
+        else:
+            db = sqlite3.connect(path, isolation_level=None)
+        db.execute("PRAGMA busy_timeout = 5000")
+        _check_version(db, path, read_only)
+        if not read_only:
+            db.execute("PRAGMA journal_mode = WAL")
+            db.execute("PRAGMA synchronous = FULL")
+            db.execute("PRAGMA wal_autocheckpoint = 4000")
+        return db
+    except sqlite3.Error as error:
+        raise unusable(path, error) from error
+
+
+def unusable(path: str, error: sqlite3.Error) -> StoreError:
+    """What an error of SQLite means for the operator."""
+    if isinstance(error, sqlite3.DatabaseError) and ("malformed" in str(error) or "not a database" in str(error)):
+        remedy = "It is damaged: restore a backup (`swellmq data backup` makes them), or move it away to start empty"
+    elif "full" in str(error):
+        remedy = "Make room on the disk"
+    else:
+        remedy = "Look at the disk and at the permissions of the folder"
+    return StoreError(f"{path}: {error}. {remedy}")
+
+
+def _quoted(path: str) -> str:
+    return path.replace("%", "%25").replace("?", "%3f").replace("#", "%23")
+
+
+def _check_version(db: sqlite3.Connection, path: str, read_only: bool) -> None:
+    version: int = db.execute("PRAGMA user_version").fetchone()[0]
+    application: int = db.execute("PRAGMA application_id").fetchone()[0]
+    if version == 0 and application == 0 and not db.execute("SELECT 1 FROM sqlite_master").fetchone():
+        if not read_only:
+            db.execute("PRAGMA page_size = 4096")
+            db.execute("PRAGMA auto_vacuum = INCREMENTAL")
+            db.executescript(
+                f"BEGIN; {TABLES} PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {VERSION}; COMMIT;"
+            )
+        return
+    if application != APPLICATION_ID:
+        raise StoreError(f"{path}: this is a database of another program. Give the broker a folder of its own")
+    if version > VERSION:
+        raise StoreError(
+            f"{path}: it is of version {version}, written by a newer swellmq; this one knows versions up to {VERSION}."
+            " Run the newer one, or restore a backup of this one"
+        )

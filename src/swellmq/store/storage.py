@@ -1,0 +1,229 @@
+"""The store of one broker: every durable change becomes a record at once, and a turn's records a batch of the writer.
+
+All of this runs in the loop's thread and touches no disk, except `open`, `load` and `close`.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Callable
+from typing import Final, final
+
+from mypy_extensions import i64, mypyc_attr
+
+from swellmq.broker.session import Delivery, Session, Subscription
+from swellmq.broker.storage import Restorer, Storage
+from swellmq.codec.packets import Publish
+from swellmq.store.commit import Batch, Committer, Folding
+from swellmq.store.fold import Fold, fold_all
+from swellmq.store.journal import JournalWriter
+from swellmq.store.load import Loader, Progress
+from swellmq.store.records import (
+    DELIVERY,
+    DELIVERY_ENDED,
+    MESSAGE,
+    PROGRESS,
+    RECEIVED,
+    RECEIVED_ENDED,
+    RETAIN,
+    RETAINED,
+    SESSION_ENDED,
+    STATE_SHIFT,
+    add_message,
+    add_retained_ended,
+    add_session,
+    add_subscription,
+    add_subscription_ended,
+    pack_delivery,
+    pack_identifiers,
+    pack_number,
+    pack_progress,
+    pack_received,
+)
+from swellmq.store.schema import lock_folder
+
+log: Final = logging.getLogger("swellmq.store")
+
+
+def system_clock_ms() -> int:
+    """The wall clock of the system, with its jumps."""
+    return time.time_ns() // 1_000_000
+
+
+@final
+@mypyc_attr(native_class=True)
+class DiskStorage(Storage):
+    """Durable state in a folder of its own.
+
+    `sync` says whether a batch counts as stored once it is on disk, or once the system has it. `wake` is called from
+    the writer's thread when a batch has become safe; `wall_clock` tells milliseconds since 1970. `open` and `load`
+    raise StoreError where the folder can't be used.
+    """
+
+    def __init__(
+        self, folder: str, sync: bool, wake: Callable[[], None], wall_clock: Callable[[], int] = system_clock_ms
+    ) -> None:
+        super().__init__()
+        self.durable = True
+        self.folder = folder
+        self.pieces: list[bytes] = []  # records of the open batch
+        self.batch_first: i64 = 1  # the first number that this batch may give out
+        self.next_number: i64 = 1
+        self.sync = sync
+        self.wake = wake
+        self.wall_clock = wall_clock
+        self.lock_fd: int = -1
+        self.fold: Fold | None = None  # between `open` and `load`
+        self.committer: Committer | None = None
+
+    def open(self, wall_ms: i64) -> i64:
+        """Lock the folder, and bring what the journal holds into the database.
+
+        The store's clock goes on where it stood, by as much as the wall clock has, but never back.
+        """
+        self.lock_fd = lock_folder(self.folder)
+        fold = self.fold = fold_all(self.folder, Progress("bringing the journal into " + self.folder).say_files)
+        self.next_number = fold.number + 1
+        self.batch_first = self.next_number
+        if not fold.clock_ms:
+            return wall_ms
+        return max(0, wall_ms - fold.wall_ms) + fold.clock_ms
+
+    def load(self, restorer: Restorer) -> None:
+        """Give back what is stored, and begin to commit."""
+        begin_s = time.monotonic()
+        fold = self.fold
+        assert fold is not None
+        loader = Loader(fold.db, self.folder, restorer, self.clock_base_ms)
+        loader.load()
+        fold.close()
+        self.fold = None
+        took_s = time.monotonic() - begin_s
+        log.info("%s: %d sessions in %.1f s", self.folder, len(loader.sessions), took_s)
+        journal = JournalWriter(self.folder, fold.folded + 1)
+        self.committer = Committer(
+            self, journal, Folding(self.folder, self.lock_fd), self.sync, self.wake, self.wall_clock
+        )
+        self.committer.start()
+
+    def close(self) -> None:
+        """Commit what is sealed, and let the folder go."""
+        if self.committer is not None:
+            self.committer.stop()
+            self.committer = None
+        if self.fold is not None:
+            self.fold.close()
+            self.fold = None
+        if self.lock_fd >= 0:
+            os.close(self.lock_fd)
+            self.lock_fd = -1
+
+    def seal(self, ticket: i64) -> None:
+        """Hand the open batch to the writer."""
+        body = b"".join(self.pieces)
+        self.pieces = []
+        self.batch_first = self.next_number
+        assert self.committer is not None
+        self.committer.put(Batch(ticket, self.clock_ms, body))
+
+    # What changes
+
+    def session_saved(self, session: Session) -> None:
+        """A session was made or changed; one that is new here comes with all that it has."""
+        is_new = session.stored_id == 0
+        if is_new:
+            session.stored_id = self.next_number
+            self.next_number += 1
+        left_wall_ms: i64 = 0
+        if session.connection is None:
+            left_wall_ms = max(1, session.left_ms + self.clock_base_ms)
+        add_session(self.pieces, session.stored_id, session, left_wall_ms)
+        if is_new:
+            for subscription in session.subscriptions():
+                add_subscription(self.pieces, session.stored_id, subscription)
+
+    def session_removed(self, session: Session) -> None:
+        """A session has ended, and with it all that has its number."""
+        if session.stored_id:
+            self.pieces.append(pack_number(SESSION_ENDED, session.stored_id))
+            session.stored_id = 0
+
+    def subscription_saved(self, subscription: Subscription) -> None:
+        """A subscription was made or changed."""
+        if subscription.session.stored_id:
+            add_subscription(self.pieces, subscription.session.stored_id, subscription)
+
+    def subscription_removed(self, subscription: Subscription) -> None:
+        """A subscription was removed."""
+        if subscription.session.stored_id:
+            add_subscription_ended(self.pieces, subscription.session.stored_id, subscription.topic_filter)
+
+    def delivery_saved(self, session: Session, delivery: Delivery) -> None:
+        """A message was queued, sent or released.
+
+        A message is written once for each batch in which it goes to somebody new: all that it goes to at once share it,
+        and what it goes to later finds no copy that might have ended meanwhile.
+        """
+        pieces = self.pieces
+        number = delivery.stored_id
+        if number:
+            pieces.append(pack_progress(PROGRESS, number, delivery.packet_identifier, delivery.state))
+            return
+        if not session.stored_id:
+            return
+        publish = delivery.publish
+        message = publish.stored_id
+        if message < self.batch_first:
+            message = publish.stored_id = self.next_number
+            self.next_number += 1
+            add_message(pieces, MESSAGE, message, publish)
+        number = delivery.stored_id = self.next_number
+        self.next_number += 1
+        options: i64 = int(delivery.qos) + (int(delivery.state) << STATE_SHIFT)
+        if delivery.retain:
+            options += RETAIN
+        share = delivery.shared
+        identifiers = delivery.identifiers
+        packed = pack_identifiers(identifiers) if identifiers is not None else b""
+        pieces.append(
+            pack_delivery(
+                DELIVERY,
+                session.stored_id,
+                number,
+                message,
+                delivery.packet_identifier,
+                options,
+                len(share) if share is not None else 0,
+                len(packed) // 4,
+            )
+        )
+        if share is not None:
+            pieces.append(share)
+        if packed:
+            pieces.append(packed)
+
+    def delivery_removed(self, session: Session, delivery: Delivery) -> None:
+        """A message was acknowledged to the end, or dropped."""
+        if delivery.stored_id:
+            self.pieces.append(pack_number(DELIVERY_ENDED, delivery.stored_id))
+            delivery.stored_id = 0
+
+    def received_saved(self, session: Session, packet_identifier: int) -> None:
+        """A QoS 2 message came and awaits its PUBREL."""
+        if session.stored_id:
+            self.pieces.append(pack_received(RECEIVED, session.stored_id, packet_identifier))
+
+    def received_removed(self, session: Session, packet_identifier: int) -> None:
+        """Its PUBREL came."""
+        if session.stored_id:
+            self.pieces.append(pack_received(RECEIVED_ENDED, session.stored_id, packet_identifier))
+
+    def retained_saved(self, publish: Publish) -> None:
+        """A retained message was set."""
+        add_message(self.pieces, RETAINED, 0, publish)
+
+    def retained_removed(self, topic_name: bytes) -> None:
+        """A retained message was cleared or has expired."""
+        add_retained_ended(self.pieces, topic_name)
