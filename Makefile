@@ -9,13 +9,14 @@ PYTEST := $(BIN)/python -P -m pytest
 ARGS ?=
 SECONDS := 60
 SEEDS := 100
+ROUNDS := 30
 
 SOURCES := setup.py pyproject.toml $(shell find src -name '*.py' -o -name py.typed)
 INPUTS := OPT=$(SWELLMQ_OPT) INTERPRETED=$(SWELLMQ_INTERPRETED) CC=$(CC) CFLAGS=$(CFLAGS) $(sort $(SOURCES))
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help serve install test test-compiled test-interpreted check format lint bench wheel docs conformance sim fuzz mqttjs clean FORCE
+.PHONY: help serve install test test-compiled test-interpreted check format lint bench wheel docs conformance sim kill fuzz mqttjs clean FORCE
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -65,6 +66,9 @@ tests/clients/mqttjs/node_modules: tests/clients/mqttjs/package-lock.json
 
 sim: $(VENV)/installed $(VENV)/test-libraries ## run the simulator, SEEDS=100 of them
 	$(BIN)/python tools/simulate.py $(SEEDS) $(ARGS)
+
+kill: $(VENV)/installed ## kill the broker under load, ROUNDS=30 times, and count what is lost
+	$(BIN)/python tools/kill.py --rounds $(ROUNDS) $(ARGS)
 
 fuzz: $(VENV)/installed $(VENV)/test-libraries $(VENV)/fuzz-libraries ## fuzz the decoder and the broker, SECONDS=60 each
 	$(BIN)/python tests/fuzz/run.py decode --seconds $(SECONDS)

@@ -71,6 +71,7 @@ REMOVALS_PER_TURN: Final = 1_000  # of those slices: 2 to 5 ms; a session with 1
 REPLAY_NODES_KEPT: Final = 65_536  # of a walk that waits in a session without a client: 1 MiB
 
 # The store.
+SEGMENT_BYTES: Final = 16_777_216  # of the journal: folding so much takes a second or two, and so does reading it
 STORE_BACKLOG_BYTES: Final = 67_108_864  # sealed and not yet committed: a slow disk must not fill the memory
 
 # Packet identifiers: 16 bits.

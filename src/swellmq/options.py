@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from typing import Final, NoReturn, TypeAlias
 
 from swellmq.errors import SettingsError
-from swellmq.limits import BACKLOG, TOPIC_LEVELS_MAX, Limits
+from swellmq.limits import BACKLOG, SEGMENT_BYTES, TOPIC_LEVELS_MAX, Limits
 
 Value: TypeAlias = int | str | list[str] | tuple[int, int]  # a bool is an int, a fraction a pair
 
@@ -159,6 +159,8 @@ OPTIONS: Final[tuple[Option, ...]] = (
            meaning="Memory that preheated objects may take: a step beyond it fails and is tried again; 0 is no bound."),
     Option("pool.memory_warn_percent", INTEGER, 10, unit="%", low=1, high=100,
            meaning="Share of the memory there is that preheating may take without a warning."),
+    Option("store.segment_bytes", INTEGER, SEGMENT_BYTES, unit="bytes", low=65_536, high=1 << 30,
+           meaning="Size at which a file of the journal is closed and folded into the database."),
     Option("log.level", CHOICE, "info", choices=("debug", "info", "warning", "error"),
            meaning="Least severity that is logged."),
     Option("log.format", CHOICE, "human", choices=("human", "json"),
@@ -271,6 +273,7 @@ BY_NAME: Final = {option.name: option for option in OPTIONS}
 SECTIONS: Final = {
     "": "Listening, sizes, reports",
     "pool": "The connection pool",
+    "store": "The store, with data",
     "log": "Log lines",
     "access": "Who may come in and what they may do",
     "limits": "Limits of connections, packets, sessions and messages",

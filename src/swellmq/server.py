@@ -92,6 +92,7 @@ class Server:
 
         waits = {listener.durability or settings.durability for listener in settings.listeners}
         storage = DiskStorage(os.path.join(settings.data, NODE), "disk" in waits, lambda: self.loop.wake())
+        storage.segment_bytes = settings.store_segment_bytes
         storage.eager = "written" in waits
         return storage
 

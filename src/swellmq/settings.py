@@ -99,6 +99,7 @@ class Settings:
     pool_shrink_after_s: int
     pool_memory_max_bytes: int
     pool_memory_warn_percent: int
+    store_segment_bytes: int
     log_level: str
     log_format: str
     access_anonymous: str

@@ -24,8 +24,8 @@ from mypy_extensions import i64, mypyc_attr
 
 from swellmq.broker.storage import Storage
 from swellmq.codec.spec import IMPLEMENTATION_SPECIFIC_ERROR, QUOTA_EXCEEDED
-from swellmq.limits import STORE_BACKLOG_BYTES
-from swellmq.store.journal import SEGMENT_BYTES, JournalWriter, encode_frame
+from swellmq.limits import SEGMENT_BYTES, STORE_BACKLOG_BYTES
+from swellmq.store.journal import JournalWriter, encode_frame
 
 log: Final = logging.getLogger("swellmq.store")
 
@@ -151,6 +151,7 @@ class Committer:
         self.sync = sync
         self.wake = wake
         self.wall_clock = wall_clock
+        self.segment_bytes: i64 = SEGMENT_BYTES
         self.queue: queue.SimpleQueue[Batch | None] = queue.SimpleQueue()
         self.bytes_put: i64 = 0
         self.bytes_done: i64 = 0  # of them, those that are committed
@@ -241,7 +242,7 @@ class Committer:
         self.commit_us = (time.perf_counter_ns() - begin_ns) // 1000
         if storage.refusal:
             self._recovered()
-        if journal.bytes >= SEGMENT_BYTES:
+        if journal.bytes >= self.segment_bytes:
             self.close_segment()
 
     def close_segment(self) -> None:

@@ -22,7 +22,6 @@ from mypy_extensions import i64, mypyc_attr
 
 from swellmq.store.errors import StoreError
 
-SEGMENT_BYTES: Final = 16_777_216  # folding a file of this size takes a second or two, and so does reading it at start
 FRAME_BYTES_MAX: Final = 1 << 30  # a length beyond it is damage
 MARK: Final = b"SwMQ"
 _HEAD: Final = struct.Struct("<4sIIQQqq")

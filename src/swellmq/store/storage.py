@@ -16,6 +16,7 @@ from mypy_extensions import i64, mypyc_attr
 from swellmq.broker.session import Delivery, Session, Subscription
 from swellmq.broker.storage import Restorer, Storage
 from swellmq.codec.packets import Publish
+from swellmq.limits import SEGMENT_BYTES
 from swellmq.store.commit import Batch, Committer, Folding
 from swellmq.store.fold import Fold, fold_all
 from swellmq.store.journal import JournalWriter
@@ -74,6 +75,7 @@ class DiskStorage(Storage):
         self.sync = sync
         self.wake = wake
         self.wall_clock = wall_clock
+        self.segment_bytes: i64 = SEGMENT_BYTES  # at which a file of the journal is closed
         self.lock_fd: int = -1
         self.fold: Fold | None = None  # between `open` and `load`
         self.committer: Committer | None = None
@@ -106,6 +108,7 @@ class DiskStorage(Storage):
         self.committer = Committer(
             self, journal, Folding(self.folder, self.lock_fd), self.sync, self.wake, self.wall_clock
         )
+        self.committer.segment_bytes = self.segment_bytes
         self.committer.start()
 
     def close(self) -> None:

@@ -1,0 +1,189 @@
+"""Publishers and subscribers for `kill.py`: MQTT 5.0 by hand, with the memory that QoS 2 asks of a client.
+
+Nothing here is shared with the broker: what it claims is checked by a stranger.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import struct
+from collections.abc import Callable
+
+EXPIRY_S = 86_400
+WINDOW = 32  # messages that a publisher has under way
+PUBLISH, PUBACK, PUBREC, PUBREL, PUBCOMP, SUBACK = 3, 4, 5, 6, 7, 9
+
+
+def text(value: str) -> bytes:
+    return struct.pack(">H", len(value)) + value.encode()
+
+
+def packet(first: int, body: bytes) -> bytes:
+    length, digits = len(body), b""
+    while True:
+        digits += bytes([length % 128 | (0x80 if length > 127 else 0)])
+        length //= 128
+        if not length:
+            return bytes([first]) + digits + body
+
+
+def short(packet_type: int, identifier: int) -> bytes:
+    return packet(packet_type << 4 | (2 if packet_type == PUBREL else 0), struct.pack(">H", identifier))
+
+
+class Client:
+    """A client with a kept session. `run` connects again and again until `wanted` is unset."""
+
+    def __init__(self, client_id: str, port: int) -> None:
+        self.client_id = client_id
+        self.port = port
+        self.known = False  # the broker has told it once that its session is there
+        self.wanted = True
+        self.faults: list[str] = []
+        self.writer: asyncio.StreamWriter | None = None
+
+    async def run(self) -> None:
+        """Stay connected while `wanted`; returns when the connection is lost, or could not be made."""
+        try:
+            reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+        except OSError:
+            return
+        self.writer = writer
+        try:
+            flags = b"\x00\x00\x00\x05\x11" + struct.pack(">I", EXPIRY_S)
+            writer.write(packet(0x10, text("MQTT") + b"\x05" + flags + text(self.client_id)))
+            first, body = await self.read(reader)
+            if first != 0x20 or body[1] != 0:
+                self.faults.append(f"{self.client_id}: refused with {body.hex()}")
+                return
+            if self.known and not body[0]:
+                self.faults.append(f"{self.client_id}: its session is lost")
+            self.known = True
+            self.on_connected()
+            while self.wanted:
+                self.on_packet(*await self.read(reader))
+        except (OSError, EOFError):
+            pass
+        finally:
+            self.writer = None
+            writer.close()
+
+    async def read(self, reader: asyncio.StreamReader) -> tuple[int, bytes]:
+        first = (await reader.readexactly(1))[0]
+        length = shift = 0
+        while True:
+            digit = (await reader.readexactly(1))[0]
+            length |= (digit & 0x7F) << shift
+            shift += 7
+            if digit < 0x80:
+                return first, await reader.readexactly(length)
+
+    def send(self, data: bytes) -> None:
+        if self.writer is not None:
+            self.writer.write(data)
+
+    def leave(self) -> None:
+        """Drop the connection, without a DISCONNECT."""
+        if self.writer is not None and self.writer.transport is not None:
+            self.writer.transport.abort()
+
+    def on_connected(self) -> None:
+        raise NotImplementedError
+
+    def on_packet(self, first: int, body: bytes) -> None:
+        raise NotImplementedError
+
+
+class Publisher(Client):
+    """Sends numbered messages; `acknowledged` has the numbers that the broker has taken over."""
+
+    def __init__(self, name: str, qos: int, port: int) -> None:
+        super().__init__(name, port)
+        self.qos = qos
+        self.number = 0
+        self.under_way: dict[int, int] = {}  # numbers by packet identifier, in the order they were sent
+        self.released: set[int] = set()  # packet identifiers whose PUBREC came
+        self.acknowledged: set[int] = set()
+        self.stopping = False
+
+    def on_connected(self) -> None:
+        for identifier, number in self.under_way.items():
+            if identifier in self.released:
+                self.send(short(PUBREL, identifier))
+            else:
+                self._publish(identifier, number, dup=True)
+        self._go_on()
+
+    def _publish(self, identifier: int, number: int, dup: bool = False) -> None:
+        retain = number % 10 == 0  # on a topic of its own
+        topic_name = f"{'r' if retain else 't'}/{self.client_id}"
+        head = 0x30 | self.qos << 1 | (8 if dup else 0) | retain
+        body = text(topic_name) + struct.pack(">H", identifier) + b"\0" + f"{self.client_id}:{number}".encode()
+        self.send(packet(head, body))
+
+    def _go_on(self) -> None:
+        while not self.stopping and len(self.under_way) < WINDOW:
+            self.number += 1
+            identifier = self.number % 60_000 + 1
+            self.under_way[identifier] = self.number
+            self._publish(identifier, self.number)
+
+    def on_packet(self, first: int, body: bytes) -> None:
+        identifier = struct.unpack_from(">H", body)[0]
+        if len(body) > 2 and body[2] >= 0x80 and first >> 4 != PUBCOMP:
+            self.faults.append(f"{self.client_id}: refused with {body[2]:#x}")
+        number = self.under_way.get(identifier)
+        if number is None:
+            return
+        self.acknowledged.add(number)
+        if first >> 4 == PUBREC:
+            self.released.add(identifier)
+            self.send(short(PUBREL, identifier))
+            return
+        del self.under_way[identifier]
+        self.released.discard(identifier)
+        self._go_on()
+
+
+class Subscriber(Client):
+    """Notes what comes; of QoS 2 each packet identifier once until it is released."""
+
+    def __init__(self, name: str, port: int) -> None:
+        super().__init__(name, port)
+        self.subscribed = False
+        self.pending: set[int] = set()  # QoS 2: received and not released
+        self.received: dict[str, list[int]] = {}  # by publisher
+        self.repeated: dict[str, list[int]] = {}  # QoS 1 with DUP, which may come twice
+        self.on_news: Callable[[], None] = lambda: None
+
+    def on_connected(self) -> None:
+        if not self.subscribed:
+            # QoS 2, no retained messages of old: each message that is published comes once.
+            topics = b"".join(text(name) + b"\x22" for name in ("t/#", "r/#"))
+            self.send(packet(0x82, struct.pack(">H", 1) + b"\0" + topics))
+
+    def on_packet(self, first: int, body: bytes) -> None:
+        packet_type = first >> 4
+        if packet_type == SUBACK:
+            self.subscribed = True
+        elif packet_type == PUBREL:
+            identifier = struct.unpack_from(">H", body)[0]
+            self.pending.discard(identifier)
+            self.send(short(PUBCOMP, identifier))
+        elif packet_type == PUBLISH:
+            self._publish(first, body)
+        self.on_news()
+
+    def _publish(self, first: int, body: bytes) -> None:
+        length = struct.unpack_from(">H", body)[0]
+        identifier = struct.unpack_from(">H", body, 2 + length)[0]
+        publisher, _, number = body[5 + length :].decode().partition(":")
+        qos = first >> 1 & 3
+        if qos == 2:
+            if identifier not in self.pending:
+                self.pending.add(identifier)
+                self.received.setdefault(publisher, []).append(int(number))
+            self.send(short(PUBREC, identifier))
+            return
+        self.received.setdefault(publisher, []).append(int(number))
+        self.send(short(PUBACK, identifier))
