@@ -94,7 +94,7 @@ def test_banner_and_end(serve: Callable[..., Process]) -> None:
     assert re.fullmatch(r"listening on 127\.0\.0\.1:\d+", said[1])
     assert said[2:4] == [
         "pool: dynamic, 256 objects preheated, up to 9000; up to 9000 connections",
-        "durability: off, nothing is kept across restarts",
+        "durability: off, nothing is kept across restarts (`--data DIR` keeps it)",
     ]
     assert re.fullmatch(r"memory: \d+\.\d MB", said[4])
     assert process.line("lowered")

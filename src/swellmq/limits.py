@@ -74,6 +74,8 @@ REPLAY_NODES_KEPT: Final = 65_536  # of a walk that waits in a session without a
 SEGMENT_BYTES: Final = 16_777_216  # of the journal: folding so much takes a second or two, and so does reading it
 STORE_BACKLOG_BYTES: Final = 67_108_864  # sealed and not yet committed: a slow disk must not fill the memory
 
+SEAL_RETRY_MS: Final = 1_000  # between two tries at a store that fails to seal
+
 # Packet identifiers: 16 bits.
 RECEIVE_MAXIMUM: Final = 65_535
 

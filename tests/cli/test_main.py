@@ -29,7 +29,10 @@ def test_help_lists_every_command(argv: list[str], capsys: pytest.CaptureFixture
             "swellmq: serve: unknown option --pool.maxsize. Did you mean --pool.max-size?\n",
         ),
         (["serve", "--prot=3"], "swellmq: serve: unknown option --prot. Did you mean --port?\n"),
-        (["serve", "--xyzzy", "d"], "swellmq: serve: unknown option --xyzzy. `swellmq serve --help` lists the options\n"),
+        (
+            ["serve", "--xyz", "d"],
+            "swellmq: serve: unknown option --xyz. `swellmq serve --help` lists the options\n",
+        ),
         (["serve", "1883"], "swellmq: serve: unknown argument 1883. `swellmq serve --help` lists the options\n"),
     ],
 )

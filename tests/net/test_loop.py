@@ -709,7 +709,8 @@ class BrokenStore(Storage):
 def test_a_bug_in_a_store_does_not_end_the_loop(
     server: Servers, clients: Clients, caplog: pytest.LogCaptureFixture
 ) -> None:
-    one = server(storage=BrokenStore("seal"))
+    store = BrokenStore("seal")
+    one = server(storage=store)
     other, client = clients(one, 4, "other"), clients(one, 4, "client")
     client.publish("t", b"kept", 1, retain=True)
     await_true(lambda: one.stats.errors_internal, lambda: one.turn(1))
@@ -719,6 +720,12 @@ def test_a_bug_in_a_store_does_not_end_the_loop(
     one.turn(100)
     client.arrive()
     assert client.data[client.pos :] == b"\xd0\x00", "what is not stored is not acknowledged"
+    client.pos = len(client.data)
+    store.method = ""
+    await_true(lambda: store.stored, lambda: one.turn(100))
+    one.turn(0)
+    client.arrive()
+    assert client.data[client.pos :] == b"\x40\x02\x00\x01", "it is sealed again by itself"
 
 
 def test_a_bug_while_output_drains_closes_one_connection(  # [MQTT311-4.8.0-2]

@@ -410,6 +410,7 @@ def soil(connection: Connection) -> None:
     connection.bridge = True
     connection.problem_information = PROBLEMS_WANTED
     connection.will_wanted = False
+    connection.durability = 2
     connection.keep_alive_s = 60
     connection.receive_maximum = 10
     connection.topic_alias_maximum = 10

@@ -184,7 +184,6 @@ class TestTime:
         assert stored.broker.session("s").queued() == 1
 
 
-def test_a_second_broker_on_the_folder(stored: StoredBroker, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("swellmq.store.schema.LOCK_WAIT_S", 0.0)
+def test_a_second_broker_on_the_folder(stored: StoredBroker) -> None:
     with pytest.raises(StoreError, match="another broker is using it"):
         DiskStorage(str(stored.folder), True, lambda: None).open(0)

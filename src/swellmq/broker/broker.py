@@ -153,7 +153,9 @@ class MqttBroker(Engine):
 
     def deadline_ms(self) -> i64:
         """When the first deadline is due; -1: never."""
-        return self.core.deadlines.next_ms()
+        due = self.core.deadlines.next_ms()
+        retry = self.core.seal_due_ms
+        return retry if retry and (due < 0 or retry < due) else due
 
     def settle(self, now_ms: i64) -> None:
         """Put the questions of this turn to access, in one batch, and go on with those that it answers at once.

@@ -20,9 +20,10 @@ from swellmq.broker.sharded import ShardedMap
 from swellmq.broker.storage import Storage
 from swellmq.broker.topics import Topics
 from swellmq.broker.uplink import Uplink
+from swellmq.codec.spec import IMPLEMENTATION_SPECIFIC_ERROR
 from swellmq.connection import Connection, Turn
 from swellmq.errors import PeerError
-from swellmq.limits import Limits
+from swellmq.limits import SEAL_RETRY_MS, Limits
 from swellmq.stats import Stats
 
 log: Final = logging.getLogger("swellmq.broker")
@@ -62,6 +63,7 @@ class Core:
         self.sealed: bool = True  # this turn's batch is handed over: what changes now needs another turn
         self.review: list[Session] = []  # whose subscriptions are looked at again, since rights have changed
         self.review_left: list[Subscription] = []  # those of the session that is next
+        self.seal_due_ms: i64 = 0  # the store has failed to seal: when it is tried again; 0: it has not
         self.stopping: bool = False
         self.set_rights(access.rights)
         turn.durable = storage.durable or uplink.enabled
@@ -186,11 +188,8 @@ class Core:
         turn = self.turn
         storage = self.storage
         uplink = self.uplink
-        if self.changes != self.changes_sealed:
+        if self.changes != self.changes_sealed and self._seal_store():
             ticket = turn.ticket_open
-            if storage.durable:
-                storage.clock_ms = turn.wall_ms
-                storage.seal(ticket)  # where it raises, the batch stays open, and so does its ticket
             turn.ticket_open += 1
             self.changes_sealed = self.changes
             if uplink.enabled:
@@ -208,6 +207,33 @@ class Core:
         self.sealed = True
         if self.events:
             turn.again = True  # sessions that ended while connections were closed
+
+    def _seal_store(self) -> bool:
+        """Have the store seal the open batch; False where it can't, and the batch stays open under its ticket.
+
+        That is a bug of a store, and we go on with what needs none: all that depends on the batch stays held, further
+        durable work is refused, and it is tried again every `SEAL_RETRY_MS`.
+        """
+        storage = self.storage
+        if not storage.durable:
+            return True
+        if self.seal_due_ms > self.turn.now_ms:
+            return False
+        storage.clock_ms = self.turn.wall_ms
+        try:
+            storage.seal(self.turn.ticket_open)
+        except Exception:
+            self.stats.errors_internal += 1
+            if not self.seal_due_ms:
+                log.exception("the store fails to seal a batch: durable work is refused until it can")
+            self.seal_due_ms = self.turn.now_ms + SEAL_RETRY_MS
+            storage.refusal = IMPLEMENTATION_SPECIFIC_ERROR
+            return False
+        if self.seal_due_ms:
+            self.seal_due_ms = 0
+            storage.refusal = 0
+            log.warning("the store seals again")
+        return True
 
     def statistics(self) -> dict[str, int]:
         """Counts of what this broker holds."""

@@ -16,7 +16,7 @@ from typing import Final, final
 
 from mypy_extensions import i64, mypyc_attr
 
-from swellmq.connection import GATE_OPEN, PROBLEMS_ALLOWED, Connection, Turn
+from swellmq.connection import GATE_OPEN, ON_DISK, PROBLEMS_ALLOWED, Connection, Turn
 from swellmq.errors import OPEN
 from swellmq.limits import (
     CONNECTION_BYTES,
@@ -357,6 +357,7 @@ def is_reset(connection: Connection) -> bool:
         and not connection.bridge
         and connection.problem_information == PROBLEMS_ALLOWED
         and connection.will_wanted
+        and connection.durability == ON_DISK
         and connection.keep_alive_s == 0
         and connection.receive_maximum == 65_535
         and connection.topic_alias_maximum == 0

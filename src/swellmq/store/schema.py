@@ -18,7 +18,7 @@ APPLICATION_ID: Final = 0x53774D51  # "SwMQ", told by `file`
 VERSION: Final = 1
 DATABASE: Final = "state.db"
 LOCK: Final = "lock"
-LOCK_WAIT_S: Final = 5.0  # a fold that outlives a killed broker ends well within it
+LOCK_WAIT_S: Final = 60.0  # a fold that outlives a killed broker ends well within it
 
 TABLES: Final = """
 -- One row: how far the journal is folded in, the store's clock and the wall clock then, the largest number given out.
@@ -64,9 +64,11 @@ def lock_folder(folder: str) -> int:
     while True:
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            os.truncate(fd, 0)
+            os.write(fd, b"%d" % os.getpid())
             return fd
         except BlockingIOError:
-            if time.monotonic() > give_up:
+            if _holder_lives(fd) or time.monotonic() > give_up:
                 os.close(fd)
                 raise StoreError(
                     f"{folder}: another broker is using it. Stop that one, or give this one another folder"
@@ -75,6 +77,23 @@ def lock_folder(folder: str) -> int:
             os.close(fd)
             raise StoreError(f"{folder}: can't be locked: {error.strerror}") from error
         time.sleep(0.02)
+
+
+def _holder_lives(fd: int) -> bool:
+    """Whether the broker that took the lock is there; else a fold of it has it, which ends by itself.
+
+    A process of our own number is another's in a container that shares the folder.
+    """
+    text = os.pread(fd, 20, 0)
+    if not text.isdigit():
+        return False  # it is just taking it
+    try:
+        os.kill(int(text), 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True
 
 
 def open_database(folder: str, read_only: bool = False) -> sqlite3.Connection:
