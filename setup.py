@@ -36,6 +36,7 @@ NOT_COMPILED: Final = {
     "embed.py": "hosts a broker in asyncio or in a thread, and carries no packet",
     "logs.py": "subclasses of logging.Formatter; nothing is logged per packet",
     "options.py": "tables of settings, read once at start",
+    "reload.py": "runs when an operator asks for it",
     "settings.py": "gathers the settings, once at start",
     "server.py": "joins the parts, with signals and closures, and carries no packet",
     "bench/*": "measures from outside; its inner loops are slices and counts of bytes, which CPython does in C",

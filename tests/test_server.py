@@ -14,6 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 from socket_client import PATIENCE_S, Clients, quiet_settings
@@ -342,3 +343,18 @@ def test_settings_reach_the_pool() -> None:
     assert (pool.initial_size, pool.max_size, pool.max_connections) == (7, 70, 700)
     assert (pool.numerator, pool.denominator, pool.threshold_percent) == (7, 4, 55)
     assert (pool.memory_max_bytes, pool.shrink, pool.shrink_after_ms) == (123_456, True, 9_000)
+
+
+def test_sighup_reads_everything_again(serve: Callable[..., Process], tmp_path: Path) -> None:
+    config = tmp_path / "swellmq.toml"
+    config.write_text("[limits]\nsubscriptions = 10\n")
+    process = serve("--config", str(config))
+    process.line("memory:")
+    config.write_text('[log]\nlevel = "warning"\n[limits]\nsubscriptions = 20\n')
+    process.process.send_signal(signal.SIGHUP)
+    process.line("reload: limits.subscriptions: 10 -> 20")
+    process.line("reload: done")
+    config.write_text("[limits]\nsubscriptions = many\n")
+    process.process.send_signal(signal.SIGHUP)
+    assert f"nothing has changed: {config}:2: config" in process.line("reload failed")
+    process.end()

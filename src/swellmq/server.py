@@ -38,6 +38,7 @@ from swellmq.version import VERSION, advice, describe
 
 if TYPE_CHECKING:
     from swellmq.access.door import Door
+    from swellmq.reload import Prepare
 
 log = logging.getLogger("swellmq.server")
 
@@ -71,8 +72,10 @@ class Server:
             uplink or Uplink(),
             self.door or access or Access(),
         )
+        self.reloads: list[Prepare] = []  # whoever has something to read again: see reload.py
         if self.door is not None:
             self.door.attach(self.call, self.broker.resume)
+            self.reloads.append(self._prepare_door)
         self.broker.core.assigned_prefix = f"auto-{os.urandom(8).hex()}-"
         self.loop = Loop(self.broker, self.broker.refuser, self.pool, self.turn_state, self.stats)
         self.sys_topics = SysTopics(self.broker.core, VERSION)
@@ -177,6 +180,30 @@ class Server:
                 self.stats.errors_internal += 1
                 log.exception("a bug of ours in a call")
         self.loop.more = True  # they may have changed something that is to be sealed and sent
+
+    def _prepare_door(self, settings: Settings) -> Callable[[], list[str]]:
+        from swellmq.access.build import prepare_change  # whoever has a door has this
+
+        assert self.door is not None
+        return prepare_change(self.door, self.broker, settings)
+
+    def reload(self) -> bool:
+        """Read settings and files again, as on SIGHUP; False where something is wrong, and nothing has changed then.
+
+        From the loop's thread, between two turns: `call(server.reload)` from elsewhere.
+        """
+        from swellmq.reload import reload  # most brokers never do
+
+        return reload(self)
+
+    def take_settings(self) -> None:
+        """Go by what is in `settings` now, as far as it can change while the broker runs."""
+        settings = self.settings
+        core = self.broker.core
+        core.take_limits(settings.limits())
+        now_ms = self.turn_state.now_ms
+        self._status_ms = now_ms + settings.status_interval_s * 1000 if settings.status_interval_s else -1
+        self._sys_ms = now_ms + settings.sys_interval_s * 1000 if settings.sys_interval_s else -1
 
     def call(self, function: Callable[[], None]) -> None:
         """Run `function` in the loop's thread, after its next turn. From any thread."""
@@ -321,6 +348,7 @@ def serve(settings: Settings) -> int:
         server = Server(settings)
         signal.signal(signal.SIGTERM, lambda _number, _frame: server.stop())
         signal.signal(signal.SIGINT, lambda _number, _frame: server.stop())
+        signal.signal(signal.SIGHUP, lambda _number, _frame: server.call(lambda: _reload(server)))
         signal.signal(signal.SIGUSR1, lambda _number, _frame: server.call(server.report))
         server.open()
     except SettingsError as error:
@@ -344,6 +372,12 @@ def calm_collector(stats: Stats) -> None:
     gc.freeze()
     gc.set_threshold(COLLECT_EVERY, 50, 50)
     gc.callbacks.append(collection_watcher(stats))
+
+
+def _reload(server: Server) -> None:
+    """SIGHUP: besides what every broker reads again, the command changes how much is logged."""
+    if server.reload():
+        logging.getLogger("swellmq").setLevel(server.settings.log_level.upper())
 
 
 def collection_watcher(stats: Stats) -> Callable[[str, dict[str, int]], None]:

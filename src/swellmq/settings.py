@@ -8,6 +8,7 @@ says how much memory there is.
 from __future__ import annotations
 
 import _socket as socket  # socket.py brings enums and selectors: 0.4 MB more
+import copy
 import os
 from collections.abc import Mapping, Sequence
 from typing import Final, TypeAlias
@@ -31,6 +32,7 @@ from swellmq.options import (
 )
 
 Given: TypeAlias = dict[str, tuple[Value, str]]  # what was set, by the option's name, with its origin
+Source: TypeAlias = tuple[str | None, Mapping[str, str], Mapping[str, str | Sequence[str]]]  # what `load` was given
 
 UNIX_PATH_BYTES: Final = 107  # sun_path of Linux, without its final zero
 FAR_ABOVE: Final = 10  # an initial_size of so many times the preset's own gets a warning
@@ -146,6 +148,7 @@ class Settings:
 
     def __init__(self, *, listeners: Sequence[ListenerSettings] = (), **values: object) -> None:
         by_attribute = {option.attribute: option for option in OPTIONS}
+        self._source: Source | None = None
         given: Given = {}
         for keyword, raw in values.items():
             option = by_attribute.get(keyword)
@@ -168,8 +171,18 @@ class Settings:
             option = BY_NAME[name]
             given[name] = (checked(option, from_text(option, text), option.flag), "flag")
         settings = cls.__new__(cls)
+        settings._source = (config, environment, flags)
         settings._settle(given, listeners)
         return settings
+
+    def read_again(self) -> Settings:
+        """The settings as they are by now, where they came from the command line; else a copy.
+
+        Raises SettingsError as `load`.
+        """
+        if self._source is None:
+            return copy.copy(self)
+        return Settings.load(*self._source)
 
     def explain(self, name: str) -> tuple[Value, str]:
         """The value of an option, by its name with dots, and where it comes from: "default", "preset small",

@@ -170,14 +170,14 @@ class TestChange:
         alice.publish("a", b"1")
         alice.publish("a", b"2")
         assert bob.payloads() == [b"1", b"2"]
-        broker.engine.set_rights(Table(alice=["p:b", "p:c/x"], bob=["s:a", "s:b", "r:b"]))
+        broker.engine.review(Table(alice=["p:b", "p:c/x"], bob=["s:a", "s:b", "r:b"]))
         broker.turn()
         for topic in ("a", "b", "c/x"):
             alice.publish(topic, topic.encode())
         assert bob.payloads() == [b"b"]
         assert sorted(one.topic_filter for one in broker.session("bob").subscriptions()) == [b"a", b"b"]
         assert broker.stats.subscriptions_revoked == 1
-        broker.engine.set_rights(None)
+        broker.engine.review(None)
         alice.publish("a", b"again")
         assert bob.payloads() == [b"again"]
         broker.check()
@@ -186,7 +186,7 @@ class TestChange:
         broker = broker_of(Table(**{f"c{number}": [ALL] for number in range(600)}))
         for number in range(600):
             broker.connect(f"c{number}").subscribe("a")
-        broker.engine.set_rights(Table())
+        broker.engine.review(Table())
         assert broker.core.topics.count == 600
         broker._one_turn()
         assert 0 < broker.core.topics.count < 600
@@ -202,7 +202,7 @@ class TestChange:
         alice = broker.connect("alice")
         alice.publish("a", b"a", qos=1)
         alice.publish("b", b"b", qos=1)
-        broker.engine.set_rights(Table(alice=[ALL], bob=["s:#", "r:b"]))
+        broker.engine.review(Table(alice=[ALL], bob=["s:#", "r:b"]))
         bob = broker.connect("bob", clean_start=False)
         assert bob.payloads() == [b"b"]
         assert broker.stats.dropped_forbidden == 1
@@ -213,7 +213,7 @@ class TestChange:
         bob = broker.connect("bob")
         bob.subscribe("#")
         alice = broker.connect("alice", will=Will(Publish(b"gone", b"will", 0, False), 0))
-        broker.engine.set_rights(Table(bob=[ALL]))
+        broker.engine.review(Table(bob=[ALL]))
         alice.drop()
         assert bob.payloads() == []
         broker.check()

@@ -48,7 +48,7 @@ def parse_mosquitto(text: str, path: str) -> Rules:
             remedy = "A line begins with user, topic or pattern, or with # where it is a comment"
             raise SettingsError(word, "not a line of an ACL file", remedy, place)
     stages = [Stage(own, False), Stage(patterns, True)]
-    return Rules(path, stages, len(own) + len(patterns), True)
+    return Rules(path, text, stages, len(own) + len(patterns), True)
 
 
 def _split(word: str, rest: str, place: str) -> tuple[str, str]:

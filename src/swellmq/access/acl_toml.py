@@ -49,7 +49,7 @@ def parse_toml(text: str, path: str) -> Rules:
         for index, table in enumerate(tables):
             start = starts[name][index] if index < len(starts[name]) else 0
             rules += _rules_of(name, table, path, lines, start)
-    return Rules(path, [Stage(rules, False)], len(rules), False)
+    return Rules(path, text, [Stage(rules, False)], len(rules), False)
 
 
 def _rules_of(name: str, table: dict[str, object], path: str, lines: list[str], start: int) -> list[Rule]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mypy_extensions import i64
+from collections.abc import Callable
 
 from swellmq.access.acl import load_acl
 from swellmq.access.door import ANYBODY, NOBODY, Door
@@ -12,6 +12,7 @@ from swellmq.access.remembered import Remembered
 from swellmq.access.rules import Rules
 from swellmq.access.workers import Workers
 from swellmq.broker.access import Access
+from swellmq.broker.broker import MqttBroker
 from swellmq.settings import Settings
 
 ASKING_THREADS = 8  # they wait for other servers and compute nothing
@@ -21,16 +22,43 @@ def build_door(settings: Settings) -> Door:
     """The access control that the settings ask for. Raises SettingsError where a file can't be used."""
     patience_s = settings.limits_pending_timeout_ms / 1000
     places = settings.access_logins_waiting_max
-    keep_ms: i64 = settings.access_remember_s * 1000
     computing = Workers("hash", settings.access_hash_threads, places, patience_s)
     asking = Workers("ask", ASKING_THREADS, places, patience_s)
-    anonymous = settings.access_anonymous
-    if anonymous == "auto":
-        anonymous = NOBODY if settings.knows_users() else ANYBODY
-    door = Door(make_providers(settings), anonymous, computing, asking, Remembered(keep_ms))
+    remembered = Remembered(settings.access_remember_s * 1000)
+    door = Door(make_providers(settings), who_is_nameless(settings), computing, asking, remembered)
     door.offer(make_methods(door.providers))
     door.rights = make_rights(settings)
     return door
+
+
+def prepare_change(door: Door, broker: MqttBroker, settings: Settings) -> Callable[[], list[str]]:
+    """Read all that the settings name, and return what puts it into force and says what has changed.
+
+    Raises SettingsError where a file can't be used; the door is as it was then.
+    """
+    providers = make_providers(settings)
+    methods = make_methods(providers)
+    rights = make_rights(settings)
+    before = door.rights
+
+    def change() -> list[str]:
+        lines = door.change(providers, methods, who_is_nameless(settings))
+        door.computing.queue_max = door.asking.queue_max = settings.access_logins_waiting_max
+        door.computing.threads_max = settings.access_hash_threads
+        door.remembered.keep_ms = settings.access_remember_s * 1000
+        if isinstance(before, Rules) and rights is not None and before.text != rights.text:
+            lines.append(f"access.acl_file: {before.count} -> {rights.count} rules")
+        broker.review(rights)
+        return lines
+
+    return change
+
+
+def who_is_nameless(settings: Settings) -> str:
+    """Who may come in without a user name: NOBODY, LOCAL or ANYBODY."""
+    if settings.access_anonymous == "auto":
+        return NOBODY if settings.knows_users() else ANYBODY
+    return settings.access_anonymous
 
 
 def make_rights(settings: Settings) -> Rules | None:

@@ -14,7 +14,7 @@ from typing import Final, final
 
 from mypy_extensions import mypyc_attr
 
-from swellmq.access.password_file import PasswordFile
+from swellmq.access.password_file import PasswordFile, differences
 from swellmq.access.peer import address_of, is_local
 from swellmq.access.provider import Login, Provider, Verdict
 from swellmq.access.remembered import Remembered
@@ -28,6 +28,7 @@ from swellmq.codec.spec import (
     SERVER_UNAVAILABLE,
     UNSPECIFIED_ERROR,
 )
+from swellmq.connection import Connection
 from swellmq.errors import printable
 
 log: Final = logging.getLogger("swellmq.access")
@@ -73,6 +74,7 @@ class Door(Access):
         self.providers = providers
         self.methods: dict[str, Access] = {}  # who takes the steps of an enhanced authentication
         self.anonymous = anonymous
+        self.expelled: set[str] = set()  # users that are gone, or have another password, since the last change
         self.computing = computing
         self.asking = asking
         self.remembered = remembered
@@ -101,6 +103,34 @@ class Door(Access):
         rights = self.rights
         lines.append(rights.describe() if isinstance(rights, Rules) else "what they may do: everything")
         return lines
+
+    def change(self, providers: list[Provider], methods: dict[str, Access], anonymous: str) -> list[str]:
+        """Take other providers; who was let in by what is no longer so is not welcome. What has changed, in words."""
+        lines: list[str] = []
+        self.expelled = set()
+        for old in self.providers:
+            if isinstance(old, PasswordFile):
+                new = next((one for one in providers if isinstance(one, PasswordFile)), PasswordFile({}))
+                added, removed, changed = differences(old, new)
+                self.expelled = removed | changed
+                if added or self.expelled:
+                    lines.append(
+                        f"users: {len(added)} added, {len(removed)} removed, {len(changed)} with a new password"
+                    )
+        self.providers = providers
+        self.offer(methods)
+        self.anonymous = anonymous
+        self.remembered.forget()
+        return lines
+
+    def welcomes(self, connection: Connection, username: str | None) -> bool:
+        if username is None:
+            return self.admits_nameless(address_of(connection))
+        return username not in self.expelled
+
+    def admits_nameless(self, address: str) -> bool:
+        """Whether a client at an address may come in without a user name."""
+        return self.anonymous == ANYBODY or (self.anonymous == LOCAL and is_local(address))
 
     def close(self) -> None:
         """End the worker threads."""
@@ -142,7 +172,7 @@ class Door(Access):
         assert connect is not None
         login = Login(request.client_id, connect.username, connect.password, address_of(request.connection))
         if login.anonymous():
-            allowed = self.anonymous == ANYBODY or (self.anonymous == LOCAL and is_local(login.address))
+            allowed = self.admits_nameless(login.address)
             self.finish(request, login, Verdict(0 if allowed else NOT_AUTHORIZED, reason_string=WHO_ARE_YOU))
         elif not self.providers:
             self.finish(request, login, Verdict(0))  # nobody is there who could check a name

@@ -77,6 +77,13 @@ class PasswordFile(Provider):
             self.hashes[number % len(self.hashes)].fits(login.password)
 
 
+def differences(old: PasswordFile, new: PasswordFile) -> tuple[set[str], set[str], set[str]]:
+    """The users that were added, that were removed, and whose passwords have changed."""
+    before, after = set(old.users), set(new.users)
+    changed = {name for name in before & after if old.users[name].texts() != new.users[name].texts()}
+    return after - before, before - after, changed
+
+
 def load_password_file(path: str, where: str) -> PasswordFile:
     """Read a password file. `where` is the place of the setting that names it, for errors.
 

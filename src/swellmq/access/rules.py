@@ -178,9 +178,10 @@ class Decision:
 class Rules(Rights):
     """The rules of one ACL file. `subscribe_freely`: any filter may be subscribed, and receiving is what is checked."""
 
-    def __init__(self, path: str, stages: list[Stage], count: int, subscribe_freely: bool) -> None:
+    def __init__(self, path: str, text: str, stages: list[Stage], count: int, subscribe_freely: bool) -> None:
         super().__init__()
         self.path = path
+        self.text = text  # of the whole file
         self.stages = stages
         self.count = count
         self.subscribe_freely = subscribe_freely

@@ -28,7 +28,7 @@ class Workers:
 
     def __init__(self, name: str, threads: int, queue_max: int, patience_s: float) -> None:
         self.name = name
-        self.threads_max = threads
+        self.threads_max = threads  # more may be allowed later; fewer counts for those that are still to be started
         self.queue_max = queue_max
         self.patience_s = patience_s  # a job that has waited for longer is dropped: nobody waits for its result
         self.threads: list[threading.Thread] = []

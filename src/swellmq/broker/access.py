@@ -144,5 +144,9 @@ class Access:
         for request in requests:
             request.answer(0)
 
+    def welcomes(self, connection: Connection, username: str | None) -> bool:
+        """Whether a client that is connected may stay, asked about all of them by `MqttBroker.review`."""
+        return True
+
     def on_session_events(self, events: list[SessionEvent]) -> None:
         """Sessions that connected, disconnected or ended in this turn, in order."""

@@ -442,10 +442,15 @@ class MqttBroker(Engine):
         """Route a message that came from no connection; how many subscriptions it matched."""
         return route_publish(self.core, publish, None)
 
-    def set_rights(self, rights: Rights | None) -> None:
-        """Have access control decide by other rights, of live clients too; None allows everything."""
+    def review(self, rights: Rights | None) -> None:
+        """Access control has changed: `rights` decide from now on (None allows everything), of live clients too.
+
+        What is published and delivered goes by them at once. Clients that `Access.welcomes` no longer are disconnected,
+        and subscriptions that are no longer allowed removed, over the next turns.
+        """
         self.core.access.rights = rights
         self.core.set_rights(rights)
+        self.core.begin_review()
 
     def shut_down(self) -> None:
         """Send all wills, tell all clients that the server shuts down, and close their connections."""

@@ -61,13 +61,13 @@ class Core:
         self.changes: i64 = 0  # durable changes since the start
         self.changes_sealed: i64 = 0
         self.sealed: bool = True  # this turn's batch is handed over: what changes now needs another turn
-        self.review: list[Session] = []  # whose subscriptions are looked at again, since rights have changed
+        self.review: list[Session] = []  # that are looked at again, since access control has changed
         self.review_left: list[Subscription] = []  # those of the session that is next
         self.seal_due_ms: i64 = 0  # the store has failed to seal: when it is tried again; 0: it has not
         self.stopping: bool = False
         self.set_rights(access.rights)
         turn.durable = storage.durable or uplink.enabled
-        turn.unread_bytes = limits.outbox_bytes * 4  # deliveries stop at a quarter of it; answers do not
+        self.take_limits(limits)
 
     def reason_code(self, error: PeerError) -> int:
         """The reason code that a peer is told for its fault; SILENT where it is told nothing."""
@@ -115,10 +115,7 @@ class Core:
                 self.topics.forget_routes()
 
     def set_rights(self, rights: Rights | None) -> None:
-        """Let clients do what `rights` allow from now on; None: everything.
-
-        What is published and delivered goes by them at once; the subscriptions that there are, some in each turn.
-        """
+        """Let clients do what `rights` allow from now on; None: everything."""
         if rights is None:
             self.permissions = None
         elif self.permissions is None:
@@ -127,10 +124,17 @@ class Core:
             self.permissions.replace(rights)
         self.topics.permissions = self.permissions
         self.topics.forget_routes()
-        self.review = self.sessions.values() if rights is not None else []
+
+    def take_limits(self, limits: Limits) -> None:
+        """Go by these limits from now on. What clients were told in their CONNACK must be the same as before."""
+        self.limits = limits
+        self.turn.unread_bytes = limits.outbox_bytes * 4  # deliveries stop at a quarter of it; answers do not
+
+    def begin_review(self) -> None:
+        """Look again, some in each turn, at who is connected and at what they subscribed to."""
+        self.review = self.sessions.values()
         self.review_left = []
-        if self.review:
-            self.turn.again = True
+        self.turn.again = True
 
     # Questions
 

@@ -33,6 +33,7 @@ def forward_run(core: Core, connection: Connection, data: bytes, pos: i64, end: 
     """
     topics = core.topics
     permissions = core.permissions
+    number: i64 = -1  # of the session, once it was found to be allowed somewhere
     five = connection.protocol_version == MQTT_5_0
     packet_bytes = core.limits.packet_bytes
     run: Route | None = None
@@ -64,8 +65,12 @@ def forward_run(core: Core, connection: Connection, data: bytes, pos: i64, end: 
         topic_name = data[body + 2 : topic_end]
         if run is None or topic_name != last_topic or run.mixed:
             route = topics.route(topic_name)
-            if route is None or (permissions is not None and not _may_publish(permissions, connection, route)):
+            if route is None:
                 break
+            if permissions is not None and route.publisher != number:
+                number = _may_publish(permissions, connection, route)
+                if number < 0:
+                    break
             last_topic = topic_name
             if route is not run or route.mixed:
                 if run is not None and (run.solo is None or run.solo is not route.solo):
@@ -82,16 +87,15 @@ def forward_run(core: Core, connection: Connection, data: bytes, pos: i64, end: 
     return pos
 
 
-def _may_publish(permissions: Permissions, connection: Connection, route: Route) -> bool:
-    """Whether this client may publish to the topic of a route; known at once of the last one that did."""
+def _may_publish(permissions: Permissions, connection: Connection, route: Route) -> i64:
+    """The number of this client's session where it may publish to the topic of a route, which notes it; else -1."""
     session = connection.owner
     assert isinstance(session, Session)
-    if route.publisher == session.number and route.publisher:
-        return True
-    if not permissions.allows(session, MAY_PUBLISH, route.topic_name):
-        return False  # the slow path tells the client so
-    route.publisher = session.number
-    return True
+    if route.publisher != session.number or session.number == 0:
+        if not permissions.allows(session, MAY_PUBLISH, route.topic_name):
+            return -1  # the slow path tells the client so
+        route.publisher = session.number
+    return session.number
 
 
 def _forward(

@@ -9,7 +9,7 @@ from mypy_extensions import i64
 
 from swellmq.broker.access import BARRIER, SUBSCRIBE, Request
 from swellmq.broker.core import Core, log
-from swellmq.broker.explain import allowed_reason, explained
+from swellmq.broker.explain import allowed_reason, disconnect, explained
 from swellmq.broker.publish import replay
 from swellmq.broker.retained import Replay
 from swellmq.broker.session import Session, Subscription
@@ -20,7 +20,7 @@ from swellmq.codec.encode import encode_suback
 from swellmq.codec.packets import Suback, Subscribe, TopicRequest, Unsubscribe
 from swellmq.codec.topic import split_share
 from swellmq.connection import Connection
-from swellmq.errors import ProtocolError, printable
+from swellmq.errors import ADMINISTRATIVE, ProtocolError, printable
 
 REVIEW_SLICE: Final = 512  # sessions and subscriptions looked at in one turn; each takes some 2 microseconds
 
@@ -226,22 +226,29 @@ def remove_subscription(core: Core, session: Session, subscription: Subscription
 
 
 def review_some(core: Core) -> None:
-    """Rights have changed: remove subscriptions that are no longer allowed, as many in each turn as take about 1 ms."""
-    permissions = core.permissions
-    if permissions is None:
-        core.review = []
-        core.review_left = []
+    """Access control has changed: look again at clients and subscriptions, as many in each turn as take about 1 ms."""
     for _ in range(REVIEW_SLICE):
         if core.review_left:
-            _review(core, core.review_left.pop())
+            _review_subscription(core, core.review_left.pop())
         elif core.review:
-            core.review_left = core.review.pop().subscriptions()
+            session = core.review.pop()
+            _review_client(core, session)
+            if core.permissions is not None:
+                core.review_left = session.subscriptions()
         else:
             return
     core.turn.again = True
 
 
-def _review(core: Core, subscription: Subscription) -> None:
+def _review_client(core: Core, session: Session) -> None:
+    """Disconnect a client that is no longer welcome."""
+    connection = session.connection
+    if connection is not None and not core.access.welcomes(connection, session.username):
+        log.info("client %s is no longer welcome, and disconnected", session.name())
+        disconnect(connection, spec.NOT_AUTHORIZED, ADMINISTRATIVE, "the server's users have changed")
+
+
+def _review_subscription(core: Core, subscription: Subscription) -> None:
     """Remove a subscription that is no longer allowed, unless it is gone already."""
     session = subscription.session
     permissions = core.permissions
