@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import platform
 import shutil
 import subprocess
 import sys
@@ -140,9 +141,19 @@ def write_c() -> list[Any]:
         # Hidden: calls between modules skip the symbol table.
         extension.extra_compile_args = [*flags, "-w", "-fvisibility=hidden"]
         if sys.platform == "linux":
-            extension.extra_link_args = ["-Wl,-z,noseparate-code"]  # 13 KB less memory a module
+            # Each makes the broker smaller at start: by 0.2 MB (C throws nothing), 13 KB a module, and 0.2 MB.
+            extension.extra_compile_args.append("-fno-asynchronous-unwind-tables")
+            extension.extra_link_args = ["-Wl,-z,noseparate-code"]
+            if loads_packed_relocations():
+                extension.extra_link_args.append("-Wl,-z,pack-relative-relocs")
     say(f"C written in {time.monotonic() - started:.0f} s; compiling it with -O{OPT}, {JOBS} at a time")
     return extensions
+
+
+def loads_packed_relocations() -> bool:
+    """Whether the C library loads a shared library whose relocations are packed: glibc 2.36 was the first."""
+    name, version = platform.libc_ver()
+    return name == "glibc" and [int(number) for number in version.split(".")[:2]] >= [2, 36]
 
 
 class ObjectCache:
