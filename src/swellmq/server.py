@@ -340,12 +340,15 @@ def raise_descriptor_limit(max_connections: int) -> int:
     return max(0, min(max_connections, soft - DESCRIPTORS_BESIDE))
 
 
-def serve(settings: Settings) -> int:
-    """The command: run one broker until SIGTERM or SIGINT. The exit code: 0 stopped on request, 2 bad settings."""
+def serve(settings: Settings, make: Callable[[Settings], Server] = Server) -> int:
+    """The command: run one broker until SIGTERM or SIGINT. The exit code: 0 stopped on request, 2 bad settings.
+
+    `make` makes the server; a measurement has one of its own.
+    """
     set_up(settings.log_level, settings.log_format)
     fitting = raise_descriptor_limit(settings.max_connections)
     try:
-        server = Server(settings)
+        server = make(settings)
         signal.signal(signal.SIGTERM, lambda _number, _frame: server.stop())
         signal.signal(signal.SIGINT, lambda _number, _frame: server.stop())
         signal.signal(signal.SIGHUP, lambda _number, _frame: server.call(lambda: _reload(server)))

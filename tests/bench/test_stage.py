@@ -94,24 +94,17 @@ def in_memory() -> Iterator[Callable[..., MemoryTransport]]:
 
 def test_in_memory_the_pool_grows_and_is_whole_again(in_memory: Callable[..., MemoryTransport]) -> None:
     transport = in_memory(True, False, pool_initial_size=64, pool_max_size=200, max_connections=300)
-    figures = transport.command(["arrive", "250", "0"])
+    figures = transport.command(["arrive", "250"])
     assert (figures["active"], figures["capacity"], figures["idle"] - figures["overflow"]) == (250, 200, -50)
     core = transport.server.broker.core
     assert len(core.sessions) == 250
     assert core.topics.count == 250
     assert figures["faults"] == 0
     with pytest.raises(BenchError, match="the broker is full at 300 connections"):
-        transport.command(["arrive", "301", "0"])
+        transport.command(["arrive", "301"])
     figures = transport.command(["cut"])
     assert (figures["active"], figures["capacity"], figures["idle"], figures["overflow"]) == (0, 200, 200, 0)
     assert figures["faults"] == 0
-
-
-def test_in_memory_a_pace_moves_the_clock(in_memory: Callable[..., MemoryTransport]) -> None:
-    transport = in_memory(False, True)
-    before_ms = transport.turn_state.now_ms
-    assert transport.command(["arrive", "50", "100"])["active"] == 50
-    assert transport.turn_state.now_ms - before_ms >= 49 * 100
 
 
 def test_half_a_line_of_a_log_waits_for_its_end(tmp_path: Path) -> None:

@@ -64,3 +64,34 @@ def draw_pool(target: Path, results: list[dict[str, Any]]) -> None:
         axes[1].legend()
     axes[-1].set_xlabel("connections")
     save(drawn, target)
+
+
+def draw_storm(target: Path, results: list[dict[str, Any]]) -> None:
+    """`bench storm`: resident memory at each pace and, below, while all clients are cut and come back."""
+    drawn, axes = figure(2, 3.0)
+    width = 0.8 / len(results)
+    for index, (result, colour) in enumerate(zip(results, COLOURS, strict=False)):
+        places = [number + index * width for number in range(len(result["paces"]))]
+        axes[0].bar(
+            places,
+            [pace["resident_bytes"] / 1e6 for pace in result["paces"]],
+            width,
+            color=colour,
+            label=result["broker"],
+        )
+        memory = [result["paces"][-1]["start_bytes"], result["paces"][-1]["resident_bytes"]]
+        names = ["start", "all there"]
+        for cycle in result["cycles"]:
+            memory += [cycle["gone_bytes"], cycle["resident_bytes"]]
+            names += ["all cut", "all back"]
+        axes[1].plot(range(len(memory)), [each / 1e6 for each in memory], marker="o", color=colour)
+        axes[1].set_xticks(range(len(memory)), names)
+    middle = width * (len(results) - 1) / 2
+    paces = [pace["pace"] for pace in results[0]["paces"]]
+    axes[0].set_xticks([number + middle for number in range(len(paces))], paces)
+    axes[0].set_title(f"{results[0]['clients']:,} clients, arrived at this pace")
+    for each in axes:
+        each.set_ylabel("resident memory, MB")
+        each.set_ylim(bottom=0)
+    axes[0].legend(loc="lower right")
+    save(drawn, target)

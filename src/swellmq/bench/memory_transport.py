@@ -7,8 +7,8 @@ only reading, writing and epoll are replaced. The turn here follows `net/loop.py
 one turn is read in the next. Its time is CPU time, so that other processes on the core do not count, and includes this
 driver's own: an upper bound of the broker's.
 
-`arrive N PACE_MS` lets clients connect until there are N. With a pace they come one by one, and the broker's
-clock moves by so much between two: an hour passes in a second. `cut` takes all clients away. Both answer with figures.
+`arrive N` lets clients connect until there are N, as many in a turn as the loop accepts. `cut` takes all clients away.
+Both answer with figures.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class MemoryTransport:
         begin_ns, begin_cpu_ns = perf_counter_ns(), process_time_ns()
         self.turn_longest_ns = 0
         if words[0] == "arrive":
-            self.arrive(int(words[1]), int(words[2]))
+            self.arrive(int(words[1]))
         else:
             self.cut()
         figures = self.pool.statistics()
@@ -72,17 +72,13 @@ class MemoryTransport:
         figures["faults"] = len(self.pool.self_check(self.loop.served()))
         return figures
 
-    def arrive(self, connections: int, pace_ms: int) -> None:
-        """Let clients connect until `connections` are served, as many in a turn as the loop accepts, or one."""
-        at_once = 1 if pace_ms else ACCEPTS_PER_TURN
+    def arrive(self, connections: int) -> None:
+        """Let clients connect until `connections` are served."""
         self.answered = int(self.pool.active)
         while self.answered < connections:
             first = self.next_fd - FIRST_DESCRIPTOR
-            count = min(at_once, connections - first)
+            count = min(ACCEPTS_PER_TURN, connections - first)
             self._turn([greeting(first + index, self.subscribe, self.five) for index in range(count)], [])
-            if pace_ms:
-                self._turn([], [])
-                self.loop.start_ns -= pace_ms * 1_000_000
         while self.turn_state.again or self.loop.more:
             self._turn([], [])
 

@@ -176,27 +176,24 @@ class TcpStage(Stage):
 class MemoryStage(Stage):
     """swellmq without sockets, driven in its own process."""
 
-    def __init__(
-        self, broker: Broker, machine: Machine, subscribe: bool, five: bool, options: list[str], pace_ms: int = 0
-    ) -> None:
+    def __init__(self, broker: Broker, machine: Machine, subscribe: bool, five: bool, options: list[str]) -> None:
         super().__init__()
         if not broker.name.startswith("swellmq"):
             raise BenchError(f"{broker.name} runs over TCP only: leave it out with --brokers swellmq")
-        self.pace_ms = pace_ms
         words = [str(int(subscribe)), str(int(five)), *options]
         with ExitStack() as stack:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="swellmq-bench-")))
             log = folder / "log"
             worker = Worker("swellmq.bench.memory_transport", words, machine.broker_core, broker.environment, log)
             self.worker = stack.enter_context(worker)
-            self.answer = self.worker.ask("arrive", 0, 0)
+            self.answer = self.worker.ask("arrive", 0)
             self.stack = stack.pop_all()
         self.cpu_total_us = 0
         self.log = Log(log)
 
     def arrive(self, connections: int, at_once: int = BLOCK, rate: int = 0) -> int:
-        """As in Stage; as many at once as the loop accepts in a turn, or one by one where there is a pace."""
-        self._ask("arrive", connections, self.pace_ms)
+        """As in Stage, but always as many at once as the loop accepts in a turn."""
+        self._ask("arrive", connections)
         return self.answer["us"]
 
     def cut(self) -> None:
