@@ -72,6 +72,7 @@ SERVER_SHUTTING_DOWN: Final = 13
 ADMINISTRATIVE: Final = 14  # closed by the operator or by the embedding program
 PENDING_TIMEOUT: Final = 15  # access, uplink or storage gave no answer in time
 INTERNAL_ERROR: Final = 16  # an exception of ours; counted as a bug
+STORE_FAILING: Final = 17  # what it asked for can't be stored now, and its version of MQTT has no way to say so
 
 CLOSE_REASONS: Final = (
     "open",
@@ -91,4 +92,5 @@ CLOSE_REASONS: Final = (
     "administrative action",
     "no answer in time",
     "internal error",
+    "store failing",
 )

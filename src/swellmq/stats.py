@@ -80,6 +80,7 @@ class Stats:
         self.dropped_too_large: i64 = 0  # larger than the client's Maximum Packet Size
         self.dropped_retained_full: i64 = 0  # not kept as retained: the store is full
         self.dropped_expired: i64 = 0
+        self.refused_not_stored: i64 = 0  # durable work that was refused because the store could not write
         self.dropped_forbidden: i64 = 0  # waited while access control took away the right to receive it
         self.dropped_offline: i64 = 0  # QoS 0 for a session without a client
         # What access control did not allow
@@ -119,6 +120,7 @@ class Stats:
             "dropped_too_large": int(self.dropped_too_large),
             "dropped_retained_full": int(self.dropped_retained_full),
             "dropped_expired": int(self.dropped_expired),
+            "refused_not_stored": int(self.refused_not_stored),
             "dropped_forbidden": int(self.dropped_forbidden),
             "dropped_offline": int(self.dropped_offline),
             "refused_publishes": int(self.refused_publishes),

@@ -14,7 +14,7 @@ from swellmq.broker.access import ACQUIRE, AUTHENTICATE, CONNECTED, Request, Ses
 from swellmq.broker.acks import resend
 from swellmq.broker.core import Core, log
 from swellmq.broker.exchange import begin_exchange, end_exchange
-from swellmq.broker.explain import allowed_reason, disconnect, explained, explained_by, reference
+from swellmq.broker.explain import NOT_STORED, allowed_reason, disconnect, explained, explained_by, reference
 from swellmq.broker.inbound import payload_is_as_said
 from swellmq.broker.publish import pump, replay
 from swellmq.broker.session import Session
@@ -196,9 +196,14 @@ def admit(core: Core, connection: Connection, connect: Connect) -> None:
     if not connection.takes(frame):
         refuse(connection, spec.PACKET_TOO_LARGE, phrase="CONNACK is above the Maximum Packet Size")  # [MQTT-3.1.2-24]
         return
+    session = core.session(connect.client_id)
+    if core.storage.refusal and (expiry_interval or (session is not None and core.kept(session))):
+        core.stats.refused_not_stored += 1
+        full = core.storage.refusal == spec.QUOTA_EXCEEDED
+        refuse(connection, spec.QUOTA_EXCEEDED if full else spec.SERVER_UNAVAILABLE, phrase=NOT_STORED)
+        return
     changes = core.changes
     now_ms = core.turn.now_ms
-    session = core.session(connect.client_id)
     if session is not None and session.connection is not None:
         _take_over(core, session, session.connection)
         session = core.session(connect.client_id)

@@ -6,7 +6,7 @@ that may carry it, and words only to a client that wants them and has room for t
 
 from __future__ import annotations
 
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from mypy_extensions import u8
 
@@ -16,6 +16,8 @@ from swellmq.codec.decode import DISCONNECT_REASONS
 from swellmq.codec.encode import encode
 from swellmq.codec.packets import Ack, Auth, Connack, Disconnect, Properties, Suback
 from swellmq.connection import PROBLEMS_UNWANTED, PROBLEMS_WANTED, Connection
+
+NOT_STORED: Final = "the store can't write at the moment"
 
 Reasoned: TypeAlias = Ack | Auth | Connack | Disconnect | Suback
 

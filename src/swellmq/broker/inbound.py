@@ -8,8 +8,8 @@ from mypy_extensions import i64
 
 from swellmq.broker.access import PUBLISH, Request
 from swellmq.broker.core import Core
-from swellmq.broker.explain import allowed_reason, explained
-from swellmq.broker.publish import retained_full, route_publish
+from swellmq.broker.explain import NOT_STORED, allowed_reason, explained
+from swellmq.broker.publish import is_durable, retained_full, route_publish
 from swellmq.broker.session import Session
 from swellmq.broker.topics import SYS_PREFIX
 from swellmq.codec import spec
@@ -18,7 +18,7 @@ from swellmq.codec.encode import encode_short_ack
 from swellmq.codec.packets import ABSENT, Ack, Publish
 from swellmq.codec.properties import says_utf_8
 from swellmq.connection import Aliases, Connection
-from swellmq.errors import ProtocolError
+from swellmq.errors import STORE_FAILING, ProtocolError
 
 NOT_UTF_8: Final = "a payload that is not UTF-8, as it says"
 
@@ -105,6 +105,16 @@ def accept_publish(
         refusal = spec.QUOTA_EXCEEDED  # it can't be retained, so nothing of it is taken (docs/decisions/0003)
         phrase = "no room for another retained message"
         core.stats.dropped_retained_full += 1
+    elif core.storage.refusal and is_durable(core, publish, session):
+        core.stats.refused_not_stored += 1
+        if not publish.qos:
+            publish.retain = False  # nobody is told, so its subscribers get it at least
+        elif five:
+            refusal = core.storage.refusal
+            phrase = NOT_STORED
+        else:
+            connection.close(STORE_FAILING)  # it has no other way to learn that it must send it again
+            return
     reason_code = refusal
     if not refusal:  # [MQTT-4.3.3-9]
         if publish.qos == 2:

@@ -73,6 +73,28 @@ def retain_publish(core: Core, publish: Publish) -> None:
         core.storage.retained_saved(publish)
 
 
+def is_durable(core: Core, publish: Publish, publisher: Session) -> bool:
+    """Whether to take this message would change something that is stored."""
+    if not core.storage.durable:
+        return False
+    if publish.retain or (publish.qos == 2 and core.kept(publisher)):
+        return True
+    if not publish.qos:
+        return False
+    route = core.topics.route(publish.topic_name)
+    if route is None:
+        route = core.topics.match(publish.topic_name)
+    for subscription in route.targets:
+        if subscription.qos and core.kept(subscription.session):
+            return True
+    if route.groups is not None:
+        for group in route.groups:
+            for member in group.members:
+                if member.qos and core.kept(member.session):
+                    return True
+    return False
+
+
 def retained_full(core: Core, publish: Publish) -> bool:
     """Whether a retained message has no place: its topic has none yet, and the store is full."""
     limits = core.limits

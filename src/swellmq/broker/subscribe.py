@@ -9,7 +9,7 @@ from mypy_extensions import i64
 
 from swellmq.broker.access import BARRIER, SUBSCRIBE, Request
 from swellmq.broker.core import Core, log
-from swellmq.broker.explain import allowed_reason, disconnect, explained
+from swellmq.broker.explain import NOT_STORED, allowed_reason, disconnect, explained
 from swellmq.broker.publish import replay
 from swellmq.broker.retained import Replay
 from swellmq.broker.session import Session, Subscription
@@ -20,7 +20,7 @@ from swellmq.codec.encode import encode_suback
 from swellmq.codec.packets import Suback, Subscribe, TopicRequest, Unsubscribe
 from swellmq.codec.topic import split_share
 from swellmq.connection import Connection
-from swellmq.errors import ADMINISTRATIVE, ProtocolError, printable
+from swellmq.errors import ADMINISTRATIVE, STORE_FAILING, ProtocolError, printable
 
 REVIEW_SLICE: Final = 512  # sessions and subscriptions looked at in one turn; each takes some 2 microseconds
 
@@ -90,6 +90,10 @@ def subscribe(
         else:
             reason_code = _refusal(core, session, request)
             phrase = PHRASES.get(reason_code, "")
+            if not reason_code and core.storage.refusal and core.kept(session):
+                reason_code = core.storage.refusal
+                phrase = NOT_STORED
+                core.stats.refused_not_stored += 1
         if reason_code >= 0x80 and phrase not in phrases:
             phrases.append(phrase)
         if reason_code < 0x80:
@@ -197,9 +201,23 @@ def _subscribe_one(core: Core, session: Session, request: TopicRequest, identifi
     return is_new
 
 
+def _refuse_unsubscribe(core: Core, connection: Connection, packet: Unsubscribe) -> None:
+    """The store can't write: nothing is removed. An UNSUBACK of 3.x has no way to say so."""
+    core.stats.refused_not_stored += 1
+    if connection.protocol_version != spec.MQTT_5_0:
+        connection.close(STORE_FAILING)
+        return
+    reason_codes = bytes([spec.IMPLEMENTATION_SPECIFIC_ERROR]) * len(packet.topic_filters)
+    unsuback = Suback(spec.UNSUBACK, packet.packet_identifier, reason_codes)
+    connection.send_in_order(explained(connection, unsuback, NOT_STORED))
+
+
 def on_unsubscribe(core: Core, connection: Connection, session: Session, packet: Unsubscribe) -> None:
     """Remove subscriptions; messages already under way or queued still arrive, [MQTT-3.10.4-3]."""
     _check_answer(connection, len(packet.topic_filters))
+    if core.storage.refusal and core.kept(session):
+        _refuse_unsubscribe(core, connection, packet)
+        return
     changes = core.changes
     reason_codes: list[int] = []
     for topic_filter in packet.topic_filters:  # [MQTT-3.10.4-6]

@@ -20,6 +20,7 @@ COMMANDS: Final = {
     "bench": "measure it, beside other brokers",
     "passwd": "set passwords in a password file",
     "explain": "say what a client may do, and which rule decides",
+    "data": "look after the data folder of a broker",
     "reference": "print every setting with its default, unit and meaning",
 }
 EXIT_BAD_USAGE: Final = 2

@@ -92,6 +92,7 @@ class Folding:
             self.process = subprocess.Popen(
                 [sys.executable, "-P", "-c", FOLD_CODE, self.folder, *self.under_way],
                 stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 pass_fds=[self.lock_fd],
                 env=environment,
@@ -152,6 +153,7 @@ class Committer:
         self.wake = wake
         self.wall_clock = wall_clock
         self.segment_bytes: i64 = SEGMENT_BYTES
+        self.retry_s: float = RETRY_S
         self.queue: queue.SimpleQueue[Batch | None] = queue.SimpleQueue()
         self.bytes_put: i64 = 0
         self.bytes_done: i64 = 0  # of them, those that are committed
@@ -189,7 +191,7 @@ class Committer:
         """All batches that wait; waits itself where there are none and nothing else is to be done."""
         wait_s: float | None = None
         if self.frames:
-            wait_s = RETRY_S
+            wait_s = self.retry_s
         elif self.folding.process is not None or self.folding.closed:
             wait_s = FOLD_LOOK_S
         batches: list[Batch] = []

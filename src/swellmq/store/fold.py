@@ -30,13 +30,16 @@ NICE: Final = 10  # a fold has time: the loop goes first
 
 
 class Fold:
-    """Brings files of the journal into the database of `folder`. Raises StoreError where one of them is bad."""
+    """Brings files of the journal into the database `path`. Raises StoreError where one of them is bad."""
 
-    def __init__(self, folder: str) -> None:
-        self.folder = folder
-        self.path = os.path.join(folder, DATABASE)
-        self.db = open_database(folder)
-        row = self.db.execute("SELECT folded, clock_ms, wall_ms, number FROM meta").fetchone()
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self.db = open_database(path)
+        try:
+            row = self.db.execute("SELECT folded, clock_ms, wall_ms, number FROM meta").fetchone()
+        except sqlite3.Error as error:
+            self.db.close()
+            raise unusable(path, error) from error
         self.folded: int = row[0]
         self.clock_ms: int = row[1]
         self.wall_ms: int = row[2]
@@ -206,7 +209,7 @@ def _message_row(number: int, copies: int, publish: Publish) -> tuple[object, ..
 
 def fold_all(folder: str, proceed: Callable[[int, int], bool]) -> Fold:
     """Fold the whole journal of a folder that no broker uses, and delete it; the database, ready to be read."""
-    fold = Fold(folder)
+    fold = Fold(os.path.join(folder, DATABASE))
     try:
         paths = segments(folder)
         fold.run(paths, proceed)
@@ -230,7 +233,7 @@ def child() -> int:
         return not readable  # at its end: the broker is gone
 
     try:
-        fold = Fold(folder)
+        fold = Fold(os.path.join(folder, DATABASE))
         done = fold.run(sys.argv[2:], leashed)
         if done:
             fold.give_back()

@@ -64,8 +64,7 @@ def lock_folder(folder: str) -> int:
     while True:
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            os.truncate(fd, 0)
-            os.write(fd, b"%d" % os.getpid())
+            _write_number(fd)
             return fd
         except BlockingIOError:
             if _holder_lives(fd) or time.monotonic() > give_up:
@@ -79,12 +78,20 @@ def lock_folder(folder: str) -> int:
         time.sleep(0.02)
 
 
+def _write_number(fd: int) -> None:
+    """Leave our process number in the lock file, for whoever finds it locked."""
+    try:
+        os.pwrite(fd, b"%-20d" % os.getpid(), 0)
+    except OSError:
+        pass  # a full disk must not keep the broker from starting
+
+
 def _holder_lives(fd: int) -> bool:
     """Whether the broker that took the lock is there; else a fold of it has it, which ends by itself.
 
     A process of our own number is another's in a container that shares the folder.
     """
-    text = os.pread(fd, 20, 0)
+    text = os.pread(fd, 20, 0).strip()
     if not text.isdigit():
         return False  # it is just taking it
     try:
@@ -96,9 +103,8 @@ def _holder_lives(fd: int) -> bool:
     return True
 
 
-def open_database(folder: str, read_only: bool = False) -> sqlite3.Connection:
-    """Open the database, made first where there is none. Raises StoreError where it is not ours, or unusable."""
-    path = os.path.join(folder, DATABASE)
+def open_database(path: str, read_only: bool = False) -> sqlite3.Connection:
+    """Open a database, made first where there is none. Raises StoreError where it is not ours, or unusable."""
     try:
         if read_only:
             db = sqlite3.connect(f"file:{_quoted(path)}?mode=ro", uri=True, isolation_level=None)

@@ -86,7 +86,11 @@ class DiskStorage(Storage):
         The store's clock goes on where it stood, by as much as the wall clock has, but never back.
         """
         self.lock_fd = lock_folder(self.folder)
-        fold = self.fold = fold_all(self.folder, Progress("bringing the journal into " + self.folder).say_files)
+        try:
+            fold = self.fold = fold_all(self.folder, Progress("bringing the journal into " + self.folder).say_files)
+        except BaseException:
+            self.close()
+            raise
         self.next_number = fold.number + 1
         self.batch_first = self.next_number
         if not fold.clock_ms:
