@@ -153,6 +153,7 @@ class Load:
             for number in range(scenario.idle_clients)
         ]
         filters = idle_filters(scenario.idle_filters)
+        filters += [b"load/t/none-%07d" % number for number in range(scenario.idle_exact)]
         share = -(-len(filters) // IDLE_FILTER_CLIENTS)
         for start in range(0, len(filters), share or 1):
             greeting = connect_packet(b"filters-%06d" % start, five)

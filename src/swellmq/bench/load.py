@@ -7,19 +7,18 @@ that a machine that drifts does so for all of them. Each run has a fresh process
 from __future__ import annotations
 
 import argparse
-import os
 import sys
-import time
 from statistics import median
 from typing import Any, Final
 
 from swellmq.bench import charts, report
-from swellmq.bench.brokers import TICKS_PER_SECOND, Broker, BrokerError, Running, command_broker
+from swellmq.bench.brokers import Broker, BrokerError, command_broker
 from swellmq.bench.bursts import Connects, Retained
 from swellmq.bench.flow import Load
 from swellmq.bench.generator import LoadError
 from swellmq.bench.load_report import YARDSTICK, draw, load_table
-from swellmq.bench.machine import Machine, prepare_machine, runnable_ns
+from swellmq.bench.machine import Machine, prepare_machine
+from swellmq.bench.measure import TICKS_MIN, Run, measure, measure_enough
 from swellmq.bench.scenarios import SCENARIOS
 
 BURSTS: Final[dict[str, type[Connects] | type[Retained]]] = {"connects": Connects, "retained": Retained}
@@ -27,9 +26,6 @@ NAMES: Final = [*SCENARIOS, *BURSTS]
 TITLES: Final = {name: scenario.title for name, scenario in SCENARIOS.items()} | {
     name: burst.title for name, burst in BURSTS.items()
 }
-TICKS_MIN: Final = 20  # less CPU time than that is too coarse a figure
-TICKS_WANTED: Final = 40
-GROWTH_MAX: Final = 20  # a run has at most so many times the messages of the one before
 FIRST_SHARE: Final = 10  # of a scenario's messages in the first run: a slow broker needs no more
 BUSY: Final = 0.95  # of the time a process was running or waiting for its core: it was the limit
 FIGURES: Final = (
@@ -103,62 +99,24 @@ def load(
 
 
 def _round(broker: Broker, result: dict[str, Any], arguments: argparse.Namespace, machine: Machine) -> dict[str, Any]:
-    """One run that took enough CPU time to be told; one that did not is run again with more messages."""
+    """One run of a scenario, with as many messages as the round before."""
     name = result["scenario"]
-    most = machine.connections_max if name == "connects" else sys.maxsize
+    five = arguments.protocol == "5"
     if arguments.messages:
         messages = arguments.messages
     elif result["rounds"]:
         messages = result["rounds"][-1]["messages"]
     else:
         messages = BURSTS[name].messages_first if name in BURSTS else SCENARIOS[name].messages // FIRST_SHARE
-    messages = min(messages, most)
-    while True:
-        figures = measure(broker, name, messages, machine, arguments.protocol == "5")
-        ticks = figures["cpu_ticks"]
-        messages = figures["messages"]
-        if arguments.messages or ticks >= TICKS_MIN or messages >= most:
-            return figures
-        messages = min(most, messages * min(GROWTH_MAX, -(-TICKS_WANTED // max(1, ticks))))
-        report.progress(f"  {ticks} clock ticks of CPU time are too few to tell: again with {messages:,}")
 
+    def start(port: int, messages: int) -> Run:
+        return BURSTS[name](port, messages, five) if name in BURSTS else Load(port, SCENARIOS[name], messages, five)
 
-def measure(broker: Broker, name: str, messages: int, machine: Machine, five: bool = False) -> dict[str, Any]:
-    """One run of a scenario against a fresh process of a broker."""
-    with Running(broker, machine.broker_core) as running:
-        try:
-            run: Load | Connects | Retained
-            if name in BURSTS:
-                run = BURSTS[name](running.port, messages, five)
-            else:
-                run = Load(running.port, SCENARIOS[name], messages, five)
-            try:
-                ticks_before = running.cpu_ticks()
-                runnable_before = runnable_ns(running.pid), runnable_ns(os.getpid())
-                load_before = time.process_time()
-                seconds = run.run()
-                load_seconds = time.process_time() - load_before
-                runnable = runnable_ns(running.pid), runnable_ns(os.getpid())
-                ticks = running.cpu_ticks() - ticks_before
-            finally:
-                run.close()
-        except LoadError as error:
-            raise LoadError(f"{error}; the broker's log ends: {running.log()}") from error
-    busy = [(after - before) / 1e9 / seconds for before, after in zip(runnable_before, runnable, strict=True)]
-    figures = {
-        "messages": run.messages,
-        "seconds": seconds,
-        "cpu_ticks": ticks,
-        "messages_per_second": run.messages / seconds,
-        "cpu_us_per_message": ticks / TICKS_PER_SECOND * 1e6 / run.messages,
-        "load_cpu_us_per_message": load_seconds * 1e6 / run.messages,
-        "broker_busy": min(1.0, busy[0]),  # several threads add up
-        "load_busy": min(1.0, busy[1]),
-        **run.latency.percentiles_ms(),
-    }
-    if isinstance(run, Load) and run.changes:
-        figures["subscription_changes_per_second"] = run.changes / seconds
-    return figures
+    if arguments.messages:
+        return measure(broker, machine, start, messages)
+    return measure_enough(
+        broker, machine, start, messages, machine.connections_max if name == "connects" else sys.maxsize
+    )
 
 
 def summarize(result: dict[str, Any], notes: list[str]) -> None:

@@ -7,10 +7,9 @@ from typing import Final
 
 PUBLISHER: Final = b"%(publisher)"
 NUMBER: Final = b"%(number)"
-TOPICS_EACH: Final = 1000  # that a publisher cycles through where its topics differ
 OWN: Final = b"load/t/%(publisher)04d"
-MANY: Final = b"load/%(publisher)04d/%(number)03d/state"
-DEEP: Final = b"load/%(publisher)04d/hall/line/cell/robot/%(number)03d/state"
+MANY: Final = b"load/%(publisher)04d/%(number)05d/state"
+DEEP: Final = b"load/%(publisher)04d/hall/line/cell/robot/%(number)05d/state"
 # Content Type, and a User Property, as devices send them.
 PROPERTIES: Final = b"\x03\x00\x10application/json\x26\x00\x04unit\x00\x07celsius"
 
@@ -29,16 +28,18 @@ class Scenario:
     window: int = 200
     topic: bytes = OWN
     filter: bytes = OWN
+    topics_each: int = 1_000  # that a publisher cycles through where its topics differ
     share: bytes = b""  # the name of a shared group, before the filter
     properties: bytes = b""  # of each PUBLISH; where there are some the load speaks MQTT 5.0 and uses topic aliases
     idle_clients: int = 0  # more connections, each subscribed, that say nothing
     idle_filters: int = 0  # more filters with wildcards, which look like the topics and match none
+    idle_exact: int = 0  # more filters without wildcards, which match none
     churn: bool = False  # one more client subscribes and unsubscribes all the time
 
     @property
     def period(self) -> int:
         """How many messages of a publisher differ; then they repeat. Never less than can be under way."""
-        return TOPICS_EACH if NUMBER in self.topic else self.window
+        return self.topics_each if NUMBER in self.topic else self.window
 
     def topic_name(self, publisher: int, number: int) -> bytes:
         """The topic of a publisher's message, always of the same length."""

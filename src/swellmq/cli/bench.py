@@ -14,6 +14,7 @@ from swellmq.bench import BenchError
 
 MEASUREMENTS: Final = {
     "load": "messages per second and CPU time per message, broker beside broker",
+    "scaling": "CPU time per message against the number of connections, filters, levels, subscribers, ...",
     "pool": "memory and the pool while a fleet arrives, and what remains when it is gone",
     "storm": "the same clients at different paces, and all of them cut and back at once",
 }
