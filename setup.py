@@ -34,6 +34,8 @@ from setuptools.errors import CCompilerError, ExecError, PlatformError
 NOT_COMPILED: Final = {
     "*__init__.py": "re-exports and nothing else",
     "__main__.py": "python -m wants a code object",
+    "access/http_hook.py": "waits for another server; its messages are classes of msgspec",
+    "access/tokens.py": "waits for another server, or for cryptography; PyJWT is no compiled code either",
     "embed.py": "hosts a broker in asyncio or in a thread, and carries no packet",
     "logs.py": "subclasses of logging.Formatter; nothing is logged per packet",
     "options.py": "tables of settings, read once at start",

@@ -73,6 +73,7 @@ ADMINISTRATIVE: Final = 14  # closed by the operator or by the embedding program
 PENDING_TIMEOUT: Final = 15  # access, uplink or storage gave no answer in time
 INTERNAL_ERROR: Final = 16  # an exception of ours; counted as a bug
 STORE_FAILING: Final = 17  # what it asked for can't be stored now, and its version of MQTT has no way to say so
+LOGIN_EXPIRED: Final = 18  # what the client came in with, such as a token, holds no longer
 
 CLOSE_REASONS: Final = (
     "open",
@@ -93,4 +94,5 @@ CLOSE_REASONS: Final = (
     "no answer in time",
     "internal error",
     "store failing",
+    "login expired",
 )

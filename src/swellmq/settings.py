@@ -108,6 +108,20 @@ class Settings:
     access_password_file: str
     access_acl_file: str
     access_hash_threads: int
+    access_order: list[str]
+    access_jwt_key_file: str
+    access_jwt_jwks: str
+    access_jwt_algorithms: list[str]
+    access_jwt_issuer: str
+    access_jwt_audience: list[str]
+    access_jwt_username_claim: str
+    access_jwt_leeway_s: int
+    access_jwt_refresh_s: int
+    access_http_url: str
+    access_http_ask: list[str]
+    access_http_token_file: str
+    access_http_timeout_ms: int
+    access_http_threads: int
     access_logins_waiting_max: int
     access_remember_s: int
     limits_connect_timeout_ms: int
@@ -203,11 +217,14 @@ class Settings:
 
     def knows_users(self) -> bool:
         """Whether anything here says how users are known."""
-        return bool(self.access_password_file)
+        asks_http = bool(self.access_http_url) and "connect" in self.access_http_ask
+        return bool(self.access_password_file or self.access_jwt_key_file or self.access_jwt_jwks) or asks_http
 
     def has_door(self) -> bool:
         """Whether anything here says who may come in, or what they may do."""
-        return self.knows_users() or self.access_anonymous != "auto" or bool(self.access_acl_file)
+        return (
+            self.knows_users() or self.access_anonymous != "auto" or bool(self.access_acl_file or self.access_http_url)
+        )
 
     def preheated_objects(self) -> int:
         """Connection objects made at start."""
@@ -288,7 +305,7 @@ class Settings:
 
     def _warn(self) -> None:
         if self.access_acl_file and not self.knows_users():
-            self.warnings.append("access.acl_file without access.password_file: clients may take any user name")
+            self.warnings.append("access.acl_file, but nothing says who the users are: clients may take any name")
         anonymous = self.access_anonymous
         is_open = anonymous == "yes" or (anonymous == "auto" and not self.knows_users())
         for listener in self.listeners:

@@ -8,17 +8,17 @@ from hypothesis import strategies as st
 
 from swellmq.access.acl_mosquitto import parse_mosquitto
 from swellmq.access.acl_toml import parse_toml
-from swellmq.access.rules import RIGHT_NAMES, Pattern, Rules
+from swellmq.access.rules import RIGHTS, Pattern, Rules
 from swellmq.codec.topic import matches
 
 
 def may(rules: Rules, user: str | None, right: str, topic: str, client: str = "c") -> bool:
-    return rules.allows(user, client, RIGHT_NAMES.index(right), topic.encode())
+    return rules.allows(user, client, RIGHTS[right], topic.encode())
 
 
 def covers(pattern: str, topic_filter: str) -> bool:
     made = Pattern(pattern)
-    return made.covers(made.levels, topic_filter.encode())
+    return made.covers(made.levels, topic_filter.encode().split(b"/"))
 
 
 @pytest.mark.parametrize(
@@ -60,7 +60,7 @@ filters = st.builds(
 @given(filters, names)
 def test_a_pattern_without_names_matches_as_a_subscription_does(pattern: str, name: str) -> None:
     made = Pattern(pattern)
-    assert made.matches(made.levels, name.encode()) == matches(pattern.encode(), name.encode())
+    assert made.matches(made.levels, name.encode().split(b"/")) == matches(pattern.encode(), name.encode())
 
 
 @given(filters, filters, names)
@@ -160,7 +160,7 @@ def test_our_format(user: str | None, client: str, right: str, topic: str, allow
     ],
 )
 def test_our_format_knows_its_lines(user: str | None, right: str, topic: str, place: str) -> None:
-    rule = parse_toml(OURS, "acl.toml").decide(user, "c", RIGHT_NAMES.index(right), topic.encode()).rule
+    rule = parse_toml(OURS, "acl.toml").decide(user, "c", RIGHTS[right], topic.encode()).rule
     assert rule is not None and rule.place == place
 
 

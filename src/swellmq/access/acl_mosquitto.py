@@ -15,9 +15,9 @@ from swellmq.broker.access import MAY_PUBLISH, MAY_RECEIVE, MAY_RETAIN, MAY_WILL
 from swellmq.codec.topic import check_topic_filter
 from swellmq.errors import MalformedPacket, SettingsError
 
-WRITE: Final = [MAY_PUBLISH, MAY_RETAIN, MAY_WILL]
-READ: Final = [MAY_RECEIVE]
-ACCESSES: Final = {"read": READ, "write": WRITE, "readwrite": READ + WRITE, "deny": list(ALL_RIGHTS)}
+WRITE: Final = MAY_PUBLISH | MAY_RETAIN | MAY_WILL
+READ: Final = MAY_RECEIVE
+ACCESSES: Final = {"read": READ, "write": WRITE, "readwrite": READ | WRITE, "deny": ALL_RIGHTS}
 
 
 def parse_mosquitto(text: str, path: str) -> Rules:
@@ -41,7 +41,7 @@ def parse_mosquitto(text: str, path: str) -> Rules:
             made = Pattern(topic)
             users = [user] if word == "topic" else None
             if word == "topic":
-                made.by_user = made.by_client = False  # there mosquitto takes %u and %c as they stand
+                made.personal = False  # there mosquitto takes %u and %c as they stand
             rule = Rule(access == "deny", ACCESSES[access], made, users, None, place, line)
             (own if word == "topic" else patterns).append(rule)
         else:

@@ -17,14 +17,14 @@ from __future__ import annotations
 
 from typing import Final
 
-from swellmq.access.rules import RIGHT_NAMES, Pattern, Rule, Rules, Stage
+from swellmq.access.rules import RIGHTS, Pattern, Rule, Rules, Stage
 from swellmq.codec.topic import check_topic_filter
 from swellmq.errors import MalformedPacket, SettingsError
 from swellmq.options import did_you_mean
 
 TABLES: Final = ("allow", "deny")
 FOLLOWS: Final = {"retain": "publish", "will": "publish", "receive": "subscribe"}
-KEYS: Final = ("user", "client", "topic", *RIGHT_NAMES[1:])
+KEYS: Final = ("user", "client", "topic", *RIGHTS)
 
 
 def parse_toml(text: str, path: str) -> Rules:
@@ -62,24 +62,24 @@ def _rules_of(name: str, table: dict[str, object], path: str, lines: list[str], 
             raise SettingsError(key, f"nothing that [[{name}]] may have", remedy, _place(path, lines, start, key, ""))
     users = _texts(table, "user", path, lines, start)
     clients = _texts(table, "client", path, lines, start)
-    rights: dict[tuple[str, str], list[int]] = {}  # by key and topic filter
-    for right in range(1, len(RIGHT_NAMES)):
-        key = RIGHT_NAMES[right]
+    rights: dict[tuple[str, str], int] = {}  # by key and topic filter
+    for name_of_right, right in RIGHTS.items():
+        key = name_of_right
         follows = FOLLOWS.get(key)
         if follows is not None and key not in table:
             key, follows = follows, None
         for source in (key, "topic") if follows is None else (key,):
             for topic in _texts(table, source, path, lines, start) or []:
-                rights.setdefault((source, topic), []).append(right)
+                rights[source, topic] = rights.get((source, topic), 0) | right
     if not any(key in table for key in KEYS[2:]):
         remedy = 'Add topic, publish, subscribe, receive, retain or will, such as publish = "home/#"'
         raise SettingsError(name, "a rule about no topic", remedy, _place(path, lines, start, "", ""))
     rules: list[Rule] = []
-    for (key, topic), numbers in rights.items():
+    for (key, topic), joined in rights.items():
         place = _place(path, lines, start, key, topic)
         _check_filter(key, topic, place)
         text = f"{name} {key} {topic}"
-        rules.append(Rule(name == "deny", numbers, Pattern(topic), users, clients, place, text))
+        rules.append(Rule(name == "deny", joined, Pattern(topic), users, clients, place, text))
     return rules
 
 

@@ -7,15 +7,14 @@ from collections.abc import Callable
 from swellmq.access.acl import load_acl
 from swellmq.access.door import ANYBODY, NOBODY, Door
 from swellmq.access.password_file import PasswordFile, load_password_file
-from swellmq.access.provider import Provider
+from swellmq.access.provider import Authorizer, Provider
 from swellmq.access.remembered import Remembered
 from swellmq.access.rules import Rules
 from swellmq.access.workers import Workers
 from swellmq.broker.access import Access
 from swellmq.broker.broker import MqttBroker
+from swellmq.options import bad_value
 from swellmq.settings import Settings
-
-ASKING_THREADS = 8  # they wait for other servers and compute nothing
 
 
 def build_door(settings: Settings) -> Door:
@@ -23,10 +22,11 @@ def build_door(settings: Settings) -> Door:
     patience_s = settings.limits_pending_timeout_ms / 1000
     places = settings.access_logins_waiting_max
     computing = Workers("hash", settings.access_hash_threads, places, patience_s)
-    asking = Workers("ask", ASKING_THREADS, places, patience_s)
+    asking = Workers("ask", settings.access_http_threads, places, patience_s)
     remembered = Remembered(settings.access_remember_s * 1000)
     door = Door(make_providers(settings), who_is_nameless(settings), computing, asking, remembered)
     door.offer(make_methods(door.providers))
+    door.take_authorizer(make_authorizer(settings))
     door.rights = make_rights(settings)
     return door
 
@@ -39,16 +39,19 @@ def prepare_change(door: Door, broker: MqttBroker, settings: Settings) -> Callab
     providers = make_providers(settings)
     methods = make_methods(providers)
     rights = make_rights(settings)
+    authorizer = make_authorizer(settings)
     before = door.rights
 
     def change() -> list[str]:
         lines = door.change(providers, methods, who_is_nameless(settings))
+        door.take_authorizer(authorizer)
         door.computing.queue_max = door.asking.queue_max = settings.access_logins_waiting_max
         door.computing.threads_max = settings.access_hash_threads
+        door.asking.threads_max = settings.access_http_threads
         door.remembered.keep_ms = settings.access_remember_s * 1000
         if isinstance(before, Rules) and rights is not None and before.text != rights.text:
             lines.append(f"access.acl_file: {before.count} -> {rights.count} rules")
-        broker.review(rights)
+        broker.review(rights)  # which goes by door.authorizes_publish too
         return lines
 
     return change
@@ -69,12 +72,57 @@ def make_rights(settings: Settings) -> Rules | None:
 
 
 def make_providers(settings: Settings) -> list[Provider]:
-    """The identity providers in the order in which they are asked."""
+    """The identity providers that are configured, in the order in which they are asked."""
+    makers = {"password": make_password_file, "token": make_tokens, "http": make_http}
     providers: list[Provider] = []
-    if settings.access_password_file:
-        where = settings.where("access.password_file")
-        providers.append(load_password_file(settings.access_password_file, where))
+    for name in settings.access_order:
+        if name not in makers or settings.access_order.count(name) > 1:
+            remedy = "Give each of password, token, http at most once"
+            where = settings.where("access.order")
+            raise bad_value("access.order", name, "no provider, or given twice", remedy, where)
+        provider = makers[name](settings)
+        if provider is not None:
+            providers.append(provider)
     return providers
+
+
+def make_password_file(settings: Settings) -> Provider | None:
+    """The users of access.password_file."""
+    if not settings.access_password_file:
+        return None
+    return load_password_file(settings.access_password_file, settings.where("access.password_file"))
+
+
+def make_tokens(settings: Settings) -> Provider | None:
+    """Tokens, if there are keys to check them with."""
+    if not settings.access_jwt_key_file and not settings.access_jwt_jwks:
+        return None
+    from swellmq.access.tokens import make_jwt_provider  # it needs PyJWT, of the extra `auth`
+
+    return make_jwt_provider(settings)
+
+
+def make_http(settings: Settings) -> Provider | None:
+    """The server that is asked who may come in."""
+    if not settings.access_http_url or "connect" not in settings.access_http_ask:
+        return None
+    from swellmq.access.http_hook import HttpProvider, make_hook  # HTTP and JSON: 4 MB
+
+    return HttpProvider(make_hook(settings))
+
+
+def make_authorizer(settings: Settings) -> Authorizer | None:
+    """The same server, if it is asked what clients may do."""
+    asked = settings.access_http_ask
+    for name in asked:
+        if name not in ("connect", "publish", "subscribe"):
+            remedy = "Give some of connect, publish, subscribe"
+            raise bad_value("access.http_ask", name, "nothing to ask about", remedy, settings.where("access.http_ask"))
+    if not settings.access_http_url or not {"publish", "subscribe"} & set(asked):
+        return None
+    from swellmq.access.http_hook import HttpAuthorizer, make_hook  # as above
+
+    return HttpAuthorizer(make_hook(settings), "publish" in asked, "subscribe" in asked)
 
 
 def make_methods(providers: list[Provider]) -> dict[str, Access]:

@@ -16,11 +16,11 @@ from mypy_extensions import mypyc_attr
 
 from swellmq.access.password_file import PasswordFile, differences
 from swellmq.access.peer import address_of, is_local
-from swellmq.access.provider import Login, Provider, Verdict
+from swellmq.access.provider import Ask, Authorizer, Login, Provider, ProviderError, Verdict
 from swellmq.access.remembered import Remembered
 from swellmq.access.rules import Rules
 from swellmq.access.workers import Workers
-from swellmq.broker.access import AUTHENTICATE, EXCHANGE, TAKE_OVER, Access, Request
+from swellmq.broker.access import AUTHENTICATE, EXCHANGE, TAKE_OVER, Access, Exchange, Request
 from swellmq.codec.spec import (
     BAD_USER_NAME_OR_PASSWORD,
     NOT_AUTHORIZED,
@@ -39,6 +39,8 @@ LOCAL: Final = "loopback"
 ANYBODY: Final = "yes"
 
 BUSY: Final = "too many clients are logging in, come back later"
+TOKEN_METHOD: Final = "JWT"  # a method of enhanced authentication
+
 UNKNOWN: Final = "bad user name or password"
 WHO_ARE_YOU: Final = "this broker wants to know who you are"
 BROKEN: Final = "the server can't tell who you are"
@@ -72,6 +74,7 @@ class Door(Access):
         super().__init__()
         self.authenticates = True
         self.providers = providers
+        self.authorizer: Authorizer | None = None
         self.methods: dict[str, Access] = {}  # who takes the steps of an enhanced authentication
         self.anonymous = anonymous
         self.expelled: set[str] = set()  # users that are gone, or have another password, since the last change
@@ -81,15 +84,23 @@ class Door(Access):
         self.logins_accepted = 0
         self.logins_refused = 0
         self.logins_put_off = 0  # there was no place in the queue
+        self.questions_put_off = 0  # the same for what clients wanted to do
         # Until the broker is there that asks, nobody waits for an answer.
         self.call: Callable[[Callable[[], None]], None] | None = None
         self.resume: Callable[[int, int], object] | None = None
         self.deciding = False  # within `decide` an answer needs no `resume`
 
+    def take_authorizer(self, authorizer: Authorizer | None) -> None:
+        """Ask `authorizer` what clients may do, besides the rules there are; None: nobody."""
+        self.authorizer = authorizer
+        self.authorizes_publish = authorizer is not None and authorizer.publish
+        self.authorizes_subscribe = authorizer is not None and authorizer.subscribe
+
     def offer(self, methods: dict[str, Access]) -> None:
         """Set who takes the steps of which method of enhanced authentication."""
         self.methods = methods
-        self.authentication_methods = list(methods)
+        tokens = [provider.method for provider in self.providers if provider.method]
+        self.authentication_methods = [*methods, *tokens]
 
     def attach(self, call: Callable[[Callable[[], None]], None], resume: Callable[[int, int], object]) -> None:
         """Join it to its broker: `call` runs a function in the loop's thread, `resume` answers a question there."""
@@ -145,6 +156,8 @@ class Door(Access):
                     self.begin(request)
                 elif request.kind == EXCHANGE:
                     self.exchange(request)
+                elif self.authorizer is not None:
+                    self.authorize(self.authorizer, request)
                 else:
                     request.answer(0)
         finally:
@@ -154,6 +167,9 @@ class Door(Access):
         """Have a step of an enhanced authentication taken, and count how it ends."""
         exchange = request.exchange
         assert exchange is not None
+        if exchange.method == TOKEN_METHOD:
+            self.take_token(request, exchange)
+            return
         method = self.methods.get(exchange.method)
         if method is None:  # it was offered when the client began
             request.answer(NOT_AUTHORIZED)
@@ -163,6 +179,61 @@ class Door(Access):
             self.logins_accepted += 1
         elif request.result >= UNSPECIFIED_ERROR:
             self.logins_refused += 1
+
+    def take_token(self, request: Request, exchange: Exchange) -> None:
+        """The data of the one step of the method JWT is a token."""
+        login = Login(request.client_id, None, exchange.data, address_of(request.connection))
+        for provider in self.providers:
+            if provider.method == TOKEN_METHOD and provider.knows(login):
+                attempt = Attempt(request, login)
+                attempt.next = len(self.providers)
+                attempt.hashed = True  # there is nobody who could be asked about a password
+                self.ask(attempt, provider)
+                return
+        self.finish(request, login, Verdict(NOT_AUTHORIZED))
+
+    # What a client may do
+
+    def authorize(self, authorizer: Authorizer, request: Request) -> None:
+        """Have a worker ask about a PUBLISH or a SUBSCRIBE, unless the answer is known."""
+        ask = make_ask(request)
+        parts = [b"publish" if ask.publishes else b"subscribe", ask.client_id.encode(), (ask.username or "").encode()]
+        parts.append(bytes([ask.qos, ask.retain]))
+        question = self.remembered.question(parts + ask.topics)
+        known = self.remembered.find(question, milliseconds())
+        if known is not None:
+            self.authorized(request, ask, known.codes)
+        elif not self.asking.submit(lambda: self.work_authorize(authorizer, request, ask, question)):
+            self.questions_put_off += 1
+            self.authorized(request, ask, [QUOTA_EXCEEDED] * len(ask.topics))
+
+    def work_authorize(self, authorizer: Authorizer, request: Request, ask: Ask, question: bytes) -> None:
+        """In a worker thread: ask, and bring the answer to the loop; where there is none, it is no."""
+        verdict: Verdict | None = Verdict(0)
+        codes = [NOT_AUTHORIZED] * len(ask.topics)
+        try:
+            codes = authorizer.check(ask)
+        except Exception as error:
+            log.warning("no answer about what client %s may do: %s", printable(ask.client_id), error)
+            verdict = None
+        call = self.call
+        assert call is not None
+        call(lambda: self.answered(request, ask, question, codes, verdict))
+
+    def answered(self, request: Request, ask: Ask, question: bytes, codes: list[int], verdict: Verdict | None) -> None:
+        """Back in the loop: the answer about what a client may do, and what it is remembered as."""
+        if verdict is not None and self.remembered.keep_ms > 0:
+            verdict.codes = codes
+            self.remembered.keep(question, verdict, milliseconds())
+        self.authorized(request, ask, codes)
+
+    def authorized(self, request: Request, ask: Ask, codes: list[int]) -> None:
+        """Answer a question about what a client may do."""
+        if ask.publishes:
+            self.reply(request, codes[0])
+        else:
+            request.verdicts = codes
+            self.reply(request, 0)
 
     # A login
 
@@ -216,6 +287,9 @@ class Door(Access):
         """In a worker thread: find the verdict, and bring it to the loop."""
         try:
             verdict = provider.check(attempt.login)
+        except ProviderError as error:
+            log.warning("%s can't check a login: %s", provider.name, error)
+            verdict = Verdict(SERVER_UNAVAILABLE, reason_string=BROKEN)
         except Exception:
             log.exception("%s failed to check a login", provider.name)
             verdict = Verdict(SERVER_UNAVAILABLE, reason_string=BROKEN)
@@ -235,10 +309,14 @@ class Door(Access):
     def finish(self, request: Request, login: Login, verdict: Verdict) -> None:
         """Answer the question about a login."""
         code = verdict.reason_code
+        if code == 0 and request.kind == EXCHANGE and request.connect is None and verdict.username != request.username:
+            code, verdict = NOT_AUTHORIZED, Verdict(NOT_AUTHORIZED)  # authenticated again, but the session is another's
         if code == 0:
             self.logins_accepted += 1
             if verdict.username is not None:
                 request.username = verdict.username
+            if verdict.expires_at_s:
+                request.lasts_ms = max(1, int((verdict.expires_at_s - time.time()) * 1000))
         else:
             self.logins_refused += 1
             request.reason_string = verdict.reason_string or UNKNOWN
@@ -259,9 +337,23 @@ class Door(Access):
             "logins_accepted": self.logins_accepted,
             "logins_refused": self.logins_refused,
             "logins_put_off": self.logins_put_off,
+            "questions_put_off": self.questions_put_off,
             "logins_waiting": self.computing.waiting() + self.asking.waiting(),
             "logins_remembered": len(self.remembered),
         }
+
+
+def make_ask(request: Request) -> Ask:
+    """What a client wants to do, out of the broker's question."""
+    publish = request.publish
+    if publish is not None:
+        ask = Ask(request.client_id, request.username, True, [publish.topic_name])
+        ask.qos = int(publish.qos)
+        ask.retain = publish.retain
+        return ask
+    assert request.subscribe is not None
+    topics = [one.topic_filter for one in request.subscribe.requests]
+    return Ask(request.client_id, request.username, False, topics)
 
 
 def milliseconds() -> int:

@@ -115,8 +115,8 @@ def parse_password_file(text: str, path: str) -> PasswordFile:
             raise SettingsError("password file", problem, "Remove the line, or set a password", place)
         try:
             made = parse_hash(secret)
-        except MissingLibrary as error:
-            raise SettingsError("password file", str(error), "Install it", place) from None
+        except MissingLibrary as missing:
+            raise SettingsError("password file", str(missing), "Install it", place) from None
         except ValueError as error:
             remedy = REMEDY + "; a file of plain passwords is read by `swellmq passwd --batch`"
             raise SettingsError("password file", f"user {username}: {error}", remedy, place) from None

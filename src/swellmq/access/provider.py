@@ -1,4 +1,4 @@
-"""What all identity providers share: a Login to be judged, the Verdict, and the Provider that gives it."""
+"""What all who judge share: a Login or an Ask to be judged, the Verdict, and the Provider or Authorizer that judges."""
 
 from __future__ import annotations
 
@@ -35,6 +35,11 @@ class Verdict:
         self.username = username  # who the client is from now on; None: as it said
         self.expires_at_s = expires_at_s  # seconds since 1970; 0: never
         self.reason_string = reason_string
+        self.codes: list[int] = []  # on an Ask: a reason code for each topic
+
+
+class ProviderError(Exception):
+    """A provider can't judge now; its words are for the log."""
 
 
 @mypyc_attr(native_class=True, allow_interpreted_subclasses=True)
@@ -43,6 +48,7 @@ class Provider:
 
     def __init__(self, name: str) -> None:
         self.name = name  # as in logs
+        self.method = ""  # of enhanced authentication, where the password may come by one
         self.waits = False  # `check` waits for a network rather than computes, so that more may run at a time
 
     def describe(self) -> str:
@@ -54,5 +60,35 @@ class Provider:
         return True
 
     def check(self, login: Login) -> Verdict | None:
-        """Judge a login; None where it turns out to be none of this provider's users, and the next one is asked."""
+        """Judge a login. None where it is none of this provider's users, and the next one is asked.
+
+        Raises ProviderError where it can't tell: the client is refused then.
+        """
+        raise NotImplementedError
+
+
+@final
+@mypyc_attr(native_class=True)
+class Ask:
+    """A client that is in wants to publish to one topic, or to subscribe to some filters."""
+
+    def __init__(self, client_id: str, username: str | None, publishes: bool, topics: list[bytes]) -> None:
+        self.client_id = client_id
+        self.username = username
+        self.publishes = publishes
+        self.topics = topics
+        self.qos = 0
+        self.retain = False
+
+
+@mypyc_attr(native_class=True, allow_interpreted_subclasses=True)
+class Authorizer:
+    """Someone who knows what clients may do, and has to be asked over a network."""
+
+    def __init__(self, publish: bool, subscribe: bool) -> None:
+        self.publish = publish  # whether it is asked about that
+        self.subscribe = subscribe
+
+    def check(self, ask: Ask) -> list[int]:
+        """A reason code for each topic, 0 where it is allowed. In a worker thread."""
         raise NotImplementedError

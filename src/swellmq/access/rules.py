@@ -12,12 +12,18 @@ from __future__ import annotations
 
 from typing import Final, final
 
-from mypy_extensions import mypyc_attr, u8
+from mypy_extensions import i64, mypyc_attr, u8
 
 from swellmq.broker.access import MAY_PUBLISH, MAY_RECEIVE, MAY_RETAIN, MAY_SUBSCRIBE, MAY_WILL, Rights
 
-RIGHT_NAMES: Final = ("", "publish", "subscribe", "receive", "retain", "will")
-ALL_RIGHTS: Final = (MAY_PUBLISH, MAY_SUBSCRIBE, MAY_RECEIVE, MAY_RETAIN, MAY_WILL)
+RIGHTS: Final = {
+    "publish": MAY_PUBLISH,
+    "subscribe": MAY_SUBSCRIBE,
+    "receive": MAY_RECEIVE,
+    "retain": MAY_RETAIN,
+    "will": MAY_WILL,
+}
+ALL_RIGHTS: Final = 31
 
 # Pattern.kinds
 LITERAL: Final = 0
@@ -36,6 +42,7 @@ class Pattern:
         self.levels: list[bytes] = []
         self.by_user = "%u" in text
         self.by_client = "%c" in text
+        self.personal = self.by_user or self.by_client
         self.pieces: list[list[bytes]] = []  # of each level: its text cut before and behind %u and %c
         for level in text.encode().split(b"/"):
             self.kinds.append(PLUS if level == b"+" else HASH if level == b"#" else LITERAL)
@@ -44,8 +51,6 @@ class Pattern:
 
     def filled(self, username: str | None, client_id: str) -> list[bytes] | None:
         """The levels for a client; None where there is nothing to fill in, and the rule is not about it."""
-        if not self.by_user and not self.by_client:
-            return self.levels
         if self.by_user and not username:
             return None
         user, client = (username or "").encode(), client_id.encode()
@@ -59,30 +64,24 @@ class Pattern:
                 levels.append(self.levels[index])
         return levels
 
-    def matches(self, levels: list[bytes], topic_name: bytes) -> bool:
-        """Whether a topic name is within the pattern, filled in to `levels`."""
-        kinds = self.kinds
-        if kinds[0] != LITERAL and topic_name.startswith(b"$"):
+    def matches(self, levels: list[bytes], names: list[bytes]) -> bool:
+        """Whether a topic name, split into `names`, is within the pattern, filled in to `levels`."""
+        if self.kinds[0] != LITERAL and names[0].startswith(b"$"):
             return False  # MQTT 5.0 section 4.7.2
-        names = topic_name.split(b"/")
         count = len(names)
-        for index in range(len(kinds)):
-            kind = kinds[index]
+        for index, kind in enumerate(self.kinds):
             if kind == HASH:
                 return True
             if index == count or (kind == LITERAL and levels[index] != names[index]):
                 return False
-        return len(kinds) == count
+        return len(levels) == count
 
-    def covers(self, levels: list[bytes], topic_filter: bytes) -> bool:
-        """Whether all that a topic filter can match is within the pattern, filled in to `levels`."""
-        kinds = self.kinds
-        if kinds[0] != LITERAL and topic_filter.startswith(b"$"):
+    def covers(self, levels: list[bytes], asked: list[bytes]) -> bool:
+        """Whether all that a topic filter, split into `asked`, can match is within the pattern."""
+        if self.kinds[0] != LITERAL and asked[0].startswith(b"$"):
             return False
-        asked = topic_filter.split(b"/")
         count = len(asked)
-        for index in range(len(kinds)):
-            kind = kinds[index]
+        for index, kind in enumerate(self.kinds):
             if kind == HASH:
                 return True
             if index == count:
@@ -90,7 +89,7 @@ class Pattern:
             level = asked[index]
             if level == b"#" or (kind == LITERAL and (level == b"+" or levels[index] != level)):
                 return False
-        return len(kinds) == count
+        return len(levels) == count
 
 
 @final
@@ -101,7 +100,7 @@ class Rule:
     def __init__(
         self,
         denies: bool,
-        rights: list[int],
+        rights: i64,
         pattern: Pattern,
         users: list[str] | None,
         clients: list[str] | None,
@@ -109,23 +108,24 @@ class Rule:
         text: str,
     ) -> None:
         self.denies = denies
-        self.rights = rights
+        self.rights: i64 = rights  # MAY_PUBLISH and so on, joined
         self.pattern = pattern
         self.users = users
         self.clients = clients
         self.place = place  # file and line
         self.text = text  # as it stands there
 
-    def decides(self, username: str | None, client_id: str, right: int, topic: bytes) -> bool:
-        """Whether it is about this client, right and topic; its users were looked at before."""
-        if right not in self.rights or (self.clients is not None and client_id not in self.clients):
+    def decides(self, username: str | None, client_id: str, right: i64, topic: list[bytes]) -> bool:
+        """Whether it is about this client, right and topic, given by its levels; its users were looked at before."""
+        if not self.rights & right or (self.clients is not None and client_id not in self.clients):
             return False
-        levels = self.pattern.filled(username, client_id)
+        pattern = self.pattern
+        levels = pattern.filled(username, client_id) if pattern.personal else pattern.levels
         if levels is None:
             return False
         if right == MAY_SUBSCRIBE:
-            return self.pattern.covers(levels, topic)
-        return self.pattern.matches(levels, topic)
+            return pattern.covers(levels, topic)
+        return pattern.matches(levels, topic)
 
 
 @final
@@ -147,7 +147,7 @@ class Stage:
                     for user in rule.users:
                         self.by_user.setdefault(user, []).append(rule)
 
-    def find(self, username: str | None, client_id: str, right: int, topic: bytes) -> Rule | None:
+    def find(self, username: str | None, client_id: str, right: i64, topic: list[bytes]) -> Rule | None:
         """The rule that decides here: one that denies, else one that allows, else None."""
         allowing: Rule | None = None
         for rules in (self.by_user.get(username or ""), self.everybody):
@@ -191,17 +191,18 @@ class Rules(Rights):
         return f"what they may do: {self.count} rules in {self.path}"
 
     def allows(self, username: str | None, client_id: str, right: u8, topic: bytes) -> bool:
-        return self.decide(username, client_id, int(right), topic).allowed
+        return self.decide(username, client_id, i64(right), topic).allowed
 
-    def decide(self, username: str | None, client_id: str, right: int, topic: bytes) -> Decision:
+    def decide(self, username: str | None, client_id: str, right: i64, topic: bytes) -> Decision:
         """Decide, and say why. `topic` is a filter without `$share` where `right` is to subscribe, else a name."""
         if right == MAY_SUBSCRIBE and self.subscribe_freely:
             why = "a mosquitto ACL file lets everybody subscribe, and checks what is received"
             return Decision(True, None, why)
+        levels = topic.split(b"/")
         for stage in self.stages:
             if stage.careful and (_has_wildcard(username or "") or _has_wildcard(client_id)):
                 return Decision(False, None, "a user name or client id with + or # passes no pattern")
-            rule = stage.find(username, client_id, right, topic)
+            rule = stage.find(username, client_id, right, levels)
             if rule is not None:
                 return Decision(not rule.denies, rule, "this rule denies it" if rule.denies else "this rule allows it")
         return Decision(False, None, "no rule allows it")

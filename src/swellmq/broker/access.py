@@ -30,12 +30,12 @@ KIND_NAMES: Final = ("", "authenticate", "take over", "acquire", "publish", "sub
 # Request.result while it is not answered; any other value is a reason code of MQTT 5.0, 0 for yes.
 PENDING: Final = -1
 
-# Rights.allows: what a client may do.
+# Rights.allows: what a client may do; a bit each.
 MAY_PUBLISH: Final = 1
 MAY_SUBSCRIBE: Final = 2  # the topic is a filter
-MAY_RECEIVE: Final = 3
-MAY_RETAIN: Final = 4  # beside MAY_PUBLISH or MAY_WILL, where the message is retained
-MAY_WILL: Final = 5
+MAY_RECEIVE: Final = 4
+MAY_RETAIN: Final = 8  # beside MAY_PUBLISH or MAY_WILL, where the message is retained
+MAY_WILL: Final = 16
 
 # SessionEvent.kind
 CONNECTED: Final = 1
@@ -82,6 +82,7 @@ class Request(Question):
         self.reason_string: str | None = None
         self.user_properties: list[tuple[str, str]] | None = None
         self.server_reference: str | None = None  # with Use another server (0x9C) or Server moved (0x9D)
+        self.lasts_ms: i64 = 0  # AUTHENTICATE, EXCHANGE: for how long the client may stay; 0: for as long as it likes
         self.response_information: str | None = None  # AUTHENTICATE, EXCHANGE: for a client that asks for it
         self.authentication_data: bytes | None = None  # EXCHANGE
 

@@ -24,6 +24,7 @@ def go_on(core: Core, request: Request, connection: Connection) -> None:
             refuse(connection, request.result, request=request)
         elif kind == AUTHENTICATE:
             note_answer(request.connect, request)
+            core.note_lease(connection, request)
             acquire(core, connection, request.connect)
         else:
             admit(core, connection, request.connect)
@@ -60,8 +61,10 @@ def _exchanged(core: Core, request: Request, connection: Connection) -> None:
         disconnect(connection, request.result, REFUSED, request=request)  # [MQTT-4.12.1-2]
     elif connect is not None:
         note_answer(connect, request)
+        core.note_lease(connection, request)
         acquire(core, connection, connect)
     else:
         assert isinstance(session, Session)
         core.identify(session, request.username)
+        core.note_lease(connection, request)
         send_auth(core, connection, request)

@@ -130,6 +130,8 @@ class MqttBroker(Engine):
         self.core.deadlines.clear(connection)
         if self.core.exchanges:
             self.core.exchanges.pop(connection, None)
+        if self.core.leases:
+            self.core.leases.pop(connection, None)
         detach(self.core, connection, now_ms)
 
     def begin(self) -> None:
@@ -448,7 +450,9 @@ class MqttBroker(Engine):
         What is published and delivered goes by them at once. Clients that `Access.welcomes` no longer are disconnected,
         and subscriptions that are no longer allowed removed, over the next turns.
         """
-        self.core.access.rights = rights
+        access = self.core.access
+        access.rights = rights
+        self.runs_allowed = not (access.authorizes_publish or self.core.uplink.enabled)
         self.core.set_rights(rights)
         self.core.begin_review()
 

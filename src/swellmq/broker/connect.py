@@ -336,3 +336,6 @@ def _start_keep_alive(core: Core, connection: Connection, now_ms: i64) -> None:
         core.deadlines.set(connection, now_ms + keep_alive_s * 1500)  # [MQTT-3.1.2-22]
     else:
         core.deadlines.clear(connection)
+    until_ms = core.lease_until(connection)
+    if until_ms:
+        core.look_again(connection, until_ms)

@@ -52,6 +52,7 @@ class Core:
         self.requests: list[Request] = []  # for access, collected in this turn
         self.waiting: dict[int, Request] = {}  # all unanswered questions, by token
         self.exchanges: dict[Connection, Exchange] = {}  # of clients that authenticate by a method, or did
+        self.leases: dict[Connection, int] = {}  # until when (monotonic ms) clients may stay whose login expires
         self.events: list[SessionEvent] = []
         self.crowded: list[Session] = []  # something waits in them because the outbox was full
         self.ending: list[Session] = []  # they have ended, but some of their subscriptions are still to be removed
@@ -135,6 +136,21 @@ class Core:
         self.review = self.sessions.values()
         self.review_left = []
         self.turn.again = True
+
+    def note_lease(self, connection: Connection, request: Request) -> None:
+        """A client is let in, or has authenticated again: for how long."""
+        if request.lasts_ms > 0:
+            until_ms = self.turn.now_ms + request.lasts_ms
+            self.leases[connection] = int(until_ms)
+            self.look_again(connection, until_ms)
+        elif self.leases:
+            self.leases.pop(connection, None)
+
+    def lease_until(self, connection: Connection) -> i64:
+        """When the client's login expires; 0: never."""
+        if not self.leases:
+            return 0
+        return self.leases.get(connection, 0)
 
     # Questions
 

@@ -14,10 +14,19 @@ from swellmq.broker.explain import disconnect
 from swellmq.broker.session import Session
 from swellmq.codec import spec
 from swellmq.connection import Connection
-from swellmq.errors import CONNECT_TIMEOUT, KEEP_ALIVE_TIMEOUT, OPEN, PENDING_TIMEOUT, REFUSED, WRITE_STALLED
+from swellmq.errors import (
+    CONNECT_TIMEOUT,
+    KEEP_ALIVE_TIMEOUT,
+    LOGIN_EXPIRED,
+    OPEN,
+    PENDING_TIMEOUT,
+    REFUSED,
+    WRITE_STALLED,
+)
 
 UNANSWERED: Final = "the server has found no answer in time"
 TOO_SLOW: Final = "the authentication took too long"
+EXPIRED: Final = "the login has expired"
 
 
 def on_connection_due(core: Core, connection: Connection, now_ms: i64, refused: bool) -> None:
@@ -45,6 +54,10 @@ def on_connection_due(core: Core, connection: Connection, now_ms: i64, refused: 
     if connection.owner is None:
         connection.close(REFUSED if refused else CONNECT_TIMEOUT)
         return
+    lease_until = core.lease_until(connection)
+    if lease_until and lease_until <= now_ms:
+        disconnect(connection, spec.MAXIMUM_CONNECT_TIME, LOGIN_EXPIRED, EXPIRED)
+        return
     stalled_until = _stalled_until(core, connection)
     silent_until = _silent_until(connection)
     if stalled_until and stalled_until <= now_ms:
@@ -56,10 +69,13 @@ def on_connection_due(core: Core, connection: Connection, now_ms: i64, refused: 
 
 
 def watch(core: Core, connection: Connection) -> None:
-    """Look at a connected client when it may next have been silent, taken nothing, or not gone on for too long."""
+    """Look at a connected client when it may next have been silent, taken nothing, not gone on, or stayed too long."""
     for due in (_stalled_until(core, connection), _silent_until(connection), exchange_until(core, connection)):
         if due:
             core.look_again(connection, due)
+    lease_until = core.lease_until(connection)
+    if lease_until:
+        core.look_again(connection, lease_until)
 
 
 def _stalled_until(core: Core, connection: Connection) -> i64:

@@ -36,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     from swellmq.access.acl import load_acl
-    from swellmq.access.rules import RIGHT_NAMES
+    from swellmq.access.rules import RIGHTS as RIGHTS_BY_NAME
     from swellmq.codec.topic import check_topic_filter, check_topic_name, split_share
     from swellmq.settings import Settings
 
@@ -60,7 +60,7 @@ def run(arguments: argparse.Namespace) -> int:
         print(f"swellmq explain: {error}", file=sys.stderr)
         return EXIT_BAD_USAGE
     bare = split_share(topic)[1] if subscribes else topic
-    decision = rules.decide(arguments.user, arguments.client, RIGHT_NAMES.index(arguments.right), bare)
+    decision = rules.decide(arguments.user, arguments.client, RIGHTS_BY_NAME[arguments.right], bare)
     print(f"{'allowed' if decision.allowed else 'denied'}: {decision.why}")
     if decision.rule is not None:
         print(f"  {decision.rule.place}: {decision.rule.text}")
