@@ -105,6 +105,7 @@ class Limits:
         self.session_expiry_3_s: i64 = 604_800  # a kept session of 3.x: a week after its client left
         self.queued_messages: i64 = 10_000  # QoS 1 and 2 waiting for one session
         self.queued_bytes: i64 = 67_108_864
+        self.waiting_bytes: i64 = 268_435_456  # memory for messages whose clients are away; beyond it they are on disk
         self.subscriptions: i64 = 100_000  # of one session
         self.client_id_bytes: i64 = 65_535
         self.client_id_3_1_strict: bool = False  # 3.1: 1 to 23 characters

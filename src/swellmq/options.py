@@ -238,6 +238,8 @@ OPTIONS: Final[tuple[Option, ...]] = (
            meaning="QoS 1 and 2 messages waiting for one session; further ones are dropped."),
     _limit("queued_bytes", unit="bytes", low=4_096, high=_TIB,
            meaning="Bytes of messages waiting for one session; further ones are dropped."),
+    _limit("waiting_bytes", unit="bytes", low=0, high=_TIB,
+           meaning="Memory for messages whose clients are away; with data, those beyond it wait on disk only."),
     _limit("subscriptions", unit="subscriptions", low=1, high=100_000_000,
            meaning="Subscriptions of one session."),
     _limit("client_id_bytes", unit="bytes", low=23, high=65_535,

@@ -140,6 +140,7 @@ class Settings:
     limits_session_expiry_3_s: int
     limits_queued_messages: int
     limits_queued_bytes: int
+    limits_waiting_bytes: int
     limits_subscriptions: int
     limits_client_id_bytes: int
     limits_client_id_3_1_strict: bool

@@ -24,8 +24,19 @@ PUBLISH: Final = 4  # may this message be published? A hook may change its paylo
 SUBSCRIBE: Final = 5  # which of these subscriptions are allowed? `verdicts` has a reason code for each
 BARRIER: Final = 6  # uplink: does the cluster know the new routes?
 EXCHANGE: Final = 7  # the next step of an enhanced authentication; `exchange` has the method and the client's data
+READ_BACK: Final = 8  # storage: have the client's messages been read back from the disk?
 
-KIND_NAMES: Final = ("", "authenticate", "take over", "acquire", "publish", "subscribe", "barrier", "exchange")
+KIND_NAMES: Final = (
+    "",
+    "authenticate",
+    "take over",
+    "acquire",
+    "publish",
+    "subscribe",
+    "barrier",
+    "exchange",
+    "read back",
+)
 
 # Request.result while it is not answered; any other value is a reason code of MQTT 5.0, 0 for yes.
 PENDING: Final = -1

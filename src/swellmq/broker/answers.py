@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from swellmq.broker.access import ACQUIRE, AUTHENTICATE, BARRIER, EXCHANGE, PUBLISH, SUBSCRIBE, Request
+from swellmq.broker.access import ACQUIRE, AUTHENTICATE, BARRIER, EXCHANGE, PUBLISH, READ_BACK, SUBSCRIBE, Request
 from swellmq.broker.connect import acquire, admit, note_answer, refuse
 from swellmq.broker.core import Core
 from swellmq.broker.exchange import send_auth
@@ -18,7 +18,7 @@ from swellmq.errors import ADMINISTRATIVE, REFUSED
 def go_on(core: Core, request: Request, connection: Connection) -> None:
     """Do what `request` was asked for, or what its refusal asks for; raises what a peer did wrong."""
     kind = request.kind
-    if kind == AUTHENTICATE or kind == ACQUIRE:
+    if kind == AUTHENTICATE or kind == ACQUIRE or kind == READ_BACK:
         assert request.connect is not None
         if request.result != 0:
             refuse(connection, request.result, request=request)

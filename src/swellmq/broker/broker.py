@@ -33,6 +33,7 @@ from swellmq.broker.publish import pump, replay, route_publish
 from swellmq.broker.refuse import Refuser
 from swellmq.broker.runs import PUBLISH_QOS_0, forward_run
 from swellmq.broker.session import Session
+from swellmq.broker.shelf import take_back
 from swellmq.broker.storage import Storage
 from swellmq.broker.subscribe import on_subscribe, on_unsubscribe, review_some
 from swellmq.broker.uplink import Uplink
@@ -165,6 +166,8 @@ class MqttBroker(Engine):
         What is resumed may ask again; a bounded number of rounds is done now, and the loop comes back for the rest.
         """
         core = self.core
+        if core.storage.fetched:
+            self._take_back()
         rounds = 0
         while core.requests and rounds < 64:
             rounds += 1
@@ -190,6 +193,15 @@ class MqttBroker(Engine):
             except Exception:
                 core.stats.errors_internal += 1
                 log.exception("access failed to take session events")
+
+    def _take_back(self) -> None:
+        """The store has read messages back: let those in who wait for them."""
+        fetched = self.core.storage.fetched
+        self.core.storage.fetched = []
+        for one in fetched:
+            result = 0 if one.deliveries is not None else spec.SERVER_UNAVAILABLE
+            for token in take_back(self.core, one):
+                self.resume(token, result)
 
     def _ask(self, requests: list[Request]) -> None:
         """Put questions to access. Where it fails, what it left unanswered is refused."""

@@ -18,6 +18,7 @@ from swellmq.broker.explain import NOT_STORED, allowed_reason, disconnect, expla
 from swellmq.broker.inbound import payload_is_as_said
 from swellmq.broker.publish import pump, replay
 from swellmq.broker.session import Session
+from swellmq.broker.shelf import count_no_longer, has_shelf, read_back
 from swellmq.broker.topics import SYS_PREFIX
 from swellmq.broker.will import detach, end_session
 from swellmq.codec import spec
@@ -202,6 +203,9 @@ def admit(core: Core, connection: Connection, connect: Connect) -> None:
         full = core.storage.refusal == spec.QUOTA_EXCEEDED
         refuse(connection, spec.QUOTA_EXCEEDED if full else spec.SERVER_UNAVAILABLE, phrase=NOT_STORED)
         return
+    if session is not None and not connect.clean_start and has_shelf(session):
+        read_back(core, connection, connect, session)
+        return
     changes = core.changes
     now_ms = core.turn.now_ms
     if session is not None and session.connection is not None:
@@ -215,6 +219,7 @@ def admit(core: Core, connection: Connection, connect: Connect) -> None:
         session = Session(connect.client_id)
         core.sessions.put(connect.client_id.encode(), session)  # [MQTT-3.1.2-6] [MQTT-3.1.3-2]
     core.deadlines.clear(session)
+    count_no_longer(core, session)
     core.identify(session, connect.username)
     # [MQTT-3.1.2-7] [MQTT311-3.1.2-12]
     session.will = connect.will  # a will that was delayed is cancelled: the client is back in time, [MQTT-3.1.3-9]

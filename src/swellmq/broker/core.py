@@ -64,6 +64,8 @@ class Core:
         self.sealed: bool = True  # this turn's batch is handed over: what changes now needs another turn
         self.review: list[Session] = []  # that are looked at again, since access control has changed
         self.review_left: list[Subscription] = []  # those of the session that is next
+        self.waiting_bytes: i64 = 0  # memory of messages whose clients are away, about
+        self.shelf_waiters: dict[str, list[int]] = {}  # tokens of those whose messages are read back, by client id
         self.seal_due_ms: i64 = 0  # the store has failed to seal: when it is tried again; 0: it has not
         self.stopping: bool = False
         self.set_rights(access.rights)

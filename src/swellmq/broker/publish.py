@@ -12,6 +12,7 @@ from mypy_extensions import i64, u8
 
 from swellmq.broker.core import Core
 from swellmq.broker.session import SENT, UNSENT, Delivery, DeliveryQueue, Session, Subscription
+from swellmq.broker.shelf import shelve
 from swellmq.broker.topics import SYS_PREFIX, ShareGroup
 from swellmq.codec.encode import encode_hop_properties, encode_publish
 from swellmq.codec.packets import ABSENT, Publish
@@ -236,8 +237,11 @@ def enqueue(core: Core, session: Session, delivery: Delivery) -> None:
     queue = session.queue
     if queue is None:
         queue = session.queue = DeliveryQueue()
-    if len(queue) >= core.limits.queued_messages or queue.bytes >= core.limits.queued_bytes:
+    limits = core.limits
+    if len(queue) + queue.shelved >= limits.queued_messages or queue.bytes + queue.shelved_bytes >= limits.queued_bytes:
         core.stats.dropped_queue_full += 1
+        return
+    if session.connection is None and shelve(core, session, queue, delivery):
         return
     queue.push(delivery)
     if core.kept(session) and delivery.qos:

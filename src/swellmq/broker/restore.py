@@ -8,6 +8,7 @@ from mypy_extensions import i64, mypyc_attr
 
 from swellmq.broker.core import Core
 from swellmq.broker.session import QUEUED, Delivery, DeliveryQueue, Session, Subscription
+from swellmq.broker.shelf import DELIVERY_BYTES, add_to_shelf, count_waiting, message_bytes
 from swellmq.broker.storage import Restorer
 from swellmq.broker.will import set_deadline
 from swellmq.codec.packets import Publish
@@ -45,17 +46,25 @@ class CoreRestorer(Restorer):
         if self.core.topics.add(subscription) and self.core.uplink.enabled:
             self.core.uplink.route_added(subscription.topic_filter)
 
-    def restore_delivery(self, session: Session, delivery: Delivery) -> None:
+    def restore_delivery(self, session: Session, delivery: Delivery) -> bool:
         """A message waits, or is in flight and is sent again when its client is back, [MQTT-4.4.0-1]."""
         if delivery.state == QUEUED:
             if session.queue is None:
                 session.queue = DeliveryQueue()
-            session.queue.push(delivery)
-            return
+            queue = session.queue
+            core = self.core
+            if queue.shelved or core.waiting_bytes >= core.limits.waiting_bytes:
+                if core.storage.fetches:
+                    add_to_shelf(queue, delivery)
+                    return False
+            count_waiting(core, queue, message_bytes(delivery.publish) + DELIVERY_BYTES)
+            queue.push(delivery)
+            return True
         if session.inflight is None:
             session.inflight = {}
         session.inflight[int(delivery.packet_identifier)] = delivery
         session.packet_identifier = delivery.packet_identifier
+        return True
 
     def restore_received(self, session: Session, packet_identifier: int) -> None:
         """A repetition of it will be recognised, [MQTT-4.3.3-10]."""

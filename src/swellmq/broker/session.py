@@ -73,6 +73,12 @@ class DeliveryQueue:
         self.items: list[Delivery | None] = []
         self.head: i64 = 0
         self.bytes: i64 = 0  # topic names and payloads
+        self.counted: i64 = 0  # in `Core.waiting_bytes`: memory of what waits here while the client is away
+        # What waits on disk only, behind all that is here (see shelf.py).
+        self.shelved: i64 = 0  # messages
+        self.shelved_bytes: i64 = 0  # topic names and payloads
+        self.shelved_from: i64 = 0  # the store's number for the first of them
+        self.late: list[Delivery] | None = None  # what came while they are read back
 
     def __len__(self) -> int:
         return len(self.items) - int(self.head)

@@ -7,6 +7,8 @@ that commits elsewhere counts `stored` up there and wakes the loop. At start `lo
 
 from __future__ import annotations
 
+from typing import final
+
 from mypy_extensions import i64, mypyc_attr
 
 from swellmq.broker.session import Delivery, Session, Subscription
@@ -27,14 +29,25 @@ class Restorer:
     def restore_subscription(self, subscription: Subscription) -> None:
         """A subscription of a session that was restored."""
 
-    def restore_delivery(self, session: Session, delivery: Delivery) -> None:
-        """A message for a session; they come in the order in which they were given to it."""
+    def restore_delivery(self, session: Session, delivery: Delivery) -> bool:
+        """A message for a session; they come in the order in which they were given to it. False: it stays on disk."""
+        return True
 
     def restore_received(self, session: Session, packet_identifier: int) -> None:
         """A QoS 2 message that its client has not released yet."""
 
     def restore_retained(self, publish: Publish) -> None:
         """A retained message."""
+
+
+@final
+@mypyc_attr(native_class=True)
+class Fetched:
+    """What was read back for a session: all that was asked for, in order; None where it could not be read."""
+
+    def __init__(self, session: Session, deliveries: list[Delivery] | None) -> None:
+        self.session = session
+        self.deliveries = deliveries
 
 
 @mypyc_attr(native_class=True, allow_interpreted_subclasses=True)
@@ -47,6 +60,8 @@ class Storage:
         self.written: i64 = 0  # the last ticket that the system has, though it may not be on disk
         self.eager: bool = False  # whether some client waits for `written` only
         self.refusal: int = 0  # the reason code with which durable work is refused for now; 0: it is not
+        self.fetches: bool = False  # whether it reads messages back, so that they need not stay in memory
+        self.fetched: list[Fetched] = []  # what was read back since the broker looked; the store wakes the loop then
         self.clock_ms: i64 = 0  # the wall clock of the turn that is sealed
         self.clock_base_ms: i64 = 0  # the wall clock less the monotonic one; fixed while the broker runs
 
@@ -60,6 +75,9 @@ class Storage:
 
     def close(self) -> None:
         """The broker has ended: what was sealed is made safe, and everything let go. A second call does nothing."""
+
+    def fetch(self, session: Session, first: i64) -> None:
+        """Read back the queued messages of `session`, from the store's number `first` to the last one saved by now."""
 
     def seal(self, ticket: i64) -> None:
         """All changes since the last call are batch `ticket`; set `stored` to it once they are safe.

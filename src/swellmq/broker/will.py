@@ -12,6 +12,7 @@ from swellmq.broker.access import DISCONNECTED, SESSION_ENDED, SessionEvent
 from swellmq.broker.core import Core
 from swellmq.broker.publish import hand_over, route_publish, suspend_replays
 from swellmq.broker.session import Session
+from swellmq.broker.shelf import count_left, count_no_longer
 from swellmq.codec.packets import ABSENT
 from swellmq.codec.spec import SESSION_EXPIRY_NEVER
 from swellmq.connection import Connection
@@ -55,6 +56,7 @@ def detach(core: Core, connection: Connection, now_ms: i64) -> None:
         return
     suspend_replays(core, session)
     session.left_ms = now_ms
+    count_left(core, session)
     if session.will is not None and session.will.will_delay_interval == 0:
         publish_will(core, session)
     set_deadline(core, session)
@@ -117,6 +119,7 @@ def end_session(core: Core, session: Session) -> None:
         core.touch()
         core.storage.session_removed(session)
     publish_will(core, session)  # [MQTT-3.1.2-8]
+    count_no_longer(core, session)
     hand_over(core, session)
     # Retained messages stay: they are no part of a session [MQTT311-3.1.2.7].
     session.inflight = None

@@ -22,15 +22,18 @@ from typing import Final, final
 
 from mypy_extensions import i64, mypyc_attr
 
-from swellmq.broker.storage import Storage
+from swellmq.broker.session import Delivery, Session
+from swellmq.broker.storage import Fetched, Storage
 from swellmq.codec.spec import IMPLEMENTATION_SPECIFIC_ERROR, QUOTA_EXCEEDED
 from swellmq.limits import SEGMENT_BYTES, STORE_BACKLOG_BYTES
 from swellmq.store.journal import JournalWriter, encode_frame
+from swellmq.store.records import READ_BACK, READ_HEAD, deliveries_of
 
 log: Final = logging.getLogger("swellmq.store")
 
 RETRY_S: Final = 1.0  # between two tries at a disk that fails
 FOLD_RETRY_S: Final = 30.0  # between two tries at a fold that fails
+READ_LOOK_S: Final = 0.02  # the same while it also reads messages back, for which clients wait
 FOLD_LOOK_S: Final = 0.5  # how often a running fold is looked after
 FOLD_END_S: Final = 10.0  # a fold ends so soon after its broker, else it is killed
 NO_ROOM: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -46,6 +49,18 @@ class Batch:
         self.ticket: i64 = ticket
         self.clock_ms: i64 = clock_ms
         self.body = body
+
+
+@final
+@mypyc_attr(native_class=True)
+class Fetch:
+    """The queued messages of one session, by their numbers from `first` on and below `end`."""
+
+    def __init__(self, session: Session, number: i64, first: i64, end: i64) -> None:
+        self.session = session
+        self.number: i64 = number
+        self.first: i64 = first
+        self.end: i64 = end
 
 
 @final
@@ -69,6 +84,9 @@ class Folding:
         self.lock_fd = lock_fd
         self.closed: list[str] = []  # files that wait to be folded
         self.under_way: list[str] = []
+        self.wanted: list[Fetch] = []  # to be read back once all that is closed is folded
+        self.reading: list[Fetch] = []
+        self.fetched: list[Fetched] = []  # what was read
         self.process: subprocess.Popen[bytes] | None = None
         self.not_before_s: float = 0.0
 
@@ -78,19 +96,22 @@ class Folding:
             if self.process.poll() is None:
                 return
             self._ended(self.process)
-        if self.closed and time.monotonic() >= self.not_before_s:
+        if self.wanted or (self.closed and time.monotonic() >= self.not_before_s):
             self._start()
 
     def _start(self) -> None:
         self.under_way = self.closed
         self.closed = []
+        self.reading = self.wanted
+        self.wanted = []
+        wanted = [f"--read={int(one.number)}:{int(one.first)}:{int(one.end)}" for one in self.reading]
         package = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
         environment = dict(os.environ)
         environment["PYTHONPATH"] = os.pathsep.join([package, environment.get("PYTHONPATH", "")]).rstrip(os.pathsep)
         try:
             # The lock goes with it: no other broker may use the folder before it has ended.
             self.process = subprocess.Popen(
-                [sys.executable, "-P", "-c", FOLD_CODE, self.folder, *self.under_way],
+                [sys.executable, "-P", "-c", FOLD_CODE, self.folder, *wanted, *self.under_way],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
@@ -106,6 +127,8 @@ class Folding:
         if process.returncode != 0:
             self._failed(told.decode(errors="replace").strip()[-500:] or f"exit code {process.returncode}")
             return
+        if self.reading:
+            self._take_read()
         for path in self.under_way:
             try:
                 os.unlink(path)
@@ -113,7 +136,34 @@ class Folding:
                 log.warning("%s is folded but can't be deleted: %s", path, error.strerror)
         self.under_way = []
 
+    def _take_read(self) -> None:
+        """Take what the process has read, each session's in pieces that do not keep the loop waiting."""
+        path = os.path.join(self.folder, READ_BACK)
+        found: dict[int, list[Delivery]] = {}
+        try:
+            with open(path, "rb") as file:
+                while head := file.read(READ_HEAD.size):
+                    number, length = READ_HEAD.unpack(head)
+                    found.setdefault(number, []).extend(deliveries_of(file.read(length)))
+                    time.sleep(0)  # the loop may want the interpreter
+            os.unlink(path)
+        except OSError as error:
+            log.error("messages can't be read back: %s: %s", path, error.strerror)
+            self.give_up_reading()
+            return
+        for fetch in self.reading:
+            self.fetched.append(Fetched(fetch.session, found.get(int(fetch.number), [])))
+        self.reading = []
+
+    def give_up_reading(self) -> None:
+        """What was to be read can't be."""
+        for fetch in self.reading + self.wanted:
+            self.fetched.append(Fetched(fetch.session, None))
+        self.reading = []
+        self.wanted = []
+
     def _failed(self, why: str) -> None:
+        self.give_up_reading()
         log.error("the journal can't be folded into the database, and grows meanwhile: %s", why)
         self.closed = self.under_way + self.closed
         self.under_way = []
@@ -154,11 +204,12 @@ class Committer:
         self.wall_clock = wall_clock
         self.segment_bytes: i64 = SEGMENT_BYTES
         self.retry_s: float = RETRY_S
-        self.queue: queue.SimpleQueue[Batch | None] = queue.SimpleQueue()
+        self.queue: queue.SimpleQueue[Batch | Fetch | None] = queue.SimpleQueue()
         self.bytes_put: i64 = 0
         self.bytes_done: i64 = 0  # of them, those that are committed
         self.frames: list[PendingFrame] = []  # a commit of them has failed
         self.failing: str = ""  # why
+        self.fetches: list[Fetch] = []  # asked for, behind the batches that were taken with them
         self.commits: i64 = 0
         self.commit_us: i64 = 0  # how long the last one took
         self.failures: i64 = 0
@@ -181,7 +232,11 @@ class Committer:
                     self._commit(batches)
                 elif self.frames:
                     self._flush()
+                if self.fetches:
+                    self._fetch()
                 self.folding.look()
+                if self.folding.fetched:
+                    self._hand_over()
             except Exception:
                 # Whatever it was, nothing of it counts as stored; the frames that wait are tried again.
                 self.failures += 1
@@ -190,7 +245,9 @@ class Committer:
     def _take(self) -> list[Batch]:
         """All batches that wait; waits itself where there are none and nothing else is to be done."""
         wait_s: float | None = None
-        if self.frames:
+        if self.folding.reading or self.folding.wanted:
+            wait_s = READ_LOOK_S
+        elif self.frames:
             wait_s = self.retry_s
         elif self.folding.process is not None or self.folding.closed:
             wait_s = FOLD_LOOK_S
@@ -201,7 +258,10 @@ class Committer:
                 if batch is None:
                     self.stopping = True
                     break
-                batches.append(batch)
+                if isinstance(batch, Fetch):
+                    self.fetches.append(batch)
+                else:
+                    batches.append(batch)
                 batch = self.queue.get_nowait()
         except queue.Empty:
             pass
@@ -246,6 +306,22 @@ class Committer:
             self._recovered()
         if journal.bytes >= self.segment_bytes:
             self.close_segment()
+
+    def _fetch(self) -> None:
+        """All that the fetches ask for is committed: have it folded and read, if it is."""
+        self.folding.wanted += self.fetches
+        self.fetches = []
+        if self.frames:
+            self.folding.give_up_reading()
+        else:
+            self.close_segment()
+
+    def _hand_over(self) -> None:
+        """Give the loop what was read back."""
+        fetched = self.folding.fetched
+        self.folding.fetched = []
+        self.storage.fetched = self.storage.fetched + fetched
+        self.wake()
 
     def close_segment(self) -> None:
         """Close the open file of the journal, so that it can be folded."""

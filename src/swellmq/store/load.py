@@ -142,15 +142,14 @@ class Loader:
                 publish = shared.get(message)
                 if publish is None:
                     publish = _publish(row)
-                    if copies > 1:
-                        shared[message] = publish
                 delivery = Delivery(
                     publish, options & 3, options & RETAIN != 0, unpack_identifiers(identifiers), share or None
                 )
                 delivery.stored_id = number
                 delivery.packet_identifier = identifier
                 delivery.state = options >> STATE_SHIFT & 3
-                self.restorer.restore_delivery(session, delivery)
+                if self.restorer.restore_delivery(session, delivery) and copies > 1:
+                    shared[message] = publish
 
     def _received(self) -> None:
         for number, identifier in self.db.execute("SELECT session, packet_identifier FROM received"):

@@ -11,7 +11,7 @@ from typing import Final, final
 
 from mypy_extensions import i64, mypyc_attr
 
-from swellmq.broker.session import Session, Subscription
+from swellmq.broker.session import Delivery, Session, Subscription
 from swellmq.codec.packets import Publish, Will
 
 SESSION: Final = 1
@@ -50,7 +50,8 @@ NO_LOCAL: Final = 4  # beside the QoS in the options of a subscription
 RETAIN_AS_PUBLISHED: Final = 8
 STATE_SHIFT: Final = 2  # above the QoS in the options of a delivery
 RETAIN: Final = 16
-NEVER_SET: Final = 0  # the number of what is not in the store
+READ_BACK: Final = "read-back"  # the file in which a fold leaves what was asked for:
+READ_HEAD: Final = struct.Struct("<qq")  # session and length, then so many bytes of records
 
 
 def add_message(pieces: list[bytes], kind: int, number: i64, publish: Publish) -> None:
@@ -142,6 +143,21 @@ def unpack_identifiers(data: bytes) -> list[int] | None:
     if not data:
         return None
     return [int.from_bytes(data[pos : pos + 4], "little") for pos in range(0, len(data), 4)]
+
+
+def deliveries_of(data: bytes) -> list[Delivery]:
+    """Queued messages from records that hold nothing else, in their order."""
+    changes = Changes()
+    changes.apply(data)
+    found: list[Delivery] = []
+    for number, row in changes.deliveries.items():
+        options = row.options
+        identifiers = unpack_identifiers(row.identifiers)
+        publish = changes.messages[row.message]
+        delivery = Delivery(publish, options & 3, options & RETAIN != 0, identifiers, row.share or None)
+        delivery.stored_id = number
+        found.append(delivery)
+    return found
 
 
 @final

@@ -17,7 +17,7 @@ from swellmq.broker.session import Delivery, Session, Subscription
 from swellmq.broker.storage import Restorer, Storage
 from swellmq.codec.packets import Publish
 from swellmq.limits import SEGMENT_BYTES
-from swellmq.store.commit import Batch, Committer, Folding
+from swellmq.store.commit import Batch, Committer, Fetch, Folding
 from swellmq.store.fold import Fold, fold_all
 from swellmq.store.journal import JournalWriter
 from swellmq.store.load import Loader, Progress
@@ -68,6 +68,8 @@ class DiskStorage(Storage):
     ) -> None:
         super().__init__()
         self.durable = True
+        self.fetches = True
+        self.fetching: list[Fetch] = []  # asked for in this turn
         self.folder = folder
         self.pieces: list[bytes] = []  # records of the open batch
         self.batch_first: i64 = 1  # the first number that this batch may give out
@@ -134,6 +136,13 @@ class DiskStorage(Storage):
         self.batch_first = self.next_number
         assert self.committer is not None
         self.committer.put(Batch(ticket, self.clock_ms, body))
+        for fetch in self.fetching:
+            self.committer.queue.put(fetch)  # behind the batch, which may hold what it asks for
+        self.fetching = []
+
+    def fetch(self, session: Session, first: i64) -> None:
+        """Have the writer read messages back once all that was saved by now is committed."""
+        self.fetching.append(Fetch(session, session.stored_id, first, self.next_number))
 
     # What changes
 

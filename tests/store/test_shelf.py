@@ -1,0 +1,141 @@
+"""Messages that wait on disk only: counted, read back in order when their client returns, never lost."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from harness import MemoryClient
+from store_helpers import KEPT, WAIT_S, StoredBroker
+
+from swellmq.codec.packets import Connack, Publish
+from swellmq.limits import Limits
+
+
+@pytest.fixture
+def stored(tmp_path: Path) -> Iterator[StoredBroker]:
+    limits = Limits()
+    limits.waiting_bytes = 2_000  # some three messages
+    stored = StoredBroker(tmp_path / "node-0", limits)
+    stored.connect("k").subscribe("t/#", qos=2)
+    stored.settle()
+    stored.broker.session("k").connection.close(1)
+    stored.settle()
+    yield stored
+    stored.storage.close()
+
+
+def fill(stored: StoredBroker, first: int, end: int) -> None:
+    for number in range(first, end):
+        stored.broker.inject(f"t/{number}", b"%d" % number, 1 + number % 2)
+    stored.settle()
+
+
+def back(stored: StoredBroker) -> MemoryClient:
+    """The client returns, and is let in."""
+    client = stored.broker.connect("k", version=5, **KEPT)
+    while client.connection.question is not None:
+        assert stored.woken.wait(WAIT_S)
+        stored.woken.clear()
+        stored.broker.turn()
+    stored.settle()
+    return client
+
+
+def numbers(client: MemoryClient) -> list[int]:
+    """The payloads as numbers; each message is acknowledged, so that all come."""
+    found: list[int] = []
+    while packets := [packet for packet in client.receive() if isinstance(packet, Publish)]:
+        found += [int(packet.payload) for packet in packets]
+    return found
+
+
+def test_beyond_the_budget_nothing_stays_in_memory(stored: StoredBroker) -> None:
+    fill(stored, 0, 100)
+    queue = stored.broker.session("k").queue
+    assert queue is not None
+    assert 0 < len(queue) <= 4 and queue.shelved == 100 - len(queue)
+    assert stored.broker.core.waiting_bytes < 3_000
+
+
+def test_they_come_back_in_order(stored: StoredBroker) -> None:
+    fill(stored, 0, 200)
+    client = back(stored)
+    assert numbers(client) == list(range(200))
+    queue = stored.broker.session("k").queue
+    assert queue is None and stored.broker.core.waiting_bytes == 0
+    fill(stored, 200, 210)
+    assert sorted(numbers(client)) == list(range(200, 210))  # QoS 2 waits for the store, QoS 1 does not
+
+
+def test_what_comes_while_they_are_read_comes_behind_them(stored: StoredBroker) -> None:
+    fill(stored, 0, 50)
+    client = stored.broker.connect("k", version=5, **KEPT)
+    assert client.connection.question is not None
+    for number in range(50, 60):
+        stored.broker.inject(f"t/{number}", b"%d" % number, 1)
+    while client.connection.question is not None:
+        assert stored.woken.wait(WAIT_S)
+        stored.woken.clear()
+        stored.broker.turn()
+    stored.settle()
+    assert numbers(client) == list(range(60))
+
+
+def test_through_a_restart(stored: StoredBroker) -> None:
+    fill(stored, 0, 50)
+    stored.restart()
+    queue = stored.broker.session("k").queue
+    assert queue is not None and queue.shelved > 40
+    fill(stored, 50, 60)
+    assert numbers(back(stored)) == list(range(60))
+
+
+def test_the_limits_of_a_queue_hold(stored: StoredBroker) -> None:
+    stored.broker.limits.queued_messages = 20
+    fill(stored, 0, 30)
+    assert stored.broker.stats.dropped_queue_full == 10
+    assert numbers(back(stored)) == list(range(20))
+
+
+def test_a_client_that_is_gone_before_they_were_read(stored: StoredBroker) -> None:
+    fill(stored, 0, 50)
+    stored.broker.connect("k", version=5, **KEPT).drop()
+    assert numbers(back(stored)) == list(range(50))
+
+
+def test_two_that_want_the_same(stored: StoredBroker) -> None:
+    fill(stored, 0, 50)
+    first = stored.broker.connect("k", version=5, **KEPT)
+    second = back(stored)
+    assert first.closed
+    assert numbers(second) == list(range(50))
+
+
+def test_a_session_that_starts_anew_meanwhile(stored: StoredBroker) -> None:
+    fill(stored, 0, 50)
+    waiting = stored.broker.connect("k", version=5, **KEPT)
+    stored.connect("k", clean_start=True)
+    while waiting.connection.question is not None:
+        assert stored.woken.wait(WAIT_S)
+        stored.woken.clear()
+        stored.broker.turn()
+    stored.settle()
+    (connack,) = [packet for packet in waiting.receive() if isinstance(packet, Connack)]
+    assert connack.session_present
+    assert stored.broker.session("k").queue is None and stored.broker.core.waiting_bytes == 0
+
+
+def test_a_fold_that_fails(stored: StoredBroker) -> None:
+    fill(stored, 0, 50)
+    (stored.folder / "read-back").mkdir()
+    client = stored.broker.connect("k", version=5, **KEPT)
+    while client.connection.question is not None:
+        assert stored.woken.wait(WAIT_S)
+        stored.woken.clear()
+        stored.broker.turn()
+    assert client.connack is None or client.connack.reason_code == 0x88
+    (stored.folder / "read-back").rmdir()
+    fill(stored, 50, 55)
+    assert numbers(back(stored)) == list(range(55))
