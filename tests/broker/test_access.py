@@ -179,6 +179,30 @@ class TestPublish:
         client.expect(*[[], [Ack(PUBACK, 3, *answer)], [Ack(PUBREC, 3, *answer)]][qos])
         assert broker.session("a").received is None
 
+    @pytest.mark.parametrize("qos", [0, 1, 2])
+    def test_expired_while_it_waited(self, qos: int) -> None:  # [MQTT-3.3.2-5]
+        access = ScriptedAccess(publish=True)
+        broker = MemoryBroker(access=access)
+        watcher = broker.connect("w")
+        watcher.subscribe("#")
+        client = broker.connect("a", version=5)
+        client.publish("t", b"x", qos=qos, identifier=3, retain=True, expiry=2)
+        broker.advance(3)
+        broker.resume(access.token())
+        watcher.expect()
+        assert broker.core.retained.count == 0
+        assert broker.stats.dropped_expired == 1
+        client.expect(*[[], [Ack(PUBACK, 3)], [Ack(PUBREC, 3)]][qos])
+
+    def test_an_interval_of_0_is_for_who_is_here(self) -> None:
+        access = ScriptedAccess(publish=True)
+        access.answers[PUBLISH] = 0
+        broker = MemoryBroker(access=access)
+        watcher = broker.connect("w")
+        watcher.subscribe("#")
+        broker.connect("a", version=5).publish("t", b"x", expiry=0)
+        assert watcher.payloads() == [b"x"]
+
     def test_packets_behind_a_parked_one_keep_their_order(self) -> None:
         access = ScriptedAccess(publish=True)
         broker = MemoryBroker(access=access)

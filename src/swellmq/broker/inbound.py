@@ -9,7 +9,7 @@ from mypy_extensions import i64
 from swellmq.broker.access import PUBLISH, Request
 from swellmq.broker.core import Core
 from swellmq.broker.explain import NOT_STORED, allowed_reason, explained
-from swellmq.broker.publish import is_durable, retained_full, route_publish
+from swellmq.broker.publish import expired, is_durable, retained_full, route_publish
 from swellmq.broker.session import Session
 from swellmq.broker.topics import SYS_PREFIX
 from swellmq.codec import spec
@@ -124,7 +124,11 @@ def accept_publish(
             if core.kept(session):
                 core.touch()
                 core.storage.received_saved(session, int(publish.packet_identifier))
-        matched = route_publish(core, publish, session)
+        if request is not None and publish.message_expiry_interval and expired(core, publish):
+            core.stats.dropped_expired += 1  # [MQTT-3.3.2-5]: while it waited for the answer
+            matched = 1
+        else:
+            matched = route_publish(core, publish, session)
         if not matched and publish.qos == 1 and not core.uplink.enabled:
             reason_code = spec.NO_MATCHING_SUBSCRIBERS
     if publish.qos == 0:
