@@ -168,10 +168,8 @@ class MemoryBroker:
             if client.connection.question is not None:
                 waiting.append((client, data))  # parked: it is not read
             else:
-                handler = client.connection.handler
-                assert handler is not None
-                handler.on_data(client.connection, data, now_ms)
-        self.engine.tick(now_ms)
+                client._read(data, now_ms)
+        self._tick(now_ms)
         self.engine.settle(now_ms)
         closing = self._tell_closed()
         self.engine.seal()
@@ -186,6 +184,9 @@ class MemoryBroker:
         self._promote()
         self.pool.grow(now_ms)
         self.fed[:0] = [(client, data) for client, data in waiting if not client.closed]
+
+    def _tick(self, now_ms: int) -> None:
+        self.engine.tick(now_ms)
 
     def _tell_closed(self) -> list[Connection]:
         turn = self.turn_state
@@ -452,6 +453,12 @@ class MemoryClient:
 
     # The transport
 
+    def _read(self, data: bytes, now_ms: int) -> None:
+        """What the loop does with bytes that have arrived."""
+        handler = self.connection.handler
+        assert handler is not None
+        handler.on_data(self.connection, data, now_ms)
+
     def _flush(self) -> None:
         """What the loop does with an outbox: all leaves, or it becomes the backlog."""
         connection = self.connection
@@ -475,8 +482,8 @@ class MemoryClient:
 
     def _drain(self) -> None:
         buffers = self.connection.buffers
-        if buffers is None or buffers.backlog is None:
-            return
+        if self.closed or buffers is None or buffers.backlog is None:
+            return  # the connection of a client that is closed may be another's by now
         self.taken += b"".join(buffers.backlog)
         self.connection.outbox_bytes -= sum(len(piece) for piece in buffers.backlog)
         buffers.backlog = None
