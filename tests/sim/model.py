@@ -90,8 +90,18 @@ class Replay:
     subscription: Subscription
     grant_qos: int
     started: int  # number of the last message routed before
+    packet_bytes_max: int  # the smallest Maximum Packet Size of all connections since; 0: none
     done: dict[str, int] = field(default_factory=dict)  # topics that were sent
-    required: bool = True  # False: the connection, or the subscription, is gone
+    required: bool = True  # False: the subscription is gone
+    held_lost: bool = False  # QoS 0 of it that waited for the store was lost with its connection
+
+
+@dataclass(eq=False)
+class Granted:
+    """What a SUBSCRIBE has come to, until it is acknowledged."""
+
+    codes: list[int] = field(default_factory=list)
+    retained: list[tuple[Subscription, int]] = field(default_factory=list)  # with the QoS, those to be replayed
 
 
 @dataclass(eq=False)
@@ -125,6 +135,10 @@ class Session:
     left: int = -1  # turn in which the last connection was lost
     order: dict[tuple[str, str, int, int], int] = field(default_factory=dict)  # last message number of each stream
 
+    def live(self) -> Connection | None:
+        """The connection that what is sent now would reach."""
+        return self.connection if self.connection is not None and self.connection.open else None
+
     def matching(self, topic_name: str) -> list[Subscription]:
         """Those subscriptions, not shared, that match."""
         found = self.routes.get(topic_name)
@@ -139,19 +153,21 @@ class Session:
 
 @dataclass(eq=False)
 class Connection:
-    """One accepted connection, from its CONNECT on."""
+    """One connection, from its CONNECT on."""
 
     name: str
-    session: Session
+    session: Session  # an empty one until it is admitted
     version: int
-    opened: int  # counts up
-    session_present: bool
+    admitted: bool = False
+    session_present: bool = False
+    refused: int = 0  # reason code of the CONNACK that refuses it
     receive_maximum: int = 65_535
     topic_alias_maximum: int = 0
     packet_bytes_max: int = 0
     keep_alive_s: int = 0
     last_ms: int = 0  # when the client last sent something
-    open: bool = True
+    open: bool = True  # False: marked for closing, nothing more is handled
+    detached: bool = False  # and gone
     ends_as: str = ""  # the reason for which it must be closed by now
     will_wanted: bool = True
     acknowledged: bool = False  # CONNACK was sent

@@ -6,28 +6,32 @@ broker sends with it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
-from sim.model import Connection, Expect, Flight, Grant, Message, Replay, Session, Subscription, Will, matches
+from sim.model import Connection, Expect, Flight, Granted, Replay, Session, Subscription, Will
+from sim.routing import Routing
 
 from swellmq.codec.packets import TopicRequest
 from swellmq.codec.spec import (
     MQTT_5_0,
     NO_MATCHING_SUBSCRIBERS,
     NO_SUBSCRIPTION_EXISTED,
+    NOT_AUTHORIZED,
     PACKET_IDENTIFIER_NOT_FOUND,
     PINGRESP,
     PUBACK,
     PUBCOMP,
     PUBREC,
     PUBREL,
+    SERVER_UNAVAILABLE,
     SESSION_EXPIRY_NEVER,
     SUBACK,
+    SUBACK_FAILURE,
     UNSUBACK,
 )
-from swellmq.limits import TICK_MS, Limits
+from swellmq.limits import TICK_MS
 
-FRAME_BYTES = 40  # of a PUBLISH beside topic and payload, at the most
+RETURN_CODES = {NOT_AUTHORIZED: 5, SERVER_UNAVAILABLE: 3}  # what MQTT 3.1 and 3.1.1 have for a refusal
 
 
 def moment(due_ms: int) -> int:
@@ -43,29 +47,8 @@ def split_share(topic_filter: str) -> tuple[str, str]:
     return share_name, bare
 
 
-class Oracle:
-    """The state that a broker must have, seen from outside."""
-
-    def __init__(self, limits: Limits, late: bool) -> None:
-        self.limits = limits
-        self.late = late  # acknowledgements, and QoS 2 to kept sessions, wait for the store
-        self.turn = 0
-        self.now_ms = 0
-        self.wall_ms = 0
-        self.messages = 0
-        self.connections = 0
-        self.transmissions = 0
-        self.sessions: dict[str, Session] = {}
-        self.groups: dict[tuple[str, str], dict[Session, Subscription]] = {}
-        self.group_pending: dict[bytes, list[Expect]] = {}
-        self.retained: dict[str, Message] = {}
-        self.retained_since: dict[str, list[Message]] = {}  # all that were retained, for replays that take their time
-        self.fresh: list[Expect] = []  # QoS 0 of this turn
-        self.closing = False  # a connection was closed in this turn by the broker, at a moment that is not known
-        self.counts: dict[str, int] = {}
-
-    def count(self, what: str) -> None:
-        self.counts[what] = self.counts.get(what, 0) + 1
+class Oracle(Routing):
+    """The state that a broker must have: what clients' packets and the passing of time make of it."""
 
     # Time
 
@@ -83,23 +66,24 @@ class Oracle:
 
     # Sessions
 
-    def connect(
-        self,
-        name: str,
-        client_id: str,
-        version: int,
-        clean: bool,
-        expiry_s: int,
-        will: Will | None,
-        **options: int,
-    ) -> Connection:
+    def refuse(self, connection: Connection, reason_code: int) -> None:
+        """A CONNECT was refused."""
+        self.count("refused")
+        connection.refused = reason_code if connection.version == MQTT_5_0 else RETURN_CODES[reason_code]
+        self.leave(connection, "refused")
+
+    def connect(self, connection: Connection, clean: bool, expiry_s: int, will: Will | None) -> None:
         """A CONNECT was handled."""
+        client_id = connection.session.client_id
+        version = connection.version
         session = self.sessions.get(client_id)
         if session is not None and session.connection is not None:
             self.count("takeovers")
             old = session.connection
-            old.parting = 0x8E if old.version == MQTT_5_0 else -1
-            self.detach(old, "session taken over")
+            if old.open:
+                old.parting = 0x8E if old.version == MQTT_5_0 else -1
+            self.leave(old, "session taken over")
+            self.detach(old)
             session = self.sessions.get(client_id)
         if session is not None and clean:
             self.end_session(session)
@@ -112,18 +96,20 @@ class Oracle:
         if version != MQTT_5_0:
             expiry_s = 0 if clean else int(self.limits.session_expiry_3_s)
         session.expiry_s = expiry_s
-        self.connections += 1
-        connection = Connection(name, session, version, self.connections, present, **options)
+        connection.session = session
+        connection.session_present = present
+        connection.admitted = True
         session.connection = connection
-        connection.last_ms = self.now_ms
         for flight in session.flights.values():
-            flight.may_vanish = flight.may_vanish or self.too_large(connection, flight.expect.message)
+            flight.may_vanish = flight.may_vanish or self.too_large(connection.packet_bytes_max, flight.expect.message)
         for expects in (*session.pending.values(), *self.group_pending.values()):
             for expect in expects:
-                if session in expect.grants and self.too_large(connection, expect.message):
+                if session in expect.grants and self.too_large(connection.packet_bytes_max, expect.message):
                     expect.required = False
+        for replay in session.replays:
+            sizes = [size for size in (replay.packet_bytes_max, connection.packet_bytes_max) if size]
+            replay.packet_bytes_max = min(sizes, default=0)
         self.count("resumed" if present else "new sessions")
-        return connection
 
     def disconnect(self, connection: Connection, reason_code: int, expiry_s: int) -> None:
         """A DISCONNECT was handled; `expiry_s` is the new Session Expiry Interval or -1."""
@@ -131,20 +117,25 @@ class Oracle:
             connection.session.expiry_s = expiry_s
         if reason_code == 0:
             connection.will_wanted = False
-        self.detach(connection, "client disconnected")
+        self.leave(connection, "client disconnected")
 
-    def detach(self, connection: Connection, reason: str) -> None:
+    def leave(self, connection: Connection, reason: str) -> None:
+        """A connection is marked for closing: nothing that comes on it is handled any more, and nothing sent."""
+        if connection.open:
+            connection.open = False
+            connection.ends_as = reason
+            self.count(reason)
+
+    def detach(self, connection: Connection) -> None:
         """A connection has ended: what its will and its session come to."""
-        if not connection.open:
+        if connection.detached:
             return
-        connection.open = False
-        connection.ends_as = reason
-        self.count(reason)
+        connection.detached = True
+        if not connection.admitted:
+            return
         session = connection.session
         session.connection = None
         session.left = self.turn
-        for replay in session.replays:
-            replay.required = False
         if self.late:
             self._lose_held(session)
         if not connection.will_wanted:
@@ -163,6 +154,8 @@ class Oracle:
     @staticmethod
     def _lose_held(session: Session) -> None:
         """QoS 0 that waited behind a CONNACK, for the store, is lost with its connection."""
+        for replay in session.replays:
+            replay.held_lost = True
         for expects in session.pending.values():
             for expect in expects:
                 if expect.grants[session][0][0] == 0:
@@ -184,26 +177,6 @@ class Oracle:
                         expect.required = False  # at QoS 2 it may have been under way, and then it is lost
                     self._add_members(expect)
 
-    def hand_over(self, expect: Expect, qos: int, required: bool = True) -> None:
-        """A session has ended before it acknowledged a message: another member of its shared group gets it."""
-        if expect.shared is None or qos != 1:
-            return
-        again = Expect(expect.message, {}, self.turn, shared=expect.shared, required=required)
-        if self._add_members(again):
-            self.count("handed over")
-            self.group_pending.setdefault(expect.message.payload, []).append(again)
-
-    def _add_members(self, expect: Expect) -> bool:
-        assert expect.shared is not None
-        members = self.groups.get(expect.shared, {})
-        if not members:
-            expect.required = False
-        for member, subscription in members.items():
-            grants = expect.grants.setdefault(member, [])
-            grants.append(_grant(expect.message, [subscription]))  # it may have others since an earlier time
-            self._weigh_member(expect, member)
-        return bool(members)
-
     def send_will(self, session: Session) -> None:
         """The will of a session, if it has one, is due."""
         will = session.will
@@ -224,106 +197,25 @@ class Oracle:
         retain: bool,
         identifier: int,
         interval_s: int,
+        refusal: int = 0,
+        waited_ms: int = 0,
     ) -> None:
-        """A PUBLISH was handled."""
+        """A PUBLISH was handled, so long after it came; `refusal` is the reason code of access, or 0."""
         session = connection.session
         if qos == 2:
             if identifier in session.received:
                 connection.owe(PUBREC, identifier, 0)
                 return
-            session.received[identifier] = True
-        matched = self.route(session.client_id, topic, payload, qos, retain, interval_s)
+            if not refusal:
+                session.received[identifier] = True
+        if refusal:
+            self.count("messages refused")
+        matched = not refusal and self.route(session.client_id, topic, payload, qos, retain, interval_s, waited_ms)
         if qos:
             codes = (0,) if matched or connection.version != MQTT_5_0 else (0, NO_MATCHING_SUBSCRIBERS)
+            if refusal and connection.version == MQTT_5_0:
+                codes = (refusal,)
             connection.owe(PUBACK if qos == 1 else PUBREC, identifier, *codes)
-
-    def route(self, publisher: str, topic: str, payload: bytes, qos: int, retain: bool, interval_s: int) -> bool:
-        """A message was accepted: who is entitled to it? Whether anybody has a subscription that matches."""
-        self.messages += 1
-        self.count("messages")
-        message = Message(self.messages, topic, payload, qos, retain, publisher, interval_s)
-        if interval_s >= 0:
-            message.expires_ms = self.wall_ms + interval_s * 1000
-        if retain:
-            self.retained_since.setdefault(topic, []).append(message)
-            if payload:
-                self.retained[topic] = message
-            else:
-                self.retained.pop(topic, None)
-        matched = False
-        for session in self.sessions.values():
-            found = session.matching(topic)
-            if not found:
-                continue
-            matched = True
-            if session.client_id == publisher:
-                found = [one for one in found if not one.no_local]
-                if not found:
-                    continue
-            if payload:
-                self._expect(session, message, _grant(message, found))
-            else:  # one clearing of a retained message can't be told from another: these are not watched
-                session.untold += 1
-        for key, members in self.groups.items():
-            if members and matches(key[1], topic):
-                matched = True
-                if payload:
-                    self._expect_shared(key, members, message)
-                else:
-                    for session in members:
-                        session.untold += 1
-        return matched
-
-    def _expect(self, session: Session, message: Message, grant: Grant) -> None:
-        connection = session.connection
-        expect = Expect(message, {session: [grant]}, self.turn, connection)
-        if grant[0] == 0:
-            if connection is None:
-                if not self.limits.queue_qos_0:
-                    return
-                expect.required = session.left < self.turn  # else it may have gone to the connection that was closing
-            else:
-                self.fresh.append(expect)
-        if connection is not None and self.too_large(connection, message):
-            expect.required = False
-        if self.waiting(session) >= self.limits.queued_messages:
-            expect.required = False
-        session.pending.setdefault(message.payload, []).append(expect)
-
-    def _expect_shared(self, key: tuple[str, str], members: dict[Session, Subscription], message: Message) -> None:
-        expect = Expect(message, {}, self.turn, shared=key)
-        for session, subscription in members.items():
-            expect.grants[session] = [_grant(message, [subscription])]
-            self._weigh_member(expect, session)
-        if self.closing:
-            expect.required = False  # it may have been given to a connection that was about to close
-        self.group_pending.setdefault(message.payload, []).append(expect)
-        self.count("shared messages")
-
-    def _weigh_member(self, expect: Expect, session: Session) -> None:
-        """A message that this member would not get, or not for certain, may be lost if it is the one that is chosen."""
-        connection = session.connection
-        if any(grant[0] == 0 for grant in expect.grants[session]) and (
-            connection is None or connection.stalled_ms >= 0
-        ):
-            expect.required = False
-        if connection is not None and self.too_large(connection, expect.message):
-            expect.required = False
-        if self.waiting(session) >= self.limits.queued_messages or self.limits.outbox_bytes < 65_536:
-            expect.required = False
-
-    def waiting(self, session: Session) -> int:
-        """How many messages may wait in the session's queue, at the most."""
-        if self.limits.queued_messages >= 10_000:
-            return 0  # more than any run has
-        own = sum(len(expects) for expects in session.pending.values()) + len(session.flights)
-        own += session.untold + len(session.replays) * len(self.retained)
-        return own + sum(session in expect.grants for expects in self.group_pending.values() for expect in expects)
-
-    def too_large(self, connection: Connection, message: Message) -> bool:
-        """Whether a message may be above the Maximum Packet Size of a client."""
-        size = FRAME_BYTES + len(message.topic) + len(message.payload)
-        return 0 < connection.packet_bytes_max < size
 
     # Acknowledgements
 
@@ -356,21 +248,37 @@ class Oracle:
     # Subscriptions
 
     def subscribe(
-        self, connection: Connection, packet_identifier: int, requests: Iterable[TopicRequest], identifier: int
-    ) -> None:
-        """A SUBSCRIBE was handled; `identifier` is the Subscription Identifier or 0."""
+        self, connection: Connection, requests: Sequence[TopicRequest], identifier: int, verdicts: Sequence[int]
+    ) -> Granted:
+        """A SUBSCRIBE was handled: there are subscriptions now, though it is not yet acknowledged.
+
+        `identifier` is the Subscription Identifier or 0; `verdicts` has the reason code of access for each request.
+        """
         session = connection.session
-        codes: list[int] = []
-        for request in requests:
+        granted = Granted()
+        for request, verdict in zip(requests, verdicts, strict=True):
+            if verdict:
+                self.count("subscriptions refused")
+                granted.codes.append(verdict if connection.version == MQTT_5_0 else SUBACK_FAILURE)
+                continue
             topic_filter = request.topic_filter.decode()
             share_name, bare = split_share(topic_filter)
             is_new = topic_filter not in session.subscriptions
             one = Subscription(bare, share_name, request.qos, request.no_local, request.retain_as_published, identifier)
             self._set_subscription(session, topic_filter, one)
-            codes.append(request.qos)
+            granted.codes.append(request.qos)
             if not share_name and (request.retain_handling == 0 or (request.retain_handling == 1 and is_new)):
-                session.replays.append(Replay(one, request.qos, self.messages))
-        connection.owe(SUBACK, packet_identifier, *codes)
+                granted.retained.append((one, request.qos))
+        return granted
+
+    def acknowledge_subscribe(self, connection: Connection, packet_identifier: int, granted: Granted) -> None:
+        """SUBACK is due, and the retained messages follow."""
+        session = connection.session
+        for one, qos in granted.retained:
+            replay = Replay(one, qos, self.messages, connection.packet_bytes_max)
+            replay.required = session.subscriptions[one.topic_filter] is one  # it may name the same filter twice
+            session.replays.append(replay)
+        connection.owe(SUBACK, packet_identifier, *granted.codes)
 
     def _set_subscription(self, session: Session, topic_filter: str, one: Subscription) -> None:
         old = session.subscriptions.get(topic_filter)
@@ -417,10 +325,3 @@ class Oracle:
             return
         self.transmissions += 1
         session.flights[identifier] = Flight(expect, qos, connection, self.transmissions)
-
-
-def _grant(message: Message, subscriptions: list[Subscription]) -> Grant:
-    """One message for all subscriptions that match: the highest QoS, all identifiers."""
-    qos = min(message.qos, max(one.qos for one in subscriptions))
-    retain = message.retain and any(one.retain_as_published for one in subscriptions)
-    return qos, retain, tuple(sorted(one.identifier for one in subscriptions if one.identifier))

@@ -6,22 +6,32 @@ makes and takes packets; when and how much is for `simulation.py` to decide.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from harness import MemoryBroker, MemoryClient
-from sim.model import Connection
+from sim.line import Line
+from sim.model import Connection as Model
 
 from swellmq.codec.decode import decode
 from swellmq.codec.packets import Ack, Connack, Packet, Publish
 from swellmq.codec.spec import MQTT_3_1, PUBACK, PUBCOMP, PUBREC, PUBREL
+from swellmq.connection import Connection
 
 
 class TappedClient(MemoryClient):
     """Notes all that the broker sends to it, whether or not its socket takes it."""
 
-    def __init__(self, broker: MemoryBroker, connection: object, version: int) -> None:
-        super().__init__(broker, connection, version)  # type: ignore[arg-type]  # the harness's own Connection
+    def __init__(self, broker: MemoryBroker, connection: Connection, version: int) -> None:
+        super().__init__(broker, connection, version)
         self.sent = b""  # since the last look
         self.turn_bytes = 0  # sent since the last reckoning
         self.peak_bytes = 0  # the most that may have been in its outbox since then
+        self.line: Line | None = None  # what is on its way to the broker
+
+    def _read(self, data: bytes, now_ms: int) -> None:
+        assert self.line is not None
+        self.line.read(len(data), now_ms)
+        super()._read(data, now_ms)
 
     def _flush(self) -> None:
         data = b"".join(self.connection.outbox or ())
@@ -39,7 +49,19 @@ class TappedClient(MemoryClient):
 
 
 class TappedBroker(MemoryBroker):
-    """A broker in memory whose clients can be watched."""
+    """A broker in memory whose clients can be watched, and the moments at which it does what no packet asks for."""
+
+    on_tick: Callable[[], None]
+    on_closing: Callable[[Connection], None]
+
+    def _tick(self, now_ms: int) -> None:
+        self.on_tick()
+        super()._tick(now_ms)
+
+    def _tell_closed(self) -> list[Connection]:
+        for connection in list(self.turn_state.close):
+            self.on_closing(connection)
+        return super()._tell_closed()
 
     def open(self, version: int = 4) -> TappedClient:
         made = super().open(version)
@@ -57,7 +79,7 @@ class Peer:
         self.window = window  # the server's Receive Maximum, which clients of all versions keep to
         self.shared = shared  # the shared subscription that it may join
         self.wire: TappedClient | None = None
-        self.model: Connection | None = None
+        self.model: Model | None = None
         self.connected = False  # CONNACK has arrived
         self.early = False  # packets were sent before it came
         self.silent = False  # sends nothing any more
@@ -69,7 +91,7 @@ class Peer:
         self.topic_alias_maximum = 0
         self.aliases: dict[str, int] = {}
 
-    def attach(self, wire: TappedClient, model: Connection, version: int) -> None:
+    def attach(self, wire: TappedClient, model: Model, version: int) -> None:
         """A CONNECT was sent."""
         self.wire, self.model, self.version = wire, model, version
         self.connected = self.silent = self.early = False
@@ -120,6 +142,8 @@ class Peer:
 
     def _connack(self, packet: Connack) -> None:
         assert self.model is not None
+        if packet.reason_code:
+            return
         self.connected = True
         if packet.properties is not None:
             self.topic_alias_maximum = max(0, packet.properties.topic_alias_maximum)

@@ -37,11 +37,13 @@ class Simulation(Talk):
     def _step(self) -> None:
         """One client, chosen by the seed, does one thing; now and then time passes or the broker starts anew."""
         random = self.random
+        if self.questions.open and random.random() < 0.3:
+            self._answer_late()
         fate = random.random()
         if fate < 0.12:
             self._pass_time()
             return
-        if fate < 0.1205:
+        if fate < 0.1215:
             self._restart(random.random() < 0.5)
             return
         peer = random.choice(self.peers)
@@ -94,6 +96,13 @@ class Simulation(Talk):
         self.note(f"{milliseconds} ms pass")
         self.advance(milliseconds)
 
+    def _answer_late(self) -> None:
+        """Questions that were left open are answered, in any order; some of their connections are gone by now."""
+        open_now = [question for question in self.questions.open if not question.forgotten]
+        for question in self.random.sample(open_now, min(len(open_now), self.random.choice((1, 1, 4)))):
+            self._resume(question)
+        self.turn()
+
     def _talk(self, peer: Peer) -> None:
         items = [] if peer.silent else self._something(peer)
         if items:
@@ -102,12 +111,17 @@ class Simulation(Talk):
             self.turn()
 
     def _talk_at_once(self) -> None:
-        """Several clients are read in one turn."""
+        """Several clients are read in one turn; some of them leave in it."""
         self.note("several clients send")
         for peer in self.random.sample(self.peers, min(len(self.peers), 6)):
             self._drop_dead(peer)
             if peer.connected and not peer.silent:
                 self._send(peer, self._something(peer))
+                fate = self.random.random()
+                if fate < 0.1:
+                    self._say_disconnect(peer)
+                elif fate < 0.2:
+                    self._break(peer, self.random.random())
         self.turn()
 
     def _answer(self, peer: Peer) -> None:
@@ -129,6 +143,10 @@ class Simulation(Talk):
             self._drop(peer, self.random.random())
 
     def _disconnect(self, peer: Peer) -> None:
+        self._say_disconnect(peer)
+        self.turn()
+
+    def _say_disconnect(self, peer: Peer) -> None:
         random = self.random
         model = peer.model
         assert model is not None
@@ -140,10 +158,8 @@ class Simulation(Talk):
                 expiry_s = random.choice((0, 5, 7_200))
                 packet.properties = properties(session_expiry_interval=expiry_s)
         self.note(f"{model.name} of {peer.client_id}: DISCONNECT {packet.reason_code}, expiry {expiry_s}")
-        told = self._told(peer, self.oracle.disconnect, int(packet.reason_code), expiry_s)
-        self._send(peer, [self._item(peer, packet, told)])
+        self._send(peer, [self._item(peer, packet, self.oracle.disconnect, int(packet.reason_code), expiry_s)])
         peer.lose()
-        self.turn()
 
     def _stall(self, peer: Peer) -> None:
         """Its socket takes nothing, or takes all again."""
@@ -169,7 +185,10 @@ class Simulation(Talk):
         self.note(f"{peer.client_id} takes and acknowledges everything")
         peer.silent = False
         for _ in range(SETTLE_ROUNDS):
-            if peer.wire is None or peer.wire.closed:
+            if peer.wire is not None and peer.wire.close_reason == "session taken over" and not self.questions.easy:
+                peer.lose()  # an earlier CONNECT of its own was let in late
+                return
+            if peer.wire is None or peer.wire.line is None or peer.wire.closed:
                 raise Violation(f"{peer.client_id} lost its connection: {peer.wire and peer.wire.close_reason}")
             if not peer.connected:
                 self._await_connack(peer)
@@ -178,8 +197,10 @@ class Simulation(Talk):
                 peer.receive()
                 if peer.todo:
                     self._send(peer, self._acks(peer, len(peer.todo)))
+            for question in list(self.questions.open):
+                self._resume(question)
             self.turn(True)
-            if peer.connected and not peer.todo and not peer.wire.taken:
+            if peer.connected and not peer.todo and not peer.wire.taken and peer.wire.line.idle():
                 break
         else:
             raise Violation(f"{peer.client_id} never comes to rest")
@@ -189,7 +210,7 @@ class Simulation(Talk):
             raise self.watch.fail(peer.model, f"never acknowledged: {[*peer.unfinished, *peer.releasing]}")
 
     def _restart(self, goodbye: bool) -> None:
-        """The broker ends, with or without goodbye, and a new one starts; in memory nothing survives."""
+        """The broker ends, with or without goodbye, and a new one starts; clients keep their half of the session."""
         self.note(f"the broker starts anew, after a goodbye: {goodbye}")
         self._commit()
         now_ms, wall_ms = self.oracle.now_ms, self.oracle.wall_ms
@@ -199,14 +220,23 @@ class Simulation(Talk):
         oracle = self.oracle
         self.broker = self._start()
         self.broker.turn_state.now_ms, self.broker.turn_state.wall_ms = now_ms, wall_ms
-        self.oracle = Oracle(self.limits, self.durable)
-        self.oracle.counts, self.oracle.turn = oracle.counts, oracle.turn
+        self.oracle = self._after_restart(oracle)
         self.watch = Watch(self.oracle)
         self.wires = []
         self._set_clock()
         for peer in [self.monitor, *self.peers]:
             peer.lose()
         self._open_monitor()
+
+    def _after_restart(self, before: Oracle) -> Oracle:
+        """What the new broker has to know: nothing, for no store keeps anything here.
+
+        With one that does, kept sessions, what they hold, and retained messages come over from `before`.
+        """
+        oracle = Oracle(self.limits, self.durable or self.clustered)
+        oracle.counts, oracle.turn = before.counts, before.turn
+        oracle.count("restarts")
+        return oracle
 
     def _say_goodbye(self) -> None:
         """An orderly end: all wills go out, MQTT 5.0 clients are told."""
@@ -215,11 +245,12 @@ class Simulation(Talk):
             oracle.send_will(session)
         self.broker.engine.shut_down()
         for _, model in self.wires:
-            model.parting = 0x8B
-            model.ends_as = "server shutting down"
+            if model.admitted and model.open:
+                model.parting = 0x8B if model.version == MQTT_5_0 else -1
+                oracle.leave(model, "server shutting down")
         self.broker.turn()
         for wire, model in self.wires:
-            if not wire.closed:
+            if not wire.closed and model.admitted:
                 raise self.watch.fail(model, "still open after the end of the broker")
             self._look(wire, model)
         for wire, _ in self.wires:
@@ -231,7 +262,11 @@ class Simulation(Talk):
     def _finish(self) -> None:
         """All sessions come back one by one and take what is theirs; then everything is taken down."""
         self.note("the reckoning")
+        self.questions.easy = True
+        for question in list(self.questions.open):
+            self._resume(question)
         self._commit()
+        self.turn(True)
         for peer in self.peers:
             self._drop_dead(peer)
             if peer.client_id in self.oracle.sessions:
@@ -261,9 +296,7 @@ class Simulation(Talk):
         newcomer = Peer("newcomer", MQTT_5_0, 10, "")
         self._connect(newcomer, clean=True, plain=True)
         requests = [mqtt.TopicRequest(b"#", 2), mqtt.TopicRequest(b"$x/#", 2)]
-        packet = mqtt.Subscribe(newcomer.next_identifier(), requests)
-        told = self._told(newcomer, self.oracle.subscribe, int(packet.packet_identifier), requests, 0)
-        self._send(newcomer, [self._item(newcomer, packet, told)])
+        self._send(newcomer, self._subscribed(newcomer, requests))
         self.peers.append(newcomer)
         self._settle(newcomer)
 

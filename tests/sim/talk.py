@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from harness import properties
-from sim.model import Connection, Will
+from sim.line import Answer, Item, Line
+from sim.model import Connection, Granted, Session, Will
 from sim.oracle import split_share
 from sim.peer import Peer
-from sim.world import Item, World
+from sim.world import World
 
+from swellmq.broker.access import ACQUIRE, AUTHENTICATE, BARRIER, PUBLISH, SUBSCRIBE
 from swellmq.codec import packets as mqtt
 from swellmq.codec.encode import encode
 from swellmq.codec.spec import MQTT_3_1, MQTT_3_1_1, MQTT_5_0, SESSION_EXPIRY_NEVER
-from swellmq.connection import OPEN
 from swellmq.errors import PEER_CLOSED
 
 TOPICS = [f"t/{a}/{b}" for a in "abc" for b in "01"] + ["t/a", "t", "t//0", "/t", "$x/a", "long/topic/name/for/aliases"]
@@ -48,16 +49,17 @@ class Talk(World):
     def _published(self, peer: Peer, publish: mqtt.Publish) -> Item:
         topic = publish.topic_name.decode()
         interval_s = int(publish.message_expiry_interval) if peer.version == MQTT_5_0 else -1
-        told = self._told(
-            peer,
-            self.oracle.publish,
-            topic,
-            publish.payload,
-            int(publish.qos),
-            publish.retain,
-            int(publish.packet_identifier),
-            interval_s,
-        )
+        identifier = int(publish.packet_identifier)
+        message = topic, publish.payload, int(publish.qos), publish.retain, identifier, interval_s
+        model, oracle = peer.model, self.oracle
+        assert model is not None
+
+        def tell(answer: Answer, waited_ms: int) -> None:
+            oracle.publish(model, *message, answer[0], waited_ms)
+
+        def asks() -> bool:  # not about a repetition
+            return not (message[2] == 2 and identifier in model.session.received)
+
         sent = publish
         if peer.connected and peer.topic_alias_maximum and self.random.random() < 0.3:
             known = topic in peer.aliases
@@ -68,9 +70,9 @@ class Talk(World):
                 sent.dup, sent.packet_identifier = publish.dup, publish.packet_identifier
                 sent.message_expiry_interval = publish.message_expiry_interval
                 sent.topic_alias = alias
-        return self._item(peer, sent, told)
+        return Item(encode(sent, peer.version), tell, self.questions.asks(PUBLISH), asks)
 
-    def _subscribe(self, peer: Peer) -> Item:
+    def _subscribe(self, peer: Peer) -> list[Item]:
         random = self.random
         requests: list[mqtt.TopicRequest] = []
         for _ in range(random.choice((1, 1, 1, 3))):
@@ -85,17 +87,31 @@ class Talk(World):
                 request.retain_handling = random.choice((0, 0, 1, 2))
             requests.append(request)
         identifier = random.randrange(1, 300) if peer.version == MQTT_5_0 and random.random() < 0.4 else 0
+        return self._subscribed(peer, requests, identifier)
+
+    def _subscribed(self, peer: Peer, requests: list[mqtt.TopicRequest], identifier: int = 0) -> list[Item]:
+        """A SUBSCRIBE: access may be asked about it, and the cluster before it is acknowledged."""
+        model, oracle, kind = peer.model, self.oracle, self.questions.asks(SUBSCRIBE)
+        assert model is not None
         props = properties(subscription_identifiers=[identifier]) if identifier else None
         packet = mqtt.Subscribe(peer.next_identifier(), requests, props)
-        told = self._told(peer, self.oracle.subscribe, int(packet.packet_identifier), requests, identifier)
-        return self._item(peer, packet, told)
+        granted: list[Granted] = []
+
+        def tell(answer: Answer, _: int) -> None:
+            verdicts = answer if kind else [0] * len(requests)
+            granted.append(oracle.subscribe(model, requests, identifier, verdicts))
+
+        def acknowledge(_: Answer, __: int) -> None:
+            oracle.acknowledge_subscribe(model, int(packet.packet_identifier), granted.pop())
+
+        data = encode(packet, peer.version)
+        return [Item(data, tell, kind), Item(b"", acknowledge, self.questions.asks(BARRIER))]
 
     def _unsubscribe(self, peer: Peer) -> Item:
         assert peer.model is not None
         known = list(peer.model.session.subscriptions) or ["t/none"]
         packet = mqtt.Unsubscribe(peer.next_identifier(), [self.random.choice(known).encode()])
-        told = self._told(peer, self.oracle.unsubscribe, int(packet.packet_identifier), packet.topic_filters)
-        return self._item(peer, packet, told)
+        return self._item(peer, packet, self.oracle.unsubscribe, int(packet.packet_identifier), packet.topic_filters)
 
     def _something(self, peer: Peer) -> list[Item]:
         """A few packets of a client that is connected."""
@@ -108,7 +124,7 @@ class Talk(World):
                 if item is not None:
                     items.append(item)
             elif what < 0.75:
-                items.append(self._subscribe(peer))
+                items.extend(self._subscribe(peer))
             elif what < 0.8:
                 items.append(self._unsubscribe(peer))
             elif peer.todo:
@@ -121,10 +137,8 @@ class Talk(World):
         """A client that gets everything, at once, and never leaves."""
         self._connect(self.monitor, clean=True, plain=True)
         requests = [mqtt.TopicRequest(b"#", 2, retain_as_published=True), mqtt.TopicRequest(b"$x/#", 2)]
-        packet = mqtt.Subscribe(self.monitor.next_identifier(), requests)
-        told = self._told(self.monitor, self.oracle.subscribe, int(packet.packet_identifier), requests, 0)
         self._commit()
-        self._send(self.monitor, [self._item(self.monitor, packet, told)])
+        self._send(self.monitor, self._subscribed(self.monitor, requests))
         self.turn(True)
 
     def _connect(self, peer: Peer, clean: bool | None = None, plain: bool = False) -> None:
@@ -168,18 +182,16 @@ class Talk(World):
         if version == MQTT_5_0:
             connect.properties = props
         wire = self.broker.open(version)
-        opened: list[Connection] = []
         name = f"connection {wire.connection.fd}"
+        model = Connection(name, Session(peer.client_id), version, **options)
+        model.last_ms = self.oracle.now_ms
+        wire.line = Line(model)
+        self.wires.append((wire, model))
         self.note(f"{name}: CONNECT of {peer.client_id}, level {version}, clean {connect.clean_start}, "
                   f"expiry {expiry_s}, {will}, {options}")  # fmt: skip
 
-        def tell() -> None:
-            opened.append(
-                self.oracle.connect(name, peer.client_id, version, connect.clean_start, expiry_s, will, **options)
-            )
-
-        late = peer.wire, peer.model
         data = encode(connect, version)
+        wire.line.send(self._connecting(model, data, connect.clean_start, expiry_s, will), len(data))
         if not plain and random.random() < 0.1:  # in pieces
             cut = random.randrange(1, len(data))
             wire.feed(data[:cut])
@@ -187,16 +199,14 @@ class Talk(World):
             data = data[cut:]
             if random.random() < 0.3:
                 wire.connection.close(PEER_CLOSED)
+                self.oracle.leave(model, "closed by peer")
                 self.turn()
                 return
         wire.feed(data)
-        tell()
-        model = opened[0]
-        self.wires.append((wire, model))
-        if late[0] is not None and not late[0].closed:
-            self.note(f"{name} takes over from {late[1].name if late[1] is not None else '?'}")
-            if peer.todo:  # an acknowledgement on the old connection, too late to count
-                late[0].feed(encode(peer.todo[0], peer.version))
+        if peer.wire is not None and not peer.wire.closed and peer.model is not None:
+            self.note(f"{name} takes over from {peer.model.name}")
+            if peer.todo:  # an acknowledgement on the old connection, most often too late to count
+                self._send(peer, self._acks(peer, 1))
         peer.attach(wire, model, version)
         peer.next_ping_ms = -1
         if model.keep_alive_s:
@@ -207,6 +217,20 @@ class Talk(World):
             self._send(peer, self._something(peer))  # it need not wait for the CONNACK
         self.turn(True if plain else None)
         self._await_connack(peer)
+
+    def _connecting(self, model: Connection, data: bytes, clean: bool, expiry_s: int, will: Will | None) -> list[Item]:
+        """A CONNECT: access may be asked who it is, and then the cluster for its client id."""
+        oracle = self.oracle
+
+        def let_in(answer: Answer, _: int) -> None:
+            if answer[0]:
+                oracle.refuse(model, answer[0])
+
+        def admit(_: Answer, __: int) -> None:
+            oracle.connect(model, clean, expiry_s, will)
+
+        asks = self.questions.asks
+        return [Item(data, let_in, asks(AUTHENTICATE)), Item(b"", admit, asks(ACQUIRE))]
 
     def _will(self, peer: Peer, version: int) -> Will:
         random = self.random
@@ -234,20 +258,23 @@ class Talk(World):
                 items.append(self._published(peer, packet))
             else:
                 assert isinstance(packet, mqtt.Ack)
-                told = self._told(peer, self.oracle.acknowledge, packet.packet_type, packet.packet_identifier, 0)
-                items.append(self._item(peer, packet, told))
+                told = packet.packet_type, packet.packet_identifier, 0
+                items.append(self._item(peer, packet, self.oracle.acknowledge, *told))
         if items:
             self._send(peer, items)
             self.turn()
 
     def _drop(self, peer: Peer, received: float) -> None:
         """The network is gone; only a part of what was under way to the client has arrived."""
+        self._break(peer, received)
+        self.turn()
+
+    def _break(self, peer: Peer, received: float) -> None:
         wire, model = peer.wire, peer.model
         assert wire is not None and model is not None
-        if wire.connection.close_reason == OPEN and not wire.closed:
+        if model.open:
             peer.receive(int(len(wire.taken) * received))
             self.note(f"{model.name} is cut off")
             wire.connection.close(PEER_CLOSED)
-            self.oracle.detach(model, "closed by peer")
+            self.oracle.leave(model, "closed by peer")
         peer.lose()
-        self.turn()

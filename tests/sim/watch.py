@@ -63,8 +63,10 @@ class Watch:
                 raise self.fail(connection, f"DISCONNECT {packet.reason_code:#04x}, expected {connection.parting:#04x}")
 
     def _connack(self, connection: Connection, packet: Connack) -> None:
-        if connection.acknowledged or packet.reason_code:
-            raise self.fail(connection, f"CONNACK {packet.reason_code}, the first: {not connection.acknowledged}")
+        if connection.acknowledged or packet.reason_code != connection.refused:
+            raise self.fail(connection, f"CONNACK {packet.reason_code}, expected {connection.refused}, once")
+        if not (connection.admitted or connection.refused):
+            raise self.fail(connection, "CONNACK before the client was let in")
         connection.acknowledged = True
         present = connection.session_present and connection.version != MQTT_3_1
         if packet.session_present != present:
@@ -234,14 +236,15 @@ class Watch:
                 stream = _stream(expect.message, packet.qos)
                 if not own or session.order.get(stream, 0) > own[0].message.number:
                     return expect
-        if own:
-            return own[0]
-        return self._find_replayed(connection, packet, topic, identifiers) if packet.retain else None
+        if not packet.retain:
+            return own[0] if own else None
+        owed = self._find_replayed(connection, packet, topic, identifiers, bool(own))
+        return owed if owed is not None or not own else own[0]
 
     def _find_replayed(
-        self, connection: Connection, packet: Publish, topic: str, identifiers: tuple[int, ...]
+        self, connection: Connection, packet: Publish, topic: str, identifiers: tuple[int, ...], owed: bool
     ) -> Expect | None:
-        """The retained message that a new subscription is entitled to.
+        """The retained message that a new subscription is entitled to; if `owed`, only one that it must get.
 
         A replay may take its time: each message counts that was retained at some time since the SUBSCRIBE.
         """
@@ -262,7 +265,9 @@ class Watch:
         if not found:
             return None
         # Several replays may be under way: the one that owes the message for certain comes first.
-        _, _, replay, message = min(found, key=lambda one: one[:2])
+        waived, later, replay, message = min(found, key=lambda one: one[:2])
+        if owed and (waived or later):
+            return None
         replay.done[topic] = message.number
         self.oracle.count("retained deliveries")
         return Expect(message, {session: [(int(packet.qos), True, identifiers)]}, 0, replayed=True)
@@ -279,18 +284,18 @@ class Watch:
             connection = session.connection
             full = connection is not None and unreceived.get(connection, 0) > oracle.limits.outbox_bytes
             if oracle.limits.queue_qos_0:  # it waits behind others, unless the outbox was full
-                expect.required = expect.required and not full and not oracle.closing
+                expect.required = expect.required and not full
                 continue
             expects = session.pending.get(expect.message.payload, [])
             if expect in expects:
                 expects.remove(expect)
             same = connection is not None and connection is expect.connection
-            if same and expect.required and not full and not oracle.closing:
+            if same and expect.required and not full:
                 assert connection is not None
                 raise self.fail(connection, f"{expect.message.payload[:24]!r} was not sent at QoS 0")
         oracle.fresh = []
         for connection in touched:
-            if connection.open:
+            if connection.open and connection.admitted:
                 self._check_answers(connection)
                 self._check_window(connection, unreceived.get(connection, 0))
 
@@ -339,9 +344,6 @@ class Watch:
         self._check_replays(connection)
         session.untold = 0
 
-    def _never_queued(self, replay: Replay, message: Message) -> bool:
-        return min(replay.grant_qos, message.qos) == 0 and not self.oracle.limits.queue_qos_0
-
     def _check_replays(self, connection: Connection) -> None:
         oracle = self.oracle
         session = connection.session
@@ -356,8 +358,8 @@ class Watch:
                     and message.number <= replay.started
                     and not message.expired(oracle.wall_ms)
                     and not (one.no_local and message.publisher == session.client_id)
-                    and not oracle.too_large(connection, message)
-                    and (oracle.limits.queued_messages >= 10_000 or self._never_queued(replay, message))
+                    and not oracle.too_large(replay.packet_bytes_max, message)
+                    and not (replay.held_lost and min(replay.grant_qos, message.qos) == 0)
                 ):
                     raise self.fail(connection, f"retained {message.payload[:24]!r} of {topic} was not sent")
         session.replays = []  # from now on nothing more of them is allowed

@@ -13,15 +13,20 @@ from hashlib import blake2b
 from random import Random
 
 from harness import START_MS
+from sim.late import LateUplink, Open, Questions
+from sim.line import Answer, Item, Line
 from sim.model import Connection, Violation
 from sim.oracle import Oracle, moment
 from sim.peer import Peer, TappedBroker, TappedClient
 from sim.storage import LateStorage
 from sim.watch import Watch
 
+from swellmq.broker.access import KIND_NAMES, SUBSCRIBE
 from swellmq.codec import packets as mqtt
 from swellmq.codec.encode import encode
-from swellmq.codec.spec import MQTT_3_1, MQTT_3_1_1, MQTT_5_0, PINGREQ, PUBREC
+from swellmq.codec.spec import MQTT_3_1, MQTT_3_1_1, MQTT_5_0, PINGREQ, PUBREC, SERVER_BUSY, SERVER_UNAVAILABLE
+from swellmq.connection import Connection as ClientConnection
+from swellmq.errors import CLOSE_REASONS
 from swellmq.limits import Limits
 from swellmq.net.pool import PoolSettings
 
@@ -29,8 +34,6 @@ LOG_STEPS = 60
 
 # A client joins only one of these: of a member of two groups nobody can tell which of them a message came by.
 SHARED_OVERLAPPING = ["$share/g/t/#", "$share/g/t/a/0", "$share/h/t/+/1"]
-
-Item = tuple[bytes, Callable[[], None]]  # a packet, and what the oracle has to be told of it
 
 
 @dataclass
@@ -52,15 +55,17 @@ class World:
         clients = random.choice([3, 8, 25, 80, 250])
         self.small = random.random() < 0.3  # bounds that are reached
         self.durable = random.random() < 0.25
+        self.has_access = random.random() < 0.3  # that answers late
+        self.clustered = random.random() < 0.2
         self.limits = self._limits()
         self.steps = plan.steps or self.steps
         self.log: deque[str] = deque(maxlen=LOG_STEPS)
         self.digest = blake2b(digest_size=8)  # of all that the broker sent
         self.payloads = 0
         self.broker = self._start()
-        self.oracle = Oracle(self.limits, self.durable)
+        self.oracle = Oracle(self.limits, self.durable or self.clustered)
         self.watch = Watch(self.oracle)
-        self.wires: list[tuple[TappedClient, Connection]] = []
+        self.wires: list[tuple[TappedClient, Connection]] = []  # the connections that are there
         self._set_clock()
         window = min(int(self.limits.receive_maximum), 100)
         self.monitor = Peer("monitor", MQTT_5_0, window, "")
@@ -90,7 +95,19 @@ class World:
         pool = PoolSettings()
         pool.initial_size = 4
         self.storage = LateStorage() if self.durable else None
-        return TappedBroker(self.limits, self.storage, pool=pool)
+        self.questions = questions = Questions(self.random, self.has_access, self.clustered)
+        broker = TappedBroker(self.limits, self.storage, questions.uplink, questions.access, pool)
+        broker.on_tick = self._on_tick
+        broker.on_closing = self._on_closing
+        questions.wires = broker.clients  # type: ignore[assignment]  # a TappedBroker has TappedClients
+        if isinstance(questions.uplink, LateUplink):
+            questions.uplink.waiting = broker.core.waiting
+        return broker
+
+    def _late(self) -> list[LateStorage | LateUplink]:
+        """What acknowledgements wait for."""
+        parts = [self.storage, self.questions.uplink]
+        return [part for part in parts if isinstance(part, LateStorage | LateUplink)]
 
     def virtual_ms(self) -> int:
         """How long the run took, by its own clock."""
@@ -101,6 +118,7 @@ class World:
     def _set_clock(self) -> None:
         turn = self.broker.turn_state
         self.oracle.now_ms, self.oracle.wall_ms = int(turn.now_ms), int(turn.wall_ms)
+        self.questions.now_ms = self.oracle.now_ms
 
     def note(self, text: str) -> None:
         self.log.append(f"{self.oracle.now_ms / 1000:.3f} s, turn {self.oracle.turn}: {text}")
@@ -111,20 +129,23 @@ class World:
         oracle.turn += 1
         for wire, _ in self.wires:
             wire.note_outbox()
-        if self.storage is not None and (self.random.random() < 0.3 if commit is None else commit):
+        late = self._late()
+        if late and (self.random.random() < 0.3 if commit is None else commit):
             self.broker.turn()
-            self.storage.commit()
+            for part in late:
+                part.commit()
             commit = True
         self.broker.turn()
         self._set_clock()
+        for wire, model in self.wires:
+            assert wire.line is not None
+            if model.open and wire.line.asked is not None and not wire.line.put:
+                raise self.watch.fail(model, f"nobody was asked about {wire.line.asked.data[:60]!r}")
         closed = [(wire, model) for wire, model in self.wires if wire.closed]
-        oracle.closing = any(model.open for _, model in closed)
-        oracle.tick()
-        for wire, model in closed:
-            if model.open:
-                self._closed_by_broker(wire, model)
         for wire, model in closed:
             self._look(wire, model)
+            if model.acknowledged and model.parting >= 0 and not model.parted:
+                raise self.watch.fail(model, f"closed without DISCONNECT {model.parting:#04x}")
         for wire, model in self.wires:
             if not model.open and not wire.closed:
                 raise self.watch.fail(model, f"still open, though it is to be closed: {model.ends_as}")
@@ -134,10 +155,22 @@ class World:
             self.wires = [(wire, model) for wire, model in self.wires if not wire.closed]
         for wire, _ in self.wires:
             wire.note_outbox()
-        if self.storage is None or commit:
+        if not late or commit:
             self.watch.end_of_turn([model for _, model in self.wires], self._peaks())
         if self.monitor.wire is not None:
             self._keep_up(self.monitor)
+
+    def _resume(self, question: Open) -> None:
+        """Answer a question late: that is without effect where its connection is gone."""
+        line, request = question.line, question.request
+        waits = line.model.open
+        answer = self.questions.decide(question)
+        self.note(f"{line.model.name}: answered {KIND_NAMES[request.kind]} with {answer}, still open: {waits}")
+        reason_code = 0 if request.kind == SUBSCRIBE else answer[0]
+        answered = self.broker.engine.resume(request.token, reason_code)
+        closing = not waits and any(model is line.model for _, model in self.wires)  # in this very turn
+        if answered != waits and not closing:
+            raise self.watch.fail(line.model, f"the answer to {KIND_NAMES[request.kind]} counted: {not waits}")
 
     def _peaks(self) -> dict[Connection, int]:
         """How many bytes each outbox may have held since this was last asked."""
@@ -155,21 +188,40 @@ class World:
             model.stalled_ms = self.oracle.now_ms
         self.watch.look(model, data)
 
-    def _closed_by_broker(self, wire: TappedClient, model: Connection) -> None:
-        """Only two things may make the broker close the connection of a client that keeps to the rules."""
+    def _on_tick(self) -> None:
+        self.oracle.tick()
+
+    def _on_closing(self, connection: ClientConnection) -> None:
+        """The broker is about to take leave of a connection."""
+        wire = self.broker.clients[connection.fd]
+        assert isinstance(wire, TappedClient) and wire.line is not None
+        model = wire.line.model
+        if model.open:
+            self._closed_by_broker(wire.line, CLOSE_REASONS[connection.close_reason])
+        self.oracle.detach(model)
+
+    def _closed_by_broker(self, line: Line, reason: str) -> None:
+        """Only three things may make the broker close the connection of a client that keeps to the rules."""
         now_ms = self.oracle.now_ms
-        reason = wire.close_reason
+        model = line.model
         due = -1
-        if reason == "keep alive timeout" and model.keep_alive_s:
+        if line.asked is not None:
+            if reason == "no answer in time":
+                due = moment(line.asked_ms + int(self.limits.pending_timeout_ms))
+            if model.admitted:
+                model.parting = SERVER_BUSY if model.version == MQTT_5_0 else -1
+            else:
+                self.oracle.refuse(model, SERVER_UNAVAILABLE)
+        elif reason == "keep alive timeout" and model.keep_alive_s:
             due = moment(model.last_ms + model.keep_alive_s * 1500)
             if model.version == MQTT_5_0:
                 model.parting = 0x8D
         elif reason == "write stalled" and model.stalled_ms >= 0:
-            due = moment(model.stalled_ms + int(self.limits.write_timeout_ms))
+            due = max(moment(model.stalled_ms + int(self.limits.write_timeout_ms)), line.answered_ms)
         if due != now_ms:
             raise self.watch.fail(model, f"closed: {reason}, due at {due}")
         self.note(f"{model.name} closed: {reason}")
-        self.oracle.detach(model, reason)
+        self.oracle.leave(model, reason)
 
     def _keep_up(self, peer: Peer) -> None:
         """The monitor takes and acknowledges everything at once."""
@@ -198,20 +250,25 @@ class World:
             for peer in self.peers:
                 self._drop_dead(peer)
                 if peer.connected and 0 <= peer.next_ping_ms <= self.oracle.now_ms + 1_000:
-                    self._send(peer, [self._item(peer, mqtt.Ping(PINGREQ), self._told(peer, self.oracle.ping))])
+                    self._send(peer, [self._item(peer, mqtt.Ping(PINGREQ), self.oracle.ping)])
             self.turn(True)
             if self.oracle.now_ms >= until:
                 self._check_alive()
                 return
 
     def _commit(self) -> None:
-        if self.storage is not None:
+        if self._late():
             self.turn(True)
 
     def _check_alive(self) -> None:
         """Nobody is served who has been silent, or has taken nothing, for too long; no session lives too long."""
         now_ms = self.oracle.now_ms
-        for _, model in self.wires:
+        for wire, model in self.wires:
+            assert wire.line is not None
+            if wire.line.asked is not None:
+                if now_ms > moment(wire.line.asked_ms + int(self.limits.pending_timeout_ms)):
+                    raise self.watch.fail(model, "waits for an answer for too long")
+                continue
             if model.keep_alive_s and now_ms > moment(model.last_ms + model.keep_alive_s * 1500):
                 raise self.watch.fail(model, "keep alive has passed")
             if model.stalled_ms >= 0 and now_ms > moment(model.stalled_ms + int(self.limits.write_timeout_ms)):
@@ -226,38 +283,28 @@ class World:
 
     # What clients send
 
-    def _item(self, peer: Peer, packet: mqtt.Packet, tell: Callable[[], None]) -> Item:
-        return encode(packet, peer.version), tell
-
-    def _told(self, peer: Peer, tell: Callable[..., None], *arguments: object) -> Callable[[], None]:
-        """Tell the oracle of a packet on this connection, if it is still open then."""
+    def _item(self, peer: Peer, packet: mqtt.Packet, tell: Callable[..., None], *arguments: object) -> Item:
+        """A packet that nobody is asked about, and what the oracle is told of it."""
         model = peer.model
         assert model is not None
 
-        def tell_if_open() -> None:
-            if model.open:
-                tell(model, *arguments)
+        def told(_: Answer, __: int) -> None:
+            tell(model, *arguments)
 
-        return tell_if_open
+        return Item(encode(packet, peer.version), told)
 
     def _send(self, peer: Peer, items: list[Item], cut: float = 1.0) -> None:
         """Send packets, or a part of their bytes; the broker handles those that it has whole."""
         wire, model = peer.wire, peer.model
-        assert wire is not None
-        data = b"".join(item[0] for item in items)
+        assert wire is not None and wire.line is not None and model is not None
+        data = b"".join(item.data for item in items)
         length = len(data) if cut >= 1 else int(len(data) * cut)
         if not length:
             return
+        wire.line.send(items, length)
         wire.feed(data[:length])
-        end = 0
-        for item, tell in items:
-            end += len(item)
-            if end <= length:
-                tell()
-        if model is not None:
-            model.last_ms = self.oracle.now_ms
-            if model.keep_alive_s and not peer.silent:
-                peer.next_ping_ms = self.oracle.now_ms + model.keep_alive_s * 800
+        if model.keep_alive_s and not peer.silent:
+            peer.next_ping_ms = self.oracle.now_ms + model.keep_alive_s * 800
 
     def _acks(self, peer: Peer, count: int) -> list[Item]:
         """The first `count` acknowledgements that are due."""
@@ -267,8 +314,8 @@ class World:
             refuses = packet.packet_type == PUBREC and peer.version == MQTT_5_0 and self.random.random() < 0.05
             reason_code = 0x80 if refuses else 0
             sent = mqtt.Ack(packet.packet_type, packet.packet_identifier, reason_code)
-            told = self._told(peer, self.oracle.acknowledge, packet.packet_type, packet.packet_identifier, reason_code)
-            items.append(self._item(peer, sent, told))
+            told = packet.packet_type, packet.packet_identifier, reason_code
+            items.append(self._item(peer, sent, self.oracle.acknowledge, *told))
         del peer.todo[:count]
         return items
 
