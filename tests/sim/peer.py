@@ -73,11 +73,12 @@ class TappedBroker(MemoryBroker):
 class Peer:
     """One client id, with the connection that it has now, or none."""
 
-    def __init__(self, client_id: str, version: int, window: int, shared: str) -> None:
+    def __init__(self, client_id: str, version: int, window: int, shared: str, favourite: str) -> None:
         self.client_id = client_id
         self.version = version
         self.window = window  # the server's Receive Maximum, which clients of all versions keep to
         self.shared = shared  # the shared subscription that it may join
+        self.favourite = favourite  # the topic to which it publishes most
         self.wire: TappedClient | None = None
         self.model: Model | None = None
         self.connected = False  # CONNACK has arrived

@@ -111,7 +111,7 @@ class Simulation(Talk):
             self.turn()
 
     def _talk_at_once(self) -> None:
-        """Several clients are read in one turn; some of them leave in it."""
+        """Several clients are read in one turn, or in turns that follow each other; some of them leave."""
         self.note("several clients send")
         for peer in self.random.sample(self.peers, min(len(self.peers), 6)):
             self._drop_dead(peer)
@@ -122,6 +122,9 @@ class Simulation(Talk):
                     self._say_disconnect(peer)
                 elif fate < 0.2:
                     self._break(peer, self.random.random())
+                elif fate < 0.4:
+                    self.broker._one_turn()  # what now comes is read while output of the last turn still waits
+                    self._send(peer, self._something(peer))
         self.turn()
 
     def _answer(self, peer: Peer) -> None:
@@ -293,7 +296,7 @@ class Simulation(Talk):
 
     def _check_retained(self) -> None:
         """A new subscriber gets exactly the retained messages."""
-        newcomer = Peer("newcomer", MQTT_5_0, 10, "")
+        newcomer = Peer("newcomer", MQTT_5_0, 10, "", "")
         self._connect(newcomer, clean=True, plain=True)
         requests = [mqtt.TopicRequest(b"#", 2), mqtt.TopicRequest(b"$x/#", 2)]
         self._send(newcomer, self._subscribed(newcomer, requests))

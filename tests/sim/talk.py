@@ -7,7 +7,7 @@ from sim.line import Answer, Item, Line
 from sim.model import Connection, Granted, Session, Will
 from sim.oracle import split_share
 from sim.peer import Peer
-from sim.world import World
+from sim.world import TOPICS, World
 
 from swellmq.broker.access import ACQUIRE, AUTHENTICATE, BARRIER, PUBLISH, SUBSCRIBE
 from swellmq.codec import packets as mqtt
@@ -15,7 +15,6 @@ from swellmq.codec.encode import encode
 from swellmq.codec.spec import MQTT_3_1, MQTT_3_1_1, MQTT_5_0, SESSION_EXPIRY_NEVER
 from swellmq.errors import PEER_CLOSED
 
-TOPICS = [f"t/{a}/{b}" for a in "abc" for b in "01"] + ["t/a", "t", "t//0", "/t", "$x/a", "long/topic/name/for/aliases"]
 FILTERS = [*TOPICS, "#", "t/#", "t/+/0", "+/a/+", "t/+", "+/+/1", "t//+", "/#", "$x/#", "+", "long/#", "w/#"]
 SHARED = ["$share/h/long/#", "$share/g/w/#"]  # beside the one that a client has of its own
 
@@ -31,7 +30,7 @@ class Talk(World):
         if qos and not peer.may_publish():
             return None
         self.payloads += 1
-        topic = random.choice(TOPICS)
+        topic = peer.favourite if random.random() < 0.5 else random.choice(TOPICS)
         retain = random.random() < 0.2
         payload = b"%d from %b" % (self.payloads, peer.client_id.encode())
         if random.random() < 0.1:

@@ -31,6 +31,7 @@ from swellmq.limits import Limits
 from swellmq.net.pool import PoolSettings
 
 LOG_STEPS = 60
+TOPICS = [f"t/{a}/{b}" for a in "abc" for b in "01"] + ["t/a", "t", "t//0", "/t", "$x/a", "long/topic/name/for/aliases"]
 
 # A client joins only one of these: of a member of two groups nobody can tell which of them a message came by.
 SHARED_OVERLAPPING = ["$share/g/t/#", "$share/g/t/a/0", "$share/h/t/+/1"]
@@ -68,13 +69,14 @@ class World:
         self.wires: list[tuple[TappedClient, Connection]] = []  # the connections that are there
         self._set_clock()
         window = min(int(self.limits.receive_maximum), 100)
-        self.monitor = Peer("monitor", MQTT_5_0, window, "")
+        self.monitor = Peer("monitor", MQTT_5_0, window, "", "")
         self.peers = [
             Peer(
                 f"c{number}",
                 random.choice((MQTT_3_1, MQTT_3_1_1, MQTT_5_0, MQTT_5_0)),
                 window,
                 random.choice(SHARED_OVERLAPPING),
+                random.choice(TOPICS),
             )
             for number in range(plan.clients or clients)
         ]
