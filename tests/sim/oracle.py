@@ -173,8 +173,8 @@ class Oracle(Routing):
         for expects in self.group_pending.values():
             for expect in expects:
                 if session in expect.grants and not expect.sent:
-                    if any(grant[0] != 1 for grant in expect.grants[session]):
-                        expect.required = False  # at QoS 2 it may have been under way, and then it is lost
+                    if self.late and any(grant[0] != 1 for grant in expect.grants[session]):
+                        expect.required = False  # what waited for the store is lost, but for QoS 1
                     self._add_members(expect)
 
     def send_will(self, session: Session) -> None:
