@@ -258,6 +258,9 @@ class Simulation(Talk):
             self._look(wire, model)
         for wire, _ in self.wires:
             wire.note_outbox()
+        assert self.monitor.model is not None
+        if not self.small:
+            self.watch.check_pending(self.monitor.model, "before the broker ended")
         self.watch.end_of_turn([], self._peaks())
 
     # The reckoning
