@@ -1,4 +1,4 @@
-"""Runs of QoS 0 take a short path; what arrives must be what message-by-message routing sends."""
+"""Runs of QoS 0 and 1 take a short path; what arrives must be what message-by-message routing sends."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from swellmq.codec import spec
 from swellmq.codec.encode import encode
-from swellmq.codec.packets import Disconnect, Packet, Publish
+from swellmq.codec.packets import Ack, Disconnect, Packet, Publish
 from swellmq.limits import Limits
 
 TOPICS = ("a", "a/b", "b", "c/d", "$x")
@@ -23,7 +23,17 @@ CLIENTS = st.lists(
     st.tuples(
         st.sampled_from([3, 4, 5]),
         st.lists(SUBSCRIPTIONS, max_size=3),
-        st.sampled_from([{}, {}, {"topic_alias_maximum": 1}, {"maximum_packet_size": 20}]),
+        st.sampled_from(
+            [
+                {},
+                {},
+                {"topic_alias_maximum": 1},
+                {"maximum_packet_size": 20},
+                {"receive_maximum": 3},
+                {"session_expiry_interval": 60},
+            ]
+        ),
+        st.sampled_from(["acknowledges", "acknowledges", "reads", "leaves"]),
     ),
     min_size=1,
     max_size=4,
@@ -32,7 +42,7 @@ MESSAGES = st.lists(
     st.tuples(
         st.sampled_from(TOPICS),
         st.sampled_from([b"", b"x", b"y" * 10, b"z" * 130, b"w" * 17_000]),
-        st.sampled_from([0, 0, 0, 0, 1, 2]),
+        st.sampled_from([0, 0, 0, 1, 1, 1, 2]),
         st.sampled_from([False, False, False, True]),
         st.sampled_from([-1, -1, -1, 60]),
     ),
@@ -41,13 +51,14 @@ MESSAGES = st.lists(
 )
 
 
-def build(
-    runs: bool, clients: list[tuple[int, list[tuple[str, int, bool, bool, int | None]], dict[str, int]]]
-) -> tuple[MemoryBroker, list[MemoryClient]]:
+Made = tuple[int, list[tuple[str, int, bool, bool, int | None]], dict[str, int], str]
+
+
+def build(runs: bool, clients: list[Made]) -> tuple[MemoryBroker, list[MemoryClient]]:
     broker = MemoryBroker()
     broker.engine.runs_allowed = runs
     made = []
-    for number, (version, subscriptions, props) in enumerate(clients):
+    for number, (version, subscriptions, props, _) in enumerate(clients):
         client = broker.connect(f"c{number}", version=version, **(props if version == 5 else {}))
         for topic_filter, qos, no_local, as_published, identifier in subscriptions:
             client.subscribe(
@@ -60,6 +71,40 @@ def build(
         client.receive()
         made.append(client)
     return broker, made
+
+
+class Witness:
+    """What one client has got: its messages, and what the broker said otherwise, each in order.
+
+    Which packet identifiers a broker uses is its own affair, as long as none is used twice at a time.
+    """
+
+    def __init__(self, client: MemoryClient, habit: str) -> None:
+        self.client = client
+        self.habit = habit
+        self.messages: list[bytes] = []
+        self.answers: list[bytes] = []
+        self.under_way: set[int] = set()
+        self.acks: list[Ack] = []
+
+    def look(self, whole: bool = True) -> None:
+        """Take what has come and acknowledge it; not where the client has sent the start of a packet only."""
+        for packet in self.client.receive():
+            if not isinstance(packet, Publish):
+                self.answers.append(encode(packet, self.client.version))
+                continue
+            if packet.qos:
+                identifier = int(packet.packet_identifier)
+                assert identifier not in self.under_way
+                self.under_way.add(identifier)
+                if self.habit == "acknowledges" and packet.qos == 1:
+                    self.acks.append(Ack(spec.PUBACK, identifier))
+                packet.packet_identifier = 1
+            self.messages.append(encode(packet, self.client.version))
+        if self.acks and whole and not self.client.closed:
+            acks, self.acks = self.acks, []
+            self.under_way -= {int(ack.packet_identifier) for ack in acks}
+            self.client.send(*acks)
 
 
 def stream(messages: list[tuple[str, bytes, int, bool, int]], version: int) -> list[bytes]:
@@ -75,24 +120,35 @@ def stream(messages: list[tuple[str, bytes, int, bool, int]], version: int) -> l
 @given(CLIENTS, MESSAGES, st.integers(0, 3), st.lists(st.integers(1, 400), max_size=5))
 @settings(max_examples=150, deadline=None)
 def test_a_run_is_the_same_as_its_messages(
-    clients: list[tuple[int, list[tuple[str, int, bool, bool, int | None]], dict[str, int]]],
-    messages: list[tuple[str, bytes, int, bool, int]],
-    publisher: int,
-    cuts: list[int],
+    clients: list[Made], messages: list[tuple[str, bytes, int, bool, int]], publisher: int, cuts: list[int]
 ) -> None:
     outputs = []
     for runs in (True, False):
         broker, made = build(runs, clients)
+        witnesses = [Witness(client, habit) for client, (*_, habit) in zip(made, clients, strict=True)]
         sender = made[publisher % len(made)]
+        for client, (*_, habit) in zip(made, clients, strict=True):
+            if habit == "leaves" and client is not sender:
+                client.drop()
         data = b"".join(stream(messages, sender.version))
         pos = 0
         for cut in [*cuts, len(data)]:
             sender.send(data[pos : pos + cut])
             pos += cut
+            for witness in witnesses:
+                witness.look(whole=witness.client is not sender or pos >= len(data))
         sender.send(b"".join(stream(messages, sender.version)))
+        for _ in range(2 * len(messages)):  # a window of three opens step by step
+            for witness in witnesses:
+                witness.look()
         broker.check()
-        counters = broker.stats.statistics()
-        outputs.append(([client.receive_bytes() for client in made], counters))
+        outputs.append(
+            (
+                [(witness.messages, witness.answers, len(witness.under_way)) for witness in witnesses],
+                [session.statistics() for session in broker.core.sessions.values()],
+                broker.stats.statistics(),
+            )
+        )
     assert outputs[0] == outputs[1]
 
 
@@ -155,3 +211,74 @@ def test_a_packet_larger_than_allowed_ends_a_run() -> None:
     publisher.publish("t", b"x" * 60)
     assert subscriber.payloads() == [b"1", b"2"]
     assert publisher.close_reason == "packet too large"
+
+
+def test_qos_1_leaves_as_the_bytes_that_came() -> None:
+    for version in (4, 5):
+        props = b"\0" if version == 5 else b""
+        broker = MemoryBroker()
+        subscribers = [broker.connect(f"s{number}", version=version) for number in range(2)]
+        for subscriber in subscribers:
+            subscriber.subscribe("t", qos=1)
+        publisher = broker.connect("p", version=version)
+        publisher.publish("t", b"0")
+        data = b"".join(
+            b"\x32" + bytes([6 + len(props)]) + b"\0\x01t\x01" + bytes([n]) + props + b"x" for n in range(9)
+        )
+        for subscriber in subscribers:
+            subscriber.receive()
+        publisher.send(data)
+        assert [subscriber.receive_bytes() for subscriber in subscribers] == [data, data]
+        pubacks = b"".join(b"\x40\x02\x01" + bytes([n]) for n in range(9))
+        assert publisher.receive_bytes() == pubacks
+        assert broker.session("s0").statistics()["inflight"] == 9
+        for subscriber in subscribers:
+            subscriber.send(pubacks[:20], pubacks[20:])
+        assert [broker.session(f"s{n}").statistics()["inflight"] for n in range(2)] == [0, 0]
+        broker.check()
+
+
+def test_two_publishers_with_the_same_packet_identifiers() -> None:
+    broker = MemoryBroker()
+    subscriber = broker.connect("s")
+    subscriber.subscribe("#", qos=1)
+    publishers = [broker.connect(name) for name in ("p", "q")]
+    publishers[0].publish("t", b"")
+    subscriber.receive()
+    packets = [Publish(b"t", b"%d" % number, 1, False) for number in range(20)]
+    for number, packet in enumerate(packets):
+        packet.packet_identifier = number + 1
+    for publisher in publishers:
+        publisher.send(*packets)
+    got = subscriber.publishes()
+    assert [publish.payload for publish in got] == [publish.payload for publish in packets] * 2
+    assert len({int(publish.packet_identifier) for publish in got}) == 40  # [MQTT-2.2.1-4]
+
+
+def test_a_run_larger_than_the_window_waits_in_part() -> None:
+    broker = MemoryBroker()
+    subscriber = broker.connect("s", version=5, receive_maximum=7)
+    subscriber.subscribe("#", qos=1)
+    publisher = broker.connect("p", version=5)
+    publisher.publish("t", b"")
+    subscriber.receive()
+    packets = [Publish(b"t", b"%d" % number, 1, False) for number in range(20)]
+    for number, packet in enumerate(packets):
+        packet.packet_identifier = number + 1
+    publisher.send(*packets)
+    got = subscriber.publishes()
+    assert len(got) == 7
+    subscriber.send(*[Ack(spec.PUBACK, int(publish.packet_identifier)) for publish in got])
+    assert [publish.payload for publish in subscriber.publishes()] == [b"%d" % number for number in range(7, 14)]
+
+
+def test_faults_among_acknowledgements_and_qos_1() -> None:
+    for version in (4, 5):
+        props = b"\0" if version == 5 else b""
+        good = b"\x32" + bytes([6 + len(props)]) + b"\0\x01t\0\x01" + props + b"1"
+        for bad in (b"\x32" + bytes([6 + len(props)]) + b"\0\x01t\0\0" + props + b"1", b"\x40\x02\0\0", b"\x40\x01\0"):
+            broker, subscriber, publisher = subscribed(version)
+            publisher.send(good + bad + good)
+            assert [publish.payload for publish in subscriber.publishes()] == [b"1"]
+            assert publisher.closed
+            assert broker.stats.errors_peer == 1

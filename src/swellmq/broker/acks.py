@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from mypy_extensions import i32, u8
+from mypy_extensions import i32, i64, u8
 
 from swellmq.broker.core import Core
 from swellmq.broker.explain import explained
@@ -21,23 +21,33 @@ from swellmq.codec.spec import PACKET_IDENTIFIER_NOT_FOUND, PROTOCOL_ERROR, PUBC
 from swellmq.connection import Connection
 from swellmq.errors import ProtocolError
 
+PUBACK_FIRST: Final = 0x40  # the first byte of a PUBACK
 NOT_UNDER_WAY: Final = "no QoS 2 message is under way with this packet identifier"
 
 
 def _done(core: Core, session: Session, identifier: i32) -> None:
     """A delivery is acknowledged to the end, or refused: its place in the window is free."""
+    _remove(core, session, int(identifier))
+    _go_on(core, session)
+
+
+def _remove(core: Core, session: Session, identifier: int) -> None:
     inflight = session.inflight
     assert inflight is not None
-    delivery = inflight.pop(int(identifier))
+    delivery = inflight.pop(identifier)
     if delivery.state == UNSENT:
         session.unsent -= 1  # it had arrived on the earlier connection after all
     else:
         session.window -= 1
-    if not inflight:
-        session.inflight = None
     if core.kept(session):
         core.touch()
         core.storage.delivery_removed(session, delivery)
+
+
+def _go_on(core: Core, session: Session) -> None:
+    """Send what waited for a place in the window."""
+    if not session.inflight:
+        session.inflight = None
     if session.queue is not None or session.unsent:
         pump(core, session)
     if session.replays is not None:
@@ -55,6 +65,35 @@ def on_puback(core: Core, session: Session, identifier: i32) -> None:
     if delivery.qos != 1:
         raise ProtocolError(PROTOCOL_ERROR, "PUBACK for a QoS 2 message")
     _done(core, session, identifier)  # [MQTT-4.3.2-3] [MQTT-4.4.0-2] [MQTT-4.8.2-6]
+
+
+def on_puback_run(core: Core, session: Session, data: bytes, pos: i64, end: i64) -> i64:
+    """Take the PUBACKs at `pos` that follow each other, in their short form; the position behind them.
+
+    What waits for a place in the window is sent once, behind the last of them.
+    """
+    start = pos
+    inflight = session.inflight
+    kept = core.kept(session)
+    while pos + 4 <= end and data[pos] == PUBACK_FIRST and data[pos + 1] == 2:
+        high: i64 = data[pos + 2]
+        low: i64 = data[pos + 3]
+        identifier = int(high * 256 + low)
+        delivery = inflight.get(identifier) if inflight is not None else None
+        if identifier == 0 or (delivery is not None and delivery.qos != 1):
+            break  # a fault: the slow path says so
+        pos += 4
+        if delivery is None or inflight is None:
+            continue
+        if kept or delivery.state == UNSENT:
+            _remove(core, session, identifier)
+        else:
+            del inflight[identifier]  # [MQTT-4.3.2-3] [MQTT-4.4.0-2] [MQTT-4.8.2-6]
+            session.window -= 1
+    core.stats.packets_received += (pos - start) // 4
+    if pos != start and inflight is not None:
+        _go_on(core, session)
+    return pos
 
 
 def on_pubrec(core: Core, connection: Connection, session: Session, ack: Ack) -> None:

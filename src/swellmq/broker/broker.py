@@ -16,7 +16,7 @@ from swellmq.broker.access import (
     Request,
     Rights,
 )
-from swellmq.broker.acks import on_puback, on_pubcomp, on_pubrec, on_pubrel
+from swellmq.broker.acks import PUBACK_FIRST, on_puback, on_puback_run, on_pubcomp, on_pubrec, on_pubrel
 from swellmq.broker.answers import go_on
 from swellmq.broker.connect import (
     on_connect,
@@ -31,7 +31,7 @@ from swellmq.broker.inbound import on_publish
 from swellmq.broker.overdue import connection_name, on_connection_due, watch
 from swellmq.broker.publish import pump, replay, route_publish
 from swellmq.broker.refuse import Refuser
-from swellmq.broker.runs import PUBLISH_QOS_0, forward_run
+from swellmq.broker.runs import PUBLISH_QOS_0, PUBLISH_QOS_1, forward_run
 from swellmq.broker.session import Session
 from swellmq.broker.shelf import take_back
 from swellmq.broker.storage import Storage
@@ -69,7 +69,6 @@ from swellmq.errors import (
 from swellmq.limits import CONNECT_BYTES_MAX, Limits
 from swellmq.stats import Stats
 
-PUBACK_FIRST: Final = 0x40
 PINGRESP: Final = b"\xd0\x00"
 
 
@@ -83,7 +82,7 @@ class MqttBroker(Engine):
     ) -> None:
         self.core = Core(limits, turn, stats, storage, uplink, access)
         self.refuser = Refuser(self.core)
-        # Whether a run of QoS 0 may pass without a look at each message.
+        # Whether a run may pass without a look at each message.
         self.runs_allowed: bool = not (access.authorizes_publish or uplink.enabled)
 
     # The loop calls
@@ -251,11 +250,19 @@ class MqttBroker(Engine):
                 connection.inbox = data[pos:]
                 return
             first = data[pos]
-            if first == PUBLISH_QOS_0 and self.runs_allowed and connection.owner is not None:
-                following = forward_run(core, connection, data, pos, end)
-                if following != pos:
-                    pos = following
-                    continue
+            if (first == PUBLISH_QOS_0 or first == PUBLISH_QOS_1) and self.runs_allowed:
+                if connection.owner is not None:
+                    following = forward_run(core, connection, data, pos, end)
+                    if following != pos:
+                        pos = following
+                        continue
+            elif first == PUBACK_FIRST:
+                session = connection.owner
+                if isinstance(session, Session):
+                    following = on_puback_run(core, session, data, pos, end)
+                    if following != pos:
+                        pos = following
+                        continue
             try:
                 total = packet_length(data, pos, end)
             except MalformedPacket:
@@ -278,10 +285,6 @@ class MqttBroker(Engine):
                 session = connection.owner
                 assert isinstance(session, Session)
                 on_publish(core, connection, session, first, data, body, pos)
-            elif first == PUBACK_FIRST and total == 4 and connected and (data[body] or data[body + 1]):
-                session = connection.owner
-                assert isinstance(session, Session)
-                on_puback(core, session, data[body] * 256 + data[body + 1])
             else:
                 self._packet(connection, first, data, body, pos)
 

@@ -1,7 +1,7 @@
 """From one application message to its subscribers: routing, deliveries, queues, frames, retained messages.
 
-Who publishes does not matter here: a client, a will, `$SYS`, another node, the embedding program. QoS 0 in bulk
-comes another way, through `runs.py`.
+Who publishes does not matter here: a client, a will, `$SYS`, another node, the embedding program. QoS 0 and 1
+in bulk come another way, through `runs.py`.
 """
 
 from __future__ import annotations

@@ -1,8 +1,12 @@
-"""Runs of QoS 0: many packets of one read forwarded as one slice of its bytes (docs/decisions/0005-runs.md).
+"""Runs of QoS 0 and 1: many packets of one read forwarded as one slice of its bytes (docs/decisions/0005-runs.md).
 
-Most traffic is QoS 0 between clients of one protocol version, where the bytes that came in are the bytes that go out.
+Most traffic is between clients of one protocol version, where the bytes that came in are the bytes that go out.
 `forward_run` takes all such packets that follow each other in one read and have the same subscribers, and gives each
 subscriber one slice of the receive buffer. Whatever needs more than that takes the way of `inbound.py`.
+
+At QoS 1 the slice holds packet identifiers, and which ones a server uses towards a subscriber is its own choice: it
+takes those of the publisher, as long as all of them are free there. Nor is a message kept for a session that ends with
+its connection: it will never be sent again, so only its packet identifier is in flight.
 """
 
 from __future__ import annotations
@@ -15,33 +19,53 @@ from swellmq.broker.access import MAY_PUBLISH
 from swellmq.broker.core import Core
 from swellmq.broker.permissions import Permissions
 from swellmq.broker.publish import deliver, deliver_shared
-from swellmq.broker.session import Session, Subscription
+from swellmq.broker.session import SENT, Delivery, Session, Subscription
 from swellmq.broker.topics import Route
 from swellmq.codec.decode import decode_publish, header_length, packet_length
+from swellmq.codec.encode import encode_pubacks
+from swellmq.codec.packets import Publish
 from swellmq.codec.spec import MQTT_5_0
 from swellmq.connection import Connection
 from swellmq.errors import OPEN, MalformedPacket
 
 PUBLISH_QOS_0: Final = 0x30  # the first byte of a PUBLISH without DUP, QoS and RETAIN
+PUBLISH_QOS_1: Final = 0x32
+
+
+def _passed_on() -> Delivery:
+    delivery = Delivery(Publish(b"", b"", 1, False), 1, False, None, None)
+    delivery.state = SENT
+    return delivery
+
+
+# What is in flight to a session that ends with its connection: one for all, since nothing of it is ever looked at.
+PASSED_ON: Final = _passed_on()
 
 
 def forward_run(core: Core, connection: Connection, data: bytes, pos: i64, end: i64) -> i64:
-    """Forward the PUBLISH packets at `pos` that are complete, of QoS 0 without RETAIN or properties, and whose topics
-    were matched before; the position behind them, which is `pos` where the first one needs the slow path.
+    """Forward the PUBLISH packets at `pos` that are complete, of the first one's QoS, without RETAIN or properties, and
+    whose topics were matched before; the position behind them, which is `pos` where the first needs the slow path.
 
     Nothing is validated twice: a topic name that has a route was checked when it was matched.
     """
     topics = core.topics
     permissions = core.permissions
     number: i64 = -1  # of the session, once it was found to be allowed somewhere
+    first: i64 = data[pos]
     five = connection.protocol_version == MQTT_5_0
     packet_bytes = core.limits.packet_bytes
+    if first == PUBLISH_QOS_1 and (core.limits.maximum_qos == 0 or core.storage.refusal):
+        return pos  # each is refused, or may be
+    between: i64 = 2 if first == PUBLISH_QOS_1 else 0  # bytes between topic name and payload
+    if five:
+        between += 1
     run: Route | None = None
     run_start = pos
     run_count: i64 = 0
     run_overhead: i64 = 0  # bytes that are not payload
+    identifiers: list[int] = []  # of the packets of the run, at QoS 1
     last_topic = b""
-    while pos + 4 <= end and data[pos] == PUBLISH_QOS_0:
+    while pos + 4 <= end and data[pos] == first:
         length: i64 = data[pos + 1]
         body = pos + 2
         if length >= 128:
@@ -59,14 +83,21 @@ def forward_run(core: Core, connection: Connection, data: bytes, pos: i64, end: 
         high: i64 = data[body]
         low: i64 = data[body + 1]
         topic_end = body + 2 + high * 256 + low
-        payload = topic_end + 1 if five else topic_end
-        if payload > following or (five and data[topic_end] != 0):
+        payload = topic_end + between
+        if payload > following or (five and data[payload - 1] != 0):
             break
+        identifier: i64 = 0
+        if first == PUBLISH_QOS_1:
+            high = data[topic_end]
+            low = data[topic_end + 1]
+            identifier = high * 256 + low
+            if identifier == 0:
+                break
         topic_name = data[body + 2 : topic_end]
         if run is None or topic_name != last_topic or run.mixed:
             route = topics.route(topic_name)
-            if route is None:
-                break
+            if route is None or (five and identifier and not route.targets and route.groups is None):
+                break  # with QoS 1 of MQTT 5.0 the publisher is told that there is no subscriber
             if permissions is not None and route.publisher != number:
                 number = _may_publish(permissions, connection, route)
                 if number < 0:
@@ -74,16 +105,19 @@ def forward_run(core: Core, connection: Connection, data: bytes, pos: i64, end: 
             last_topic = topic_name
             if route is not run or route.mixed:
                 if run is not None and (run.solo is None or run.solo is not route.solo):
-                    _forward(core, connection, run, data, run_start, pos, run_count, run_overhead)
+                    _forward(core, connection, run, data, run_start, pos, run_count, run_overhead, identifiers)
                     run_start = pos
                     run_count = 0
                     run_overhead = 0
+                    identifiers = []
                 run = route
+        if identifier:
+            identifiers.append(int(identifier))
         run_count += 1
         run_overhead += payload - pos
         pos = following
     if run is not None and run_count:
-        _forward(core, connection, run, data, run_start, pos, run_count, run_overhead)
+        _forward(core, connection, run, data, run_start, pos, run_count, run_overhead, identifiers)
     return pos
 
 
@@ -99,7 +133,15 @@ def _may_publish(permissions: Permissions, connection: Connection, route: Route)
 
 
 def _forward(
-    core: Core, connection: Connection, route: Route, data: bytes, start: i64, end: i64, count: i64, overhead: i64
+    core: Core,
+    connection: Connection,
+    route: Route,
+    data: bytes,
+    start: i64,
+    end: i64,
+    count: i64,
+    overhead: i64,
+    identifiers: list[int],
 ) -> None:
     """Send `count` packets, `data[start:end]`, to all targets of `route`."""
     stats = core.stats
@@ -108,6 +150,21 @@ def _forward(
     payload_bytes = end - start - overhead
     stats.publish_bytes_received += payload_bytes
     piece = data if start == 0 and end == len(data) else data[start:end]
+    if identifiers:
+        changes = core.changes
+        sent = _send_qos_1(core, connection, route, piece, identifiers)
+        core.acknowledge(connection, encode_pubacks(identifiers), changes)  # [MQTT-4.3.2-4] [MQTT-4.6.0-2]
+    else:
+        sent = _send_qos_0(core, connection, route, piece, count)
+    stats.packets_sent += sent
+    stats.publishes_sent += sent
+    if sent:
+        stats.publish_bytes_sent += sent // count * payload_bytes
+
+
+def _send_qos_0(core: Core, connection: Connection, route: Route, piece: bytes, count: i64) -> i64:
+    """Give the packets of a run to all targets; how many packets went out as they came in."""
+    stats = core.stats
     five = connection.protocol_version == MQTT_5_0
     limit = core.limits.outbox_bytes
     queues = core.limits.queue_qos_0
@@ -133,12 +190,54 @@ def _forward(
         else:
             target.send(piece)
             sent += count
-    stats.packets_sent += sent
-    stats.publishes_sent += sent
-    if sent:
-        stats.publish_bytes_sent += sent // count * payload_bytes
     if slow is not None or route.groups is not None:
         _forward_each(core, connection, route, slow, piece)
+    return sent
+
+
+def _send_qos_1(core: Core, connection: Connection, route: Route, piece: bytes, identifiers: list[int]) -> i64:
+    """The same at QoS 1: as they came in where all their packet identifiers are free, else one by one."""
+    five = connection.protocol_version == MQTT_5_0
+    count: i64 = len(identifiers)
+    in_flight = dict.fromkeys(identifiers, PASSED_ON)
+    distinct = len(in_flight) == count
+    limits = core.limits
+    sent: i64 = 0
+    slow: list[Subscription] | None = None
+    for subscription in route.targets:
+        session = subscription.session
+        target = session.connection
+        if (
+            target is None
+            or not distinct
+            or (target.protocol_version == MQTT_5_0) != five
+            or not subscription.plain
+            or subscription.qos == 0
+            or session.expiry_interval != 0
+            or session.queue is not None
+            or session.unsent
+            or target.close_reason != OPEN
+            or target.packet_bytes_max
+            or target.topic_alias_maximum
+            or target.outbox_bytes > limits.outbox_bytes
+            or i64(session.window) + count > min(i64(target.receive_maximum), limits.inflight_max)  # [MQTT-3.3.4-9]
+        ):
+            slow = _append(slow, subscription)
+            continue
+        inflight = session.inflight
+        if inflight is None:
+            session.inflight = in_flight.copy()
+        elif inflight.keys().isdisjoint(in_flight):  # [MQTT-2.2.1-4]
+            inflight.update(in_flight)
+        else:
+            slow = _append(slow, subscription)
+            continue
+        session.window += len(identifiers)
+        target.send(piece)
+        sent += count
+    if slow is not None or route.groups is not None:
+        _forward_each(core, connection, route, slow, piece)
+    return sent
 
 
 def _append(subscriptions: list[Subscription] | None, subscription: Subscription) -> list[Subscription]:
@@ -162,7 +261,7 @@ def _forward_each(
     while pos < end:
         total = packet_length(piece, pos, end)
         publish = decode_publish(
-            PUBLISH_QOS_0, piece, pos + header_length(total), pos + total, connection.protocol_version
+            piece[pos], piece, pos + header_length(total), pos + total, connection.protocol_version
         )
         publish.client_id = publisher.client_id
         pos += total
