@@ -284,7 +284,8 @@ class Watch:
             connection = session.connection
             full = connection is not None and unreceived.get(connection, 0) > oracle.limits.outbox_bytes
             if oracle.limits.queue_qos_0:  # it waits behind others, unless the outbox was full
-                expect.required = expect.required and not full
+                left = expect.connection is not connection  # it may have been full as well, before it went
+                expect.required = expect.required and not full and not left
                 continue
             expects = session.pending.get(expect.message.payload, [])
             if expect in expects:
