@@ -16,7 +16,7 @@ INPUTS := OPT=$(SWELLMQ_OPT) INTERPRETED=$(SWELLMQ_INTERPRETED) CC=$(CC) CFLAGS=
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help serve install test test-compiled test-interpreted check format lint bench wheel docs conformance sim kill fuzz mqttjs clean FORCE
+.PHONY: help serve install test test-compiled test-interpreted check format lint bench profile guard wheel docs conformance sim kill fuzz mqttjs clean FORCE
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -48,6 +48,12 @@ format: $(VENV)/dev-libraries ## put the sources into the common format
 
 bench: $(VENV)/installed ## measure, beside mosquitto where it is installed; ARGS: load, memory, ... with their options
 	$(BIN)/swellmq bench $(or $(ARGS),load)
+
+profile: $(VENV)/installed ## where the CPU time of each message goes, by perf; ARGS="--scenario qos1"
+	$(BIN)/swellmq bench profile $(ARGS)
+
+guard: $(VENV)/installed ## fail where speed was lost against tools/guard.json; ARGS=--keep after a gain
+	$(BIN)/python -P tools/guard.py $(ARGS)
 
 wheel: $(VENV)/created ## build two wheels into dist: compiled for this platform, and interpreted for any
 	rm -rf dist

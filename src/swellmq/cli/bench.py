@@ -15,6 +15,7 @@ from swellmq.bench import BenchError
 MEASUREMENTS: Final = {
     "load": "messages per second and CPU time per message, broker beside broker",
     "scaling": "CPU time per message against the number of connections, filters, levels, subscribers, ...",
+    "profile": "where the CPU time goes for each message, by Linux's perf",
     "pool": "memory and the pool while a fleet arrives, and what remains when it is gone",
     "storm": "the same clients at different paces, and all of them cut and back at once",
 }
