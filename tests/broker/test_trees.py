@@ -222,6 +222,29 @@ class TestDeadlines:
                 assert 0 < deadlines.next_ms() <= min(model.values()) + TICK_MS - 1
         return deadlines
 
+    @given(st.integers(0, 10_000_000), st.integers(1, 100_000_000))
+    def test_what_is_far_comes_up_early_but_not_by_much(self, now_ms: int, wait_ms: int) -> None:
+        """Whoever sets it again each time comes up at the moment itself, after a few looks."""
+        deadlines = Deadlines()
+        timed = Timed()
+        due_ms = now_ms + wait_ms
+        looks = 0
+        while now_ms < due_ms:
+            deadlines.set_far(timed, due_ms, now_ms)
+            moment = deadlines.next_ms()
+            assert now_ms + (due_ms - now_ms) * 15 // 16 <= moment < due_ms + TICK_MS
+            now_ms = moment
+            assert deadlines.due(now_ms) == [timed]
+            looks += 1
+        assert looks <= 6
+
+    def test_what_is_far_shares_few_buckets(self) -> None:
+        """Ten clients a second that may each be silent for an hour and a half."""
+        deadlines = Deadlines()
+        for number in range(10_000):
+            deadlines.set_far(Timed(), number * 100 + 5_400_000, number * 100)
+        assert len(deadlines.buckets) <= 8
+
     def test_old_entries_are_swept_out(self) -> None:
         """A client that comes and goes leaves one each time, for a session that would end in a year."""
         deadlines = Deadlines()

@@ -55,6 +55,7 @@ def run(arguments: argparse.Namespace) -> int:
     for broker in found.brokers:
         for mode in arguments.mode if broker.name.startswith("swellmq") else [""]:
             found.results.append(timeline(broker, mode, arguments, machine))
+            found.notes += growth_note(found.results[-1])
     if arguments.chart:
         charts.draw_pool(arguments.chart, found.results)
     how = "clients in a process of their own, on another core"
@@ -189,6 +190,15 @@ def growth(events: list[str]) -> str:
         return "".join(steps_done)
     first, last = steps_done[0].partition("->")[0], steps_done[-1].partition("->")[2].partition(" ")[0]
     return f"{first}->{last} in {len(steps_done)} steps"
+
+
+def growth_note(result: dict[str, Any]) -> list[str]:
+    """How long the pool's growth took, where that is known."""
+    last = result["rows"][-1]
+    if not last.get("step_longest_us"):
+        return []
+    step, longest = milliseconds(last["step_longest_us"]), milliseconds(last["slice_longest_us"])
+    return [f"{result['title']}: the longest step of growth took {step} of work, in slices of at most {longest}."]
 
 
 def kernel_each(row: dict[str, Any], start: dict[str, Any]) -> float:

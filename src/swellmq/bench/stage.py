@@ -26,6 +26,10 @@ from swellmq.bench.worker import Worker
 
 GIVE_UP_S: Final = 30.0  # a broker that has not seen so long that its clients are gone
 LOOK_S: Final = 0.01  # between two looks at a broker that can't be waited for otherwise
+MEMORY_FIGURES: Final = (
+    *("active", "capacity", "idle", "overflow"),
+    *("turn_longest_us", "slice_longest_us", "step_longest_us", "collection_us"),
+)
 STATUS: Final = "[STATUS] "
 POOL: Final = "[POOL] "
 
@@ -208,9 +212,8 @@ class MemoryStage(Stage):
         self.events += [line.removeprefix(POOL) for line in self.log.lines() if line.startswith(POOL)]
 
     def figures(self) -> dict[str, int]:
-        """As in Stage, and the longest turn and slice, and a full collection, in microseconds."""
-        names = ("active", "capacity", "idle", "overflow", "turn_longest_us", "slice_longest_us", "collection_us")
-        return {**process_memory(self.worker.pid), **{name: self.answer[name] for name in names}}
+        """As in Stage, and in microseconds the longest turn, slice and step of growth, and a full collection."""
+        return {**process_memory(self.worker.pid), **{name: self.answer[name] for name in MEMORY_FIGURES}}
 
     def cpu_us(self) -> int:
         """As in Stage, this driver's own included."""

@@ -338,7 +338,7 @@ def _connack_properties(
 def _start_keep_alive(core: Core, connection: Connection, now_ms: i64) -> None:
     keep_alive_s = int(connection.keep_alive_s)
     if keep_alive_s:
-        core.deadlines.set(connection, now_ms + keep_alive_s * 1500)  # [MQTT-3.1.2-22]
+        core.deadlines.set_far(connection, now_ms + keep_alive_s * 1500, now_ms)  # [MQTT-3.1.2-22]
     else:
         core.deadlines.clear(connection)
     until_ms = core.lease_until(connection)

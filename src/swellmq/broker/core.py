@@ -97,7 +97,10 @@ class Core:
         is parked for each of its packets does not fill the buckets.
         """
         if connection.deadline_ms == 0 or due_ms < connection.deadline_ms:
-            self.deadlines.set(connection, due_ms)
+            if connection.owner is None:  # nobody asks again whether the time of a stranger is up
+                self.deadlines.set(connection, due_ms)
+            else:
+                self.deadlines.set_far(connection, due_ms, self.turn.now_ms)
 
     def note_crowded(self, session: Session) -> None:
         """Something waits in `session` for room in the outbox: look again once that was flushed.

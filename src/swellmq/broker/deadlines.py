@@ -1,4 +1,4 @@
-"""Deadlines of connections and sessions, kept lazily in buckets of a tenth of a second.
+"""Deadlines of connections and sessions, kept lazily in buckets of a tenth of a second, and wider ones for what is far.
 
 A deadline is a field of its object. Setting one puts the object into the bucket of that moment; moving it leaves the
 old entry where it is, and it is passed over when its bucket comes up, because the field no longer says so. Keep alive
@@ -19,6 +19,7 @@ from mypy_extensions import i64, mypyc_attr
 from swellmq.connection import Timed
 from swellmq.limits import DUE_PER_TURN, TICK_MS
 
+FAR: Final = 16  # a far deadline may come up early by this part of the time until then
 SWEEP_FROM: Final = 1_024  # old entries; fewer are left alone
 SWEEP_SLICE: Final = 32  # entries looked at with each deadline that is cleared while a sweep is under way
 
@@ -51,6 +52,19 @@ class Deadlines:
             heappush(self.moments, key)
         else:
             bucket.append(timed)
+
+    def set_far(self, timed: Timed, due_ms: i64, now_ms: i64) -> None:
+        """Let `timed` come up before `due_ms`, early by up to a sixteenth of the time until then; it is then set again.
+
+        For who looks for himself whether it is time. The further off, the wider the buckets: were each a tenth of a
+        second wide, clients that come ten a second and may be silent for an hour would need one each, of 250 bytes.
+        """
+        width: i64 = TICK_MS
+        while width * 2 * FAR <= due_ms - now_ms:
+            width *= 2
+        if width > TICK_MS:
+            due_ms = due_ms // width * width
+        self.set(timed, due_ms)
 
     def clear(self, timed: Timed) -> None:
         """Forget the deadline of `timed`."""

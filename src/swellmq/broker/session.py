@@ -111,7 +111,7 @@ class Session(Owner):
     """The state of one client id, MQTT 5.0 section 4.1. What most sessions never use is None until it is used."""
 
     def __init__(self, client_id: str) -> None:
-        self.deadline_ms: i64 = 0  # while no client is connected: its will or its end, whichever is first
+        self.deadline_ms: i64 = 0  # while no client is connected: when to look whether its will is due, or its end
         self.client_id = client_id
         self.connection: Connection | None = None
         self.username: str | None = None

@@ -66,14 +66,14 @@ def detach(core: Core, connection: Connection, now_ms: i64) -> None:
 
 
 def set_deadline(core: Core, session: Session) -> None:
-    """Have a session that has no client come up when its will is due, or its end."""
+    """Have a session that has no client looked at when its will is due, or its end, and before."""
     due = _ends_at_ms(session)
     will = session.will
     if will is not None:
         will_due = max(1, session.left_ms + will.will_delay_interval * 1000)
         due = will_due if due == 0 else min(due, will_due)
     if due:
-        core.deadlines.set(session, due)
+        core.deadlines.set_far(session, due, core.turn.now_ms)
     else:
         core.deadlines.clear(session)
 
@@ -86,7 +86,7 @@ def _ends_at_ms(session: Session) -> i64:
 
 
 def on_session_due(core: Core, session: Session, now_ms: i64) -> None:
-    """The session's deadline has come while no client is connected: its will is due, or its end."""
+    """The session's deadline has come while no client is connected: its will may be due, or its end."""
     if session.connection is not None or session.ended:  # [MQTT-4.1.0-1]
         return
     ends_at_ms = _ends_at_ms(session)
