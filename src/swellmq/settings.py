@@ -8,7 +8,6 @@ says how much memory there is.
 from __future__ import annotations
 
 import _socket as socket  # socket.py brings enums and selectors: 0.4 MB more
-import copy
 import os
 from collections.abc import Mapping, Sequence
 from typing import Final, TypeAlias
@@ -196,7 +195,9 @@ class Settings:
         Raises SettingsError as `load`.
         """
         if self._source is None:
-            return copy.copy(self)
+            same = Settings.__new__(Settings)
+            vars(same).update(vars(self))  # as the module `copy` does, which costs a broker 0.1 MB
+            return same
         return Settings.load(*self._source)
 
     def explain(self, name: str) -> tuple[Value, str]:

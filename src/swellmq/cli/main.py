@@ -25,6 +25,9 @@ COMMANDS: Final = {
 }
 EXIT_BAD_USAGE: Final = 2
 
+# Nothing here is translated, and to find that out costs a broker 0.2 MB (gettext imports locale and its tables).
+argparse._ = str  # type: ignore[attr-defined]  # what argparse translates with
+
 
 class HelpFormatter(argparse.HelpFormatter):
     """As wide as the terminal. argparse would ask `shutil`, which costs a broker that shows no help 0.5 MB."""
