@@ -182,6 +182,15 @@ class Engine(Handler):
         """Phase 4: hand the open batch to storage and uplink, and learn what is stored."""
 
 
+@mypyc_attr(native_class=True, allow_interpreted_subclasses=True)
+class Peers:
+    """Knows where connections come from."""
+
+    def address(self, connection: Connection) -> str:
+        """The peer's numeric address without its port; "" for a Unix socket, and where it is gone or not known."""
+        return ""
+
+
 @final
 @mypyc_attr(native_class=True, acyclic=True)
 class Connection(Timed):

@@ -58,6 +58,9 @@ REMEMBERED_VERDICTS: Final = 131_072  # logins remembered, some 250 bytes each
 DECISION_BYTES: Final = 67_108_864  # of decisions of access control that are remembered: some 300,000
 DECISION_OVERHEAD_BYTES: Final = 200  # of one, beside its topic
 
+FIGHTS: Final = 16_384  # client ids whose takeovers are counted
+GUARD_ENTRIES: Final = 65_536  # addresses and client ids that bans and counts are kept of, some 150 bytes each
+
 # Routing.
 TOPIC_LEVELS_MAX: Final = 200  # bounds the walk over the topic tree; deeper topics are malformed for us
 SHARDS: Final = 256  # a dict of 700,000 keys stalls for 100 ms when it grows; a 256th of it does not
@@ -92,6 +95,9 @@ class Limits:
         self.pending_timeout_ms: i64 = 10_000  # an answer of access, uplink or storage
         self.keep_alive_max_s: i64 = 65_535  # larger or no keep alive is lowered to it (MQTT 5.0: Server Keep Alive)
         self.outbox_bytes: i64 = 1_048_576  # beyond it QoS 0 is dropped and QoS 1 and 2 wait in the session
+        self.messages_per_s: i64 = 0  # that one client may publish; it is read no faster. 0: no bound
+        self.bytes_per_s: i64 = 0  # that one client may send; the same
+        self.takeovers: i64 = 20  # of one client id within 10 s; further ones are refused. 0: no bound
         # Packets
         self.packet_bytes: i64 = 268_435_460  # largest packet taken from a client: the protocol's own limit
         self.topic_levels: i64 = TOPIC_LEVELS_MAX

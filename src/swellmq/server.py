@@ -29,6 +29,7 @@ from swellmq.limits import REFUSING_SLOTS
 from swellmq.logs import set_up
 from swellmq.net.listener import Listener, open_tcp, open_unix
 from swellmq.net.loop import Loop
+from swellmq.net.peers import SocketPeers
 from swellmq.net.pool import Pool, PoolSettings
 from swellmq.options import DURABILITIES
 from swellmq.settings import Settings
@@ -74,8 +75,9 @@ class Server:
         )
         self.reloads: list[Prepare] = []  # whoever has something to read again: see reload.py
         if self.door is not None:
-            self.door.attach(self.call, self.broker.resume)
+            self.door.attach(self.call, self.broker)
             self.reloads.append(self._prepare_door)
+        self.broker.core.peers = SocketPeers()
         self.broker.core.assigned_prefix = f"auto-{os.urandom(8).hex()}-"
         self.loop = Loop(self.broker, self.broker.refuser, self.pool, self.turn_state, self.stats)
         self.sys_topics = SysTopics(self.broker.core, VERSION)

@@ -107,6 +107,14 @@ class Settings:
     access_password_file: str
     access_acl_file: str
     access_hash_threads: int
+    access_ban_failures: int
+    access_ban_connects: int
+    access_ban_window_s: int
+    access_ban_s: int
+    access_never_ban: list[str]
+    access_connects_per_s: int
+    access_connections_per_address: int
+    access_connections_per_user: int
     access_order: list[str]
     access_jwt_key_file: str
     access_jwt_jwks: str
@@ -128,6 +136,9 @@ class Settings:
     limits_pending_timeout_ms: int
     limits_keep_alive_max_s: int
     limits_outbox_bytes: int
+    limits_messages_per_s: int
+    limits_bytes_per_s: int
+    limits_takeovers: int
     limits_packet_bytes: int
     limits_topic_levels: int
     limits_topic_bytes: int
@@ -224,9 +235,10 @@ class Settings:
 
     def has_door(self) -> bool:
         """Whether anything here says who may come in, or what they may do."""
-        return (
-            self.knows_users() or self.access_anonymous != "auto" or bool(self.access_acl_file or self.access_http_url)
-        )
+        if self.knows_users() or self.access_anonymous != "auto" or self.access_acl_file or self.access_http_url:
+            return True
+        bounds = (self.access_ban_connects, self.access_connects_per_s)
+        return any((*bounds, self.access_connections_per_address, self.access_connections_per_user))
 
     def preheated_objects(self) -> int:
         """Connection objects made at start."""

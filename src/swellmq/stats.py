@@ -87,6 +87,8 @@ class Stats:
         self.refused_publishes: i64 = 0
         self.refused_subscriptions: i64 = 0
         self.subscriptions_revoked: i64 = 0  # once allowed, removed when the rights changed
+        self.refused_takeovers: i64 = 0  # of client ids that changed hands too often
+        self.pauses: i64 = 0  # clients that sent faster than they may were not read for a while
         # Faults
         self.errors_peer: i64 = 0  # malformed packets and protocol errors, all of them
         self.errors_internal: i64 = 0  # our own bugs, each with a traceback in the log
@@ -126,6 +128,8 @@ class Stats:
             "refused_publishes": int(self.refused_publishes),
             "refused_subscriptions": int(self.refused_subscriptions),
             "subscriptions_revoked": int(self.subscriptions_revoked),
+            "refused_takeovers": int(self.refused_takeovers),
+            "pauses": int(self.pauses),
             "errors_peer": int(self.errors_peer),
             "errors_internal": int(self.errors_internal),
             "turns": int(self.turns),

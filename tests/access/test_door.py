@@ -15,6 +15,7 @@ from socket_client import Clients, await_true
 
 from swellmq import Access, Broker, Settings, SettingsError
 from swellmq.access.door import ANYBODY, BUSY, LOCAL, NOBODY, Door
+from swellmq.access.guard import Guard, GuardSettings
 from swellmq.access.provider import Login, Provider, Verdict
 from swellmq.access.remembered import Remembered
 from swellmq.access.workers import Workers
@@ -89,7 +90,8 @@ class Broken(Provider):
 
 def gated(*providers: Provider, queue_max: int = 2, keep_ms: int = 0, anonymous: str = ANYBODY) -> Door:
     workers = Workers("test", 1, queue_max, 10.0)
-    return Door(list(providers), anonymous, workers, Workers("ask", 1, queue_max, 10.0), Remembered(keep_ms))
+    asking = Workers("ask", 1, queue_max, 10.0)
+    return Door(list(providers), anonymous, workers, asking, Remembered(keep_ms), Guard(GuardSettings()))
 
 
 class Joined:
@@ -98,7 +100,7 @@ class Joined:
     def __init__(self, server: Servers, door: Door) -> None:
         self.door = door
         self.server = server(access=door)
-        door.attach(self.server.call, self.server.broker.resume)
+        door.attach(self.server.call, self.server.broker)
 
 
 def test_a_storm_of_logins_is_put_off_and_traffic_goes_on(server: Servers, clients: Clients) -> None:

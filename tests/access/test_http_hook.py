@@ -203,6 +203,18 @@ def test_what_clients_may_do(broker: Brokers, clients: Clients, hook: Hook) -> N
     assert len(hook.asked) == 3
 
 
+def test_a_will_is_asked_about_too(broker: Brokers, clients: Clients, hook: Hook) -> None:
+    running = broker(access_http_url=hook.url, access_http_ask=["connect", "publish"])
+    hook.answers["connect ada"] = {"result": "allow"}
+    will = Publish(b"gone", b"", 1, True)
+    refused = clients(running, 5).connect("a", username="ada", will=will)
+    assert refused.reason_code == spec.NOT_AUTHORIZED
+    hook.answers["publish ada"] = {"result": "allow"}
+    clients(running, 5, "b", username="ada", will=will)
+    asked = [(one["question"], one.get("topics"), one.get("qos"), one.get("retain")) for one in hook.asked]
+    assert asked == [("connect", None, None, None), ("publish", ["gone"], 1, True)] * 2
+
+
 def test_a_hook_that_fails_allows_nothing(broker: Brokers, clients: Clients, hook: Hook) -> None:
     running = broker(access_http_url=hook.url, access_http_ask=["publish", "subscribe"])
     hook.answers["subscribe None"] = {"results": ["allow", "allow"]}  # one too many

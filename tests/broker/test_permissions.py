@@ -208,6 +208,20 @@ class TestChange:
         assert broker.stats.dropped_forbidden == 1
         broker.check()
 
+    def test_rights_that_end_and_begin_again(self) -> None:
+        broker = broker_of(Table(alice=[ALL], bob=[ALL], eve=["s:#"]))
+        bob = broker.connect("bob")
+        bob.subscribe("#")
+        alice = broker.connect("alice")
+        alice.publish("a", b"1")
+        broker.engine.review(None)
+        broker.engine.review(Table(bob=["s:#", "r:#"], eve=["s:#"]))
+        eve = broker.connect("eve")  # must not be taken for one whose number it would have got at first
+        eve.subscribe("#")
+        broker.inject("a", b"2")
+        alice.publish("a", b"3")
+        assert (bob.payloads(), eve.payloads()) == ([b"1", b"2"], [])
+
     def test_a_will(self) -> None:
         broker = broker_of(Table(alice=[ALL], bob=[ALL]))
         bob = broker.connect("bob")

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from ipaddress import ip_network
 
 from swellmq.access.acl import load_acl
 from swellmq.access.door import ANYBODY, NOBODY, Door
+from swellmq.access.guard import Guard, GuardSettings
 from swellmq.access.password_file import PasswordFile, load_password_file
 from swellmq.access.provider import Authorizer, Provider
 from swellmq.access.remembered import Remembered
@@ -24,7 +26,8 @@ def build_door(settings: Settings) -> Door:
     computing = Workers("hash", settings.access_hash_threads, places, patience_s)
     asking = Workers("ask", settings.access_http_threads, places, patience_s)
     remembered = Remembered(settings.access_remember_s * 1000)
-    door = Door(make_providers(settings), who_is_nameless(settings), computing, asking, remembered)
+    guard = Guard(make_guard_settings(settings))
+    door = Door(make_providers(settings), who_is_nameless(settings), computing, asking, remembered, guard)
     door.offer(make_methods(door.providers))
     door.take_authorizer(make_authorizer(settings))
     door.rights = make_rights(settings)
@@ -40,11 +43,16 @@ def prepare_change(door: Door, broker: MqttBroker, settings: Settings) -> Callab
     methods = make_methods(providers)
     rights = make_rights(settings)
     authorizer = make_authorizer(settings)
+    guard_settings = make_guard_settings(settings)
     before = door.rights
 
     def change() -> list[str]:
         lines = door.change(providers, methods, who_is_nameless(settings))
         door.take_authorizer(authorizer)
+        if door.guard.settings.never_ban != guard_settings.never_ban:
+            door.guard.exempt = {}
+        door.guard.settings = guard_settings  # who is inside was counted by the old ones, where they counted at all
+        door.follows_connections = door.guard.counts_connections()
         door.computing.queue_max = door.asking.queue_max = settings.access_logins_waiting_max
         door.computing.threads_max = settings.access_hash_threads
         door.asking.threads_max = settings.access_http_threads
@@ -62,6 +70,27 @@ def who_is_nameless(settings: Settings) -> str:
     if settings.access_anonymous == "auto":
         return NOBODY if settings.knows_users() else ANYBODY
     return settings.access_anonymous
+
+
+def make_guard_settings(settings: Settings) -> GuardSettings:
+    """Bans and bounds as the settings want them; raises SettingsError for what is no address."""
+    made = GuardSettings()
+    made.ban_failures = settings.access_ban_failures
+    made.ban_connects = settings.access_ban_connects
+    made.ban_window_ms = settings.access_ban_window_s * 1000
+    made.ban_ms = settings.access_ban_s * 1000
+    made.never_ban = settings.access_never_ban
+    made.connects_per_s = settings.access_connects_per_s
+    made.connections_per_address = settings.access_connections_per_address
+    made.connections_per_user = settings.access_connections_per_user
+    for address in made.never_ban:
+        try:
+            ip_network(address)
+        except ValueError as error:
+            remedy = "Give addresses or networks, such as 192.0.2.0/24"
+            where = settings.where("access.never_ban")
+            raise bad_value("access.never_ban", address, str(error), remedy, where) from None
+    return made
 
 
 def make_rights(settings: Settings) -> Rules | None:

@@ -14,13 +14,15 @@ from typing import Final, final
 
 from mypy_extensions import mypyc_attr
 
+from swellmq.access.guard import Guard
 from swellmq.access.password_file import PasswordFile, differences
-from swellmq.access.peer import address_of, is_local
 from swellmq.access.provider import Ask, Authorizer, Login, Provider, ProviderError, Verdict
 from swellmq.access.remembered import Remembered
 from swellmq.access.rules import Rules
 from swellmq.access.workers import Workers
 from swellmq.broker.access import AUTHENTICATE, EXCHANGE, TAKE_OVER, Access, Exchange, Request
+from swellmq.broker.broker import MqttBroker
+from swellmq.codec.packets import Publish
 from swellmq.codec.spec import (
     BAD_USER_NAME_OR_PASSWORD,
     NOT_AUTHORIZED,
@@ -38,7 +40,10 @@ NOBODY: Final = "no"
 LOCAL: Final = "loopback"
 ANYBODY: Final = "yes"
 
+FAILURES: Final = (BAD_USER_NAME_OR_PASSWORD, NOT_AUTHORIZED)  # what may be guessing
+
 BUSY: Final = "too many clients are logging in, come back later"
+NO_WILL: Final = Verdict(NOT_AUTHORIZED, reason_string="a will that access control does not allow")
 TOKEN_METHOD: Final = "JWT"  # a method of enhanced authentication
 
 UNKNOWN: Final = "bad user name or password"
@@ -70,6 +75,7 @@ class Door(Access):
         computing: Workers,
         asking: Workers,
         remembered: Remembered,
+        guard: Guard,
     ) -> None:
         super().__init__()
         self.authenticates = True
@@ -81,13 +87,14 @@ class Door(Access):
         self.computing = computing
         self.asking = asking
         self.remembered = remembered
+        self.set_guard(guard)
         self.logins_accepted = 0
         self.logins_refused = 0
         self.logins_put_off = 0  # there was no place in the queue
         self.questions_put_off = 0  # the same for what clients wanted to do
         # Until the broker is there that asks, nobody waits for an answer.
         self.call: Callable[[Callable[[], None]], None] | None = None
-        self.resume: Callable[[int, int], object] | None = None
+        self.broker: MqttBroker | None = None
         self.deciding = False  # within `decide` an answer needs no `resume`
 
     def take_authorizer(self, authorizer: Authorizer | None) -> None:
@@ -102,10 +109,22 @@ class Door(Access):
         tokens = [provider.method for provider in self.providers if provider.method]
         self.authentication_methods = [*methods, *tokens]
 
-    def attach(self, call: Callable[[Callable[[], None]], None], resume: Callable[[int, int], object]) -> None:
-        """Join it to its broker: `call` runs a function in the loop's thread, `resume` answers a question there."""
+    def attach(self, call: Callable[[Callable[[], None]], None], broker: MqttBroker) -> None:
+        """Join it to its broker; `call` runs a function in the loop's thread."""
         self.call = call
-        self.resume = resume
+        self.broker = broker
+
+    def set_guard(self, guard: Guard) -> None:
+        """Go by another guard, with no bans and counts of its own yet."""
+        self.guard = guard
+        self.follows_connections = guard.counts_connections()
+
+    def address_of(self, connection: Connection) -> str:
+        """Where a client comes from; "" for a Unix socket."""
+        return "" if self.broker is None else self.broker.core.peers.address(connection)
+
+    def on_left(self, connection: Connection) -> None:
+        self.guard.leave(connection)
 
     def describe(self) -> list[str]:
         """Who may come in, a line each, for the operator."""
@@ -136,7 +155,7 @@ class Door(Access):
 
     def welcomes(self, connection: Connection, username: str | None) -> bool:
         if username is None:
-            return self.admits_nameless(address_of(connection))
+            return self.admits_nameless(self.address_of(connection))
         return username not in self.expelled
 
     def admits_nameless(self, address: str) -> bool:
@@ -167,6 +186,12 @@ class Door(Access):
         """Have a step of an enhanced authentication taken, and count how it ends."""
         exchange = request.exchange
         assert exchange is not None
+        if exchange.steps == 1 and request.connect is not None:
+            address = self.address_of(request.connection)
+            barred = self.guard.greet(address, "" if request.connect.assigned else request.client_id, milliseconds())
+            if barred is not None:
+                self.finish(request, Login(request.client_id, None, None, address), barred)
+                return
         if exchange.method == TOKEN_METHOD:
             self.take_token(request, exchange)
             return
@@ -175,14 +200,14 @@ class Door(Access):
             request.answer(NOT_AUTHORIZED)
         else:
             method.decide([request])
-        if request.result == 0:
-            self.logins_accepted += 1
-        elif request.result >= UNSPECIFIED_ERROR:
-            self.logins_refused += 1
+        if request.result == 0 or request.result >= UNSPECIFIED_ERROR:
+            login = Login(request.client_id, request.username, None, self.address_of(request.connection))
+            verdict = Verdict(request.result, request.username, reason_string=request.reason_string)
+            self.finish(request, login, verdict)
 
     def take_token(self, request: Request, exchange: Exchange) -> None:
         """The data of the one step of the method JWT is a token."""
-        login = Login(request.client_id, None, exchange.data, address_of(request.connection))
+        login = Login(request.client_id, None, exchange.data, self.address_of(request.connection))
         for provider in self.providers:
             if provider.method == TOKEN_METHOD and provider.knows(login):
                 attempt = Attempt(request, login)
@@ -197,17 +222,23 @@ class Door(Access):
     def authorize(self, authorizer: Authorizer, request: Request) -> None:
         """Have a worker ask about a PUBLISH or a SUBSCRIBE, unless the answer is known."""
         ask = make_ask(request)
+        self.put(authorizer, ask, lambda codes: self.authorized(request, ask, codes))
+
+    def put(self, authorizer: Authorizer, ask: Ask, then: Callable[[list[int]], None]) -> None:
+        """Have a worker ask, and call `then` with a reason code for each topic, at once or later."""
         parts = [b"publish" if ask.publishes else b"subscribe", ask.client_id.encode(), (ask.username or "").encode()]
         parts.append(bytes([ask.qos, ask.retain]))
         question = self.remembered.question(parts + ask.topics)
         known = self.remembered.find(question, milliseconds())
         if known is not None:
-            self.authorized(request, ask, known.codes)
-        elif not self.asking.submit(lambda: self.work_authorize(authorizer, request, ask, question)):
+            then(known.codes)
+        elif not self.asking.submit(lambda: self.work_authorize(authorizer, ask, question, then)):
             self.questions_put_off += 1
-            self.authorized(request, ask, [QUOTA_EXCEEDED] * len(ask.topics))
+            then([QUOTA_EXCEEDED] * len(ask.topics))
 
-    def work_authorize(self, authorizer: Authorizer, request: Request, ask: Ask, question: bytes) -> None:
+    def work_authorize(
+        self, authorizer: Authorizer, ask: Ask, question: bytes, then: Callable[[list[int]], None]
+    ) -> None:
         """In a worker thread: ask, and bring the answer to the loop; where there is none, it is no."""
         verdict: Verdict | None = Verdict(0)
         codes = [NOT_AUTHORIZED] * len(ask.topics)
@@ -218,14 +249,16 @@ class Door(Access):
             verdict = None
         call = self.call
         assert call is not None
-        call(lambda: self.answered(request, ask, question, codes, verdict))
+        call(lambda: self.answered(question, codes, verdict, then))
 
-    def answered(self, request: Request, ask: Ask, question: bytes, codes: list[int], verdict: Verdict | None) -> None:
+    def answered(
+        self, question: bytes, codes: list[int], verdict: Verdict | None, then: Callable[[list[int]], None]
+    ) -> None:
         """Back in the loop: the answer about what a client may do, and what it is remembered as."""
         if verdict is not None and self.remembered.keep_ms > 0:
             verdict.codes = codes
             self.remembered.keep(question, verdict, milliseconds())
-        self.authorized(request, ask, codes)
+        then(codes)
 
     def authorized(self, request: Request, ask: Ask, codes: list[int]) -> None:
         """Answer a question about what a client may do."""
@@ -241,7 +274,11 @@ class Door(Access):
         """A client has sent CONNECT: ask whoever knows it."""
         connect = request.connect
         assert connect is not None
-        login = Login(request.client_id, connect.username, connect.password, address_of(request.connection))
+        login = Login(request.client_id, connect.username, connect.password, self.address_of(request.connection))
+        barred = self.guard.greet(login.address, "" if connect.assigned else login.client_id, milliseconds())
+        if barred is not None:
+            self.finish(request, login, barred)
+            return
         if login.anonymous():
             allowed = self.admits_nameless(login.address)
             self.finish(request, login, Verdict(0 if allowed else NOT_AUTHORIZED, reason_string=WHO_ARE_YOU))
@@ -307,10 +344,27 @@ class Door(Access):
         self.finish(attempt.request, attempt.login, verdict)
 
     def finish(self, request: Request, login: Login, verdict: Verdict) -> None:
+        """What is to say about a login is found: it is let in if its will may be left and there is a place for it."""
+        connect = request.connect
+        authorizer = self.authorizer
+        if verdict.reason_code == 0 and authorizer is not None and authorizer.publish:
+            if connect is not None and connect.will is not None:
+                username = verdict.username or request.username
+                ask = ask_about(request.client_id, username, connect.will.publish)
+                self.put(
+                    authorizer, ask, lambda codes: self.conclude(request, login, verdict if not codes[0] else NO_WILL)
+                )
+                return
+        self.conclude(request, login, verdict)
+
+    def conclude(self, request: Request, login: Login, verdict: Verdict) -> None:
         """Answer the question about a login."""
+        if verdict.reason_code == 0 and request.kind != TAKE_OVER:
+            if request.connect is not None:
+                verdict = self.enter(request, login.address, verdict.username or request.username) or verdict
+            elif verdict.username != request.username:
+                verdict = Verdict(NOT_AUTHORIZED)  # it has authenticated again, but the session is another's
         code = verdict.reason_code
-        if code == 0 and request.kind == EXCHANGE and request.connect is None and verdict.username != request.username:
-            code, verdict = NOT_AUTHORIZED, Verdict(NOT_AUTHORIZED)  # authenticated again, but the session is another's
         if code == 0:
             self.logins_accepted += 1
             if verdict.username is not None:
@@ -319,6 +373,8 @@ class Door(Access):
                 request.lasts_ms = max(1, int((verdict.expires_at_s - time.time()) * 1000))
         else:
             self.logins_refused += 1
+            if code in FAILURES and self.guard.fail(login.address, milliseconds()):
+                log.warning("%s is banned for failed logins, the last one of client %s", login.address, name_of(login))
             request.reason_string = verdict.reason_string or UNKNOWN
             if log.isEnabledFor(20):
                 log.info("client %s from %s is refused: %s", name_of(login), login.address, request.reason_string)
@@ -328,8 +384,16 @@ class Door(Access):
         """Answer a question, within `decide` or after it."""
         request.answer(code)
         if not self.deciding:
-            assert self.resume is not None
-            self.resume(request.token, code)
+            assert self.broker is not None
+            self.broker.resume(request.token, code)
+
+    def enter(self, request: Request, address: str, username: str | None) -> Verdict | None:
+        """A client is known: let it in, or say why there is no place for it."""
+        old: Connection | None = None
+        if self.broker is not None:
+            session = self.broker.core.session(request.client_id)
+            old = session.connection if session is not None else None
+        return self.guard.enter(request.connection, address, username, old)
 
     def statistics(self) -> dict[str, int]:
         """Counters of logins, and how many wait."""
@@ -340,20 +404,30 @@ class Door(Access):
             "questions_put_off": self.questions_put_off,
             "logins_waiting": self.computing.waiting() + self.asking.waiting(),
             "logins_remembered": len(self.remembered),
+            **self.guard.statistics(),
         }
 
 
 def make_ask(request: Request) -> Ask:
     """What a client wants to do, out of the broker's question."""
-    publish = request.publish
-    if publish is not None:
-        ask = Ask(request.client_id, request.username, True, [publish.topic_name])
-        ask.qos = int(publish.qos)
-        ask.retain = publish.retain
-        return ask
+    if request.publish is not None:
+        return ask_about(request.client_id, request.username, request.publish)
     assert request.subscribe is not None
     topics = [one.topic_filter for one in request.subscribe.requests]
     return Ask(request.client_id, request.username, False, topics)
+
+
+def ask_about(client_id: str, username: str | None, publish: Publish) -> Ask:
+    """A client wants to publish this message, or leave it as its will."""
+    ask = Ask(client_id, username, True, [publish.topic_name])
+    ask.qos = int(publish.qos)
+    ask.retain = publish.retain
+    return ask
+
+
+def is_local(address: str) -> bool:
+    """Whether a client with this address is on this machine; one on a Unix socket is."""
+    return address == "" or address == "::1" or address.startswith("127.")
 
 
 def milliseconds() -> int:

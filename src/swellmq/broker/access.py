@@ -148,8 +148,9 @@ class Access:
         self.authorizes_publish: bool = False
         self.authorizes_subscribe: bool = False
         self.watches_sessions: bool = False
+        self.follows_connections: bool = False  # wants `on_left`
         self.authentication_methods: list[str] = []
-        self.rights: Rights | None = None  # what is known at once; None: all is allowed. See `MqttBroker.set_rights`
+        self.rights: Rights | None = None  # what is known at once; None: all is allowed. See `MqttBroker.review`
 
     def decide(self, requests: list[Request]) -> None:
         """Answer what can be answered now; the rest stays PENDING until `Broker.resume`."""
@@ -159,6 +160,9 @@ class Access:
     def welcomes(self, connection: Connection, username: str | None) -> bool:
         """Whether a client that is connected may stay, asked about all of them by `MqttBroker.review`."""
         return True
+
+    def on_left(self, connection: Connection) -> None:
+        """A connection is closed, whether its client was let in or not."""
 
     def on_session_events(self, events: list[SessionEvent]) -> None:
         """Sessions that connected, disconnected or ended in this turn, in order."""

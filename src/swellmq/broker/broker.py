@@ -28,7 +28,9 @@ from swellmq.broker.core import Core, log
 from swellmq.broker.exchange import on_auth
 from swellmq.broker.explain import disconnect
 from swellmq.broker.inbound import on_publish
+from swellmq.broker.meter import Pause
 from swellmq.broker.overdue import connection_name, on_connection_due, watch
+from swellmq.broker.pace import measure, over
 from swellmq.broker.publish import pump, replay, route_publish
 from swellmq.broker.refuse import Refuser
 from swellmq.broker.runs import PUBLISH_QOS_0, PUBLISH_QOS_1, forward_run
@@ -99,7 +101,8 @@ class MqttBroker(Engine):
         """
         connection.last_ms = now_ms
         core = self.core
-        core.stats.bytes_received += len(data)
+        size: i64 = len(data)
+        core.stats.bytes_received += size
         data = connection.take(data)
         if not data:
             return
@@ -109,6 +112,8 @@ class MqttBroker(Engine):
             self._on_peer_error(connection, error)
         except Exception:
             self._on_bug(connection)
+        if core.limits.bytes_per_s:
+            measure(core, connection, 0, size)
 
     def on_stalled(self, connection: Connection, now_ms: i64) -> None:
         """The client reads too slowly: look again when it has taken nothing for as long as it may."""
@@ -130,8 +135,12 @@ class MqttBroker(Engine):
         self.core.deadlines.clear(connection)
         if self.core.exchanges:
             self.core.exchanges.pop(connection, None)
+        if self.core.meters:
+            self.core.meters.pop(connection, None)
         if self.core.leases:
             self.core.leases.pop(connection, None)
+        if self.core.access.follows_connections:
+            self.core.access.on_left(connection)
         detach(self.core, connection, now_ms)
 
     def begin(self) -> None:
@@ -145,7 +154,10 @@ class MqttBroker(Engine):
             return
         for timed in deadlines.due(now_ms):
             try:
-                if isinstance(timed, Connection):
+                if isinstance(timed, Connection) and isinstance(timed.question, Pause):
+                    if over(self.core, timed, timed.question):
+                        self._go_on_reading(timed, now_ms)
+                elif isinstance(timed, Connection):
                     on_connection_due(self.core, timed, now_ms, timed.handler is self.refuser)
                 elif isinstance(timed, Session):
                     on_session_due(self.core, timed, now_ms)
@@ -251,7 +263,7 @@ class MqttBroker(Engine):
                 return
             first = data[pos]
             if (first == PUBLISH_QOS_0 or first == PUBLISH_QOS_1) and self.runs_allowed:
-                if connection.owner is not None:
+                if connection.owner is not None and limits.messages_per_s == 0:
                     following = forward_run(core, connection, data, pos, end)
                     if following != pos:
                         pos = following
@@ -285,6 +297,8 @@ class MqttBroker(Engine):
                 session = connection.owner
                 assert isinstance(session, Session)
                 on_publish(core, connection, session, first, data, body, pos)
+                if limits.messages_per_s:
+                    measure(core, connection, 1, 0)
             else:
                 self._packet(connection, first, data, body, pos)
 

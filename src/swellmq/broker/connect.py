@@ -209,6 +209,9 @@ def admit(core: Core, connection: Connection, connect: Connect) -> None:
     changes = core.changes
     now_ms = core.turn.now_ms
     if session is not None and session.connection is not None:
+        if not _may_take_over(core, session, session.connection, connection):
+            refuse(connection, spec.SERVER_BUSY, phrase="this client identifier changes hands too often")
+            return
         _take_over(core, session, session.connection)
         session = core.session(connect.client_id)
     if session is not None and connect.clean_start:
@@ -253,6 +256,26 @@ def admit(core: Core, connection: Connection, connect: Connect) -> None:
         pump(core, session)
         if session.replays is not None:
             replay(core, session)
+
+
+def _may_take_over(core: Core, session: Session, old: Connection, new: Connection) -> bool:
+    """Whether a client id may change hands once more; a fight is told in one log line."""
+    most = core.limits.takeovers
+    if most == 0:
+        return True
+    count = core.fights.add(session.client_id, core.turn.now_ms)
+    if count <= most:
+        return True
+    core.stats.refused_takeovers += 1
+    if count == most + 1:
+        log.warning(
+            "client %s is in use at %s and at %s: it changed hands %d times within 10 s, and is slowed down",
+            session.name(),
+            core.peers.address(old) or "a place unknown",
+            core.peers.address(new) or "a place unknown",
+            most,
+        )
+    return False
 
 
 def _take_over(core: Core, session: Session, old: Connection) -> None:

@@ -13,6 +13,8 @@ from mypy_extensions import i64, mypyc_attr, u8
 
 from swellmq.broker.access import Access, Exchange, Request, Rights, SessionEvent
 from swellmq.broker.deadlines import Deadlines
+from swellmq.broker.fights import Fights
+from swellmq.broker.meter import Meter
 from swellmq.broker.permissions import Permissions
 from swellmq.broker.retained import Retained
 from swellmq.broker.session import Session, Subscription
@@ -21,7 +23,7 @@ from swellmq.broker.storage import Storage
 from swellmq.broker.topics import Topics
 from swellmq.broker.uplink import Uplink
 from swellmq.codec.spec import IMPLEMENTATION_SPECIFIC_ERROR
-from swellmq.connection import Connection, Turn
+from swellmq.connection import Connection, Peers, Turn
 from swellmq.errors import PeerError
 from swellmq.limits import SEAL_RETRY_MS, Limits
 from swellmq.stats import Stats
@@ -45,13 +47,17 @@ class Core:
         self.access = access
         self.deadlines = Deadlines()
         self.sessions: ShardedMap[bytes, Session] = ShardedMap()
+        self.peers = Peers()
         self.permissions: Permissions | None = None
+        self.last_number: i64 = 0  # that `permissions` had given to a session when they were last replaced
         self.topics = Topics(limits.overlapping == "each")
         self.retained = Retained()
         self.clients: i64 = 0  # sessions with a connection
         self.requests: list[Request] = []  # for access, collected in this turn
         self.waiting: dict[int, Request] = {}  # all unanswered questions, by token
         self.exchanges: dict[Connection, Exchange] = {}  # of clients that authenticate by a method, or did
+        self.fights = Fights()
+        self.meters: dict[Connection, Meter] = {}  # of clients that have sent something, where there is a rate limit
         self.leases: dict[Connection, int] = {}  # until when (monotonic ms) clients may stay whose login expires
         self.events: list[SessionEvent] = []
         self.crowded: list[Session] = []  # something waits in them because the outbox was full
@@ -122,10 +128,12 @@ class Core:
 
     def set_rights(self, rights: Rights | None) -> None:
         """Let clients do what `rights` allow from now on; None: everything."""
+        if self.permissions is not None:
+            self.last_number = self.permissions.last_number
         if rights is None:
             self.permissions = None
         elif self.permissions is None:
-            self.permissions = Permissions(rights)
+            self.permissions = Permissions(rights, self.last_number)
         else:
             self.permissions.replace(rights)
         self.topics.permissions = self.permissions

@@ -22,12 +22,12 @@ from swellmq.limits import DECISION_BYTES, DECISION_OVERHEAD_BYTES
 class Permissions:
     """The decisions of `rights` that were asked for lately, in two halves; a full one takes the older one's place."""
 
-    def __init__(self, rights: Rights) -> None:
+    def __init__(self, rights: Rights, last_number: i64 = 0) -> None:
         self.rights = rights
         self.now: dict[tuple[int, int, bytes], bool] = {}
         self.before: dict[tuple[int, int, bytes], bool] = {}
         self.now_bytes: i64 = 0  # of the newer half
-        self.last_number: i64 = 0
+        self.last_number: i64 = last_number  # numbers are never used again: a session keeps the one it has
 
     def allows(self, session: Session, right: u8, topic: bytes) -> bool:
         """Whether a session has a right on a topic."""
