@@ -98,7 +98,10 @@ def test_the_files_of_access_are_read(tmp_path: Path, capsys: pytest.CaptureFixt
     config.write_text(f'[access]\npassword_file = "{users}"\n')
     assert main(["check", str(config)]) == 0
     out = capsys.readouterr().out
-    assert "Access:\n  password file: 1 users, 0 of them with SCRAM\n  without a user name: nobody" in out
+    assert out.endswith(
+        "Access:\n  password file: 1 users, 0 of them with SCRAM\n  without a user name: nobody\n"
+        "  what they may do: everything\n  banned for 300 s: an address after 10 failed logins within 60 s\n"
+    )
     users.write_text("joe\n")
     assert main(["check", str(config)]) == 2
     assert f"{users}:1: password file: not a line of the form user:hash" in capsys.readouterr().err

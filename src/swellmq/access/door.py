@@ -132,7 +132,7 @@ class Door(Access):
         lines = [*(provider.describe() for provider in self.providers), f"without a user name: {who}"]
         rights = self.rights
         lines.append(rights.describe() if isinstance(rights, Rules) else "what they may do: everything")
-        return lines
+        return lines + self.guard.describe()
 
     def change(self, providers: list[Provider], methods: dict[str, Access], anonymous: str) -> list[str]:
         """Take other providers; who was let in by what is no longer so is not welcome. What has changed, in words."""

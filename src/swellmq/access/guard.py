@@ -82,6 +82,23 @@ class Guard:
         self.refused_rate = 0
         self.refused_quota = 0
 
+    def describe(self) -> list[str]:
+        """What it keeps outside, a line each, for the operator."""
+        settings = self.settings
+        lines: list[str] = []
+        window, length = f"within {settings.ban_window_ms // 1000} s", f"for {settings.ban_ms // 1000} s"
+        if settings.ban_failures:
+            lines.append(f"banned {length}: an address after {settings.ban_failures} failed logins {window}")
+        if settings.ban_connects:
+            lines.append(f"banned {length}: a client id after {settings.ban_connects} connects {window}")
+        if settings.connections_per_address:
+            lines.append(f"connections from one address: {settings.connections_per_address}")
+        if settings.connections_per_user:
+            lines.append(f"connections of one user: {settings.connections_per_user}")
+        if settings.connects_per_s:
+            lines.append(f"clients that come in a second: {settings.connects_per_s}")
+        return lines
+
     def counts_connections(self) -> bool:
         """Whether it wants to know when a connection has left."""
         return self.settings.connections_per_address > 0 or self.settings.connections_per_user > 0

@@ -20,6 +20,8 @@ def restore(core: Core) -> None:
     storage = core.storage
     storage.clock_base_ms = turn.wall_ms - turn.now_ms
     storage.load(CoreRestorer(core))
+    if core.permissions is not None:
+        core.begin_review()  # what was allowed when it was stored may not be so by now
 
 
 @final
