@@ -467,7 +467,7 @@ class MemoryClient:
         assert outbox is not None
         if self.reads:
             self.taken += b"".join(outbox)
-            connection.outbox_bytes = 0
+            connection.outbox_bytes -= sum(len(piece) for piece in outbox)
             return
         if connection.buffers is None:
             connection.buffers = Buffers()

@@ -209,7 +209,7 @@ class Connection(Timed):
         self.listener: i16 = 0  # index of the listener it came by
         self.pooled: bool = False  # preheated; False: made on demand
         self.close_reason: u8 = OPEN
-        self.outbox_bytes: i64 = 0  # in the outbox and in the backlog
+        self.outbox_bytes: i64 = 0  # in the outbox, in the backlog, and held
         self.outbox: list[bytes] | None = None
         self.inbox: bytes = b""  # an incomplete small packet
         self.buffers: Buffers | None = None
@@ -306,6 +306,7 @@ class Connection(Timed):
             self.send(data)
 
     def _hold(self, data: bytes, ticket: i64) -> None:
+        self.outbox_bytes += len(data)
         buffers = self.buffers
         if buffers is None:
             buffers = self.buffers = Buffers()
@@ -328,6 +329,7 @@ class Connection(Timed):
         place = len(tickets)
         while tickets[place - 1] != tickets[0]:
             place -= 1
+        self.outbox_bytes += len(data)
         buffers.held.insert(place, data)
         tickets.insert(place, tickets[0])
 
@@ -352,6 +354,7 @@ class Connection(Timed):
         if self.gate == GATE_HELD:
             self.gate = GATE_OPEN  # the CONNACK is always the first that is held
         for data in held[:count]:
+            self.outbox_bytes -= len(data)  # `send` counts it
             self.send(data)
         if remain:
             buffers.held = held[count:]

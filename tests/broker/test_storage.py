@@ -92,6 +92,24 @@ class TestConnack:
         (packet,) = second.receive()
         assert isinstance(packet, Connack) and packet.session_present
 
+    def test_what_waits_behind_it_counts_against_the_outbox(self) -> None:
+        limits = Limits()
+        limits.outbox_bytes = 1_000
+        broker, storage = durable(limits)
+        client = kept(broker, storage)
+        client.subscribe("t", qos=1)
+        client.drop()
+        for number in range(50):
+            broker.inject("t", b"%0100d" % number, 1)
+        client = broker.connect("k", version=5, **KEPT)
+        client.expect()
+        assert 1_000 < client.connection.outbox_bytes < 1_200
+        assert not broker.turn_state.again  # it waits for the store, not in circles
+        stored(broker, storage)
+        publishes = [packet for packet in client.receive() if isinstance(packet, Publish)]
+        assert [int(publish.payload) for publish in publishes] == list(range(50))
+        assert client.connection.outbox_bytes == 0
+
 
 class TestAcknowledgements:
     @pytest.mark.parametrize(("qos", "answer"), [(1, PUBACK), (2, PUBREC)])

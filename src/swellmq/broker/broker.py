@@ -237,7 +237,11 @@ class MqttBroker(Engine):
             if connection is None or connection.close_reason != OPEN or connection.stalled():
                 continue
             if connection.outbox_bytes > core.limits.outbox_bytes:
-                core.note_crowded(session)
+                if connection.holds():  # it has room once that is stored: `Core.seal` sees to it
+                    session.crowded = True
+                    core.crowded.append(session)
+                else:
+                    core.note_crowded(session)
             else:
                 try:
                     self.on_drained(connection, now_ms)

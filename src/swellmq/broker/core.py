@@ -235,6 +235,8 @@ class Core:
         if uplink.enabled:
             stored = min(stored, uplink.stored)
             written = min(written, uplink.stored)
+        if self.crowded and (written > turn.ticket_written or stored > turn.ticket_stored):
+            turn.again = True  # what was held makes room when it has left
         turn.ticket_stored = stored
         turn.ticket_written = written
         self.sealed = True

@@ -94,10 +94,8 @@ class Output:
             connection.close(PEER_RESET)
             return
         self.stats.bytes_sent += written
-        if written == len(data):
-            connection.outbox_bytes = 0
-        else:
-            connection.outbox_bytes -= written
+        connection.outbox_bytes -= written
+        if written < len(data):
             self._keep_backlog(connection, [data[written:]])
             self._stall(connection, now_ms)
 
