@@ -67,6 +67,14 @@ def test_the_tables(tmp_path: Path) -> None:
         "| 10 to 10, QoS 0, 64 bytes | 0.123 / 1 / 20 |  | 0.123 / 1 / 20 |",
     ]
     assert "Its own CPU time for each message, in µs: pair 0.25, pair 0.25." in lines
+    floor = result("floor", 0.125)
+    load.summarize(floor, [])
+    results.append(floor)
+    load.compare(results)
+    found.append(brokers.Broker("floor", [], {}, ""))
+    lines = load_report.load_table(found, results, load.TITLES)
+    assert lines[0].endswith("| swellmq of the floor | swellmq-interpreted of the floor |")
+    assert lines[2].endswith("| 12.0 x |  | 25% |  |")
     load_report.draw(tmp_path / "chart.svg", found, results, load.TITLES)
     assert "messages delivered per second of broker CPU" in (tmp_path / "chart.svg").read_text()
 

@@ -48,7 +48,7 @@ plugins:
     allow_anonymous: true
 """
 FLOOR_VERSION: Final = "floor: a relay in C that does nothing else"
-FLOOR_SCENARIOS: Final = ("pair", "fan-out", "fan-in", "qos1")
+FLOOR_SCENARIOS: Final = ("pair", "fan-out", "fan-in", "qos1", "clients", "ping-pong")
 
 
 class BrokerError(BenchError):

@@ -16,7 +16,7 @@ from swellmq.bench.brokers import Broker, BrokerError, command_broker
 from swellmq.bench.bursts import Connects, Retained
 from swellmq.bench.flow import Load
 from swellmq.bench.generator import LoadError
-from swellmq.bench.load_report import YARDSTICK, draw, load_table
+from swellmq.bench.load_report import FLOOR, YARDSTICK, draw, load_table
 from swellmq.bench.machine import Machine, prepare_machine
 from swellmq.bench.measure import TICKS_MIN, Run, measure, measure_enough
 from swellmq.bench.scenarios import SCENARIOS
@@ -134,10 +134,10 @@ def summarize(result: dict[str, Any], notes: list[str]) -> None:
 
 
 def compare(results: list[dict[str, Any]]) -> None:
-    """Add to each result its ratio to the yardstick, in messages per second of broker CPU."""
-    yardsticks = {result["scenario"]: result for result in results if result["broker"] == YARDSTICK}
-    for result in results:
-        theirs = yardsticks.get(result["scenario"], {}).get("cpu_us_per_message")
-        ours = result.get("cpu_us_per_message")
-        if theirs and ours:
-            result["ratio"] = theirs / ours
+    """Add to each result its ratio to the yardstick and to the floor, in messages per second of broker CPU."""
+    for key, yardstick in (("ratio", YARDSTICK), ("ratio_to_floor", FLOOR)):
+        theirs = {each["scenario"]: each.get("cpu_us_per_message") for each in results if each["broker"] == yardstick}
+        for result in results:
+            cost, ours = theirs.get(result["scenario"]), result.get("cpu_us_per_message")
+            if cost and ours:
+                result[key] = cost / ours

@@ -11,6 +11,7 @@ from swellmq.bench.latency import PERCENTILES
 from swellmq.bench.report import markdown_table
 
 YARDSTICK: Final = "mosquitto"
+FLOOR: Final = "floor"  # the relay in C that does nothing else
 LIMITED: Final = "\\*"
 BAR_INCHES: Final = 0.17  # of the chart's height for each bar
 
@@ -18,14 +19,17 @@ BAR_INCHES: Final = 0.17  # of the chart's height for each bar
 def load_table(brokers: list[Broker], results: list[dict[str, Any]], titles: dict[str, str]) -> list[str]:
     """The results in Markdown, a row for each scenario."""
     names = [broker.name for broker in brokers]
-    others = [name for name in names if name != YARDSTICK and YARDSTICK in names]
+    others = [name for name in names if name not in (YARDSTICK, FLOOR) and YARDSTICK in names]
+    above = [name for name in names if name.startswith("swellmq") and FLOOR in names]
     rates, latencies = [], []
     for scenario, row in _by_scenario(results).items():
         cells = [_cell(row.get(name)) for name in names]
         cells += [_ratio(row.get(name)) for name in others]
+        cells += [_of_floor(row.get(name)) for name in above]
         rates.append([titles[scenario], *cells])
         latencies.append([titles[scenario], *(_latency(row.get(name)) for name in names)])
     columns = ["messages/s, broker CPU µs each", *names, *(f"{name} : {YARDSTICK}" for name in others)]
+    columns += [f"{name} of the {FLOOR}" for name in above]
     lines = markdown_table(columns, rates)
     if others:
         lines += ["", f"Ratios are messages per second of broker CPU to those of {YARDSTICK}."]
@@ -63,6 +67,10 @@ def _short(rate: float) -> str:
 
 def _ratio(result: dict[str, Any] | None) -> str:
     return f"{result['ratio']:.1f} x" if result and "ratio" in result else ""
+
+
+def _of_floor(result: dict[str, Any] | None) -> str:
+    return f"{result['ratio_to_floor']:.0%}" if result and "ratio_to_floor" in result else ""
 
 
 def _latency(result: dict[str, Any] | None) -> str:
