@@ -71,6 +71,7 @@ class Rounds:
             "--data": self.arguments.data,
             "--durability": self.arguments.durability,
             "--store.segment-bytes": self.arguments.segment_bytes,
+            "--limits.waiting-bytes": self.arguments.waiting_bytes,
             "--limits.queued-messages": 10_000_000,
             "--limits.queued-bytes": 1 << 34,
             "--log-level": "warning",
@@ -267,6 +268,7 @@ def main() -> int:
     parser.add_argument("--publishers", type=int, default=6)
     parser.add_argument("--durability", default="disk")
     parser.add_argument("--segment-bytes", type=int, default=262_144, help="small, so that folds are hit as well")
+    parser.add_argument("--waiting-bytes", type=int, default=200_000, help="small, so that messages wait on disk only")
     parser.add_argument("--data", help="the data folder, which is kept; else one that is deleted")
     parser.add_argument("--command", help='another command than "swellmq serve"')
     parser.add_argument("--seed", type=int, default=int.from_bytes(os.urandom(4), "big"))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -182,6 +184,25 @@ class TestTime:
         stored.broker.advance(1)
         stored.settle()
         assert stored.broker.session("s").queued() == 1
+
+
+def test_a_clean_stop_leaves_delayed_wills_to_the_next_start(stored: StoredBroker) -> None:
+    stored.connect("s").subscribe("will/+", qos=1)
+    stored.connect("now", will=Will(Publish(b"will/now", b"", 1, False), 0))
+    stored.connect("later", will=Will(Publish(b"will/later", b"", 1, False), 30)).drop()
+    stored.broker.engine.shut_down()
+    stored.restart()
+    assert stored.broker.session("later").will is not None
+    stored.broker.advance(40)
+    stored.settle()
+    found = [bytes(packet.topic_name) for packet in stored.connect("s").receive() if isinstance(packet, Publish)]
+    assert found == [b"will/now", b"will/later"]
+
+
+def test_a_broker_without_a_store_imports_none() -> None:
+    code = "import sys, swellmq.server; print('sqlite3' in sys.modules, 'swellmq.store.storage' in sys.modules)"
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert told.stdout.split() == ["False", "False"]
 
 
 def test_a_second_broker_on_the_folder(stored: StoredBroker) -> None:

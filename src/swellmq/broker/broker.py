@@ -490,12 +490,16 @@ class MqttBroker(Engine):
         self.core.begin_review()
 
     def shut_down(self) -> None:
-        """Send all wills, tell all clients that the server shuts down, and close their connections."""
+        """Tell all clients that the server shuts down, and close their connections.
+
+        Wills go out before, save the delayed ones that are stored: those have their time after the next start.
+        """
         core = self.core
         core.stopping = True
         sessions = core.sessions.values()
         for session in sessions:
-            if session.will is not None:
+            will = session.will
+            if will is not None and not (core.kept(session) and will.will_delay_interval):  # those outlive us
                 publish_will(core, session)
         for session in sessions:
             connection = session.connection
