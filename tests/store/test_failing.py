@@ -120,6 +120,25 @@ def test_what_was_held_leaves_once_the_disk_works(stored: StoredBroker, disk: Di
     publisher.expect(Ack(spec.PUBACK, 1))
 
 
+def test_files_that_are_tried_again_are_not_folded_away(stored: StoredBroker, disk: Disk) -> None:
+    """The first frame of a file fails: it is written anew under the same name, and lives on."""
+    publisher = stored.broker.connect("p", version=5)
+    committer = stored.storage.committer
+    assert committer is not None
+    for number in range(5):
+        committer.close_segment()
+        fail(stored, disk, errno.EIO)
+        disk.error = 0
+        stored.settle()
+        publisher.publish(f"t/{number}", b"x", qos=1, retain=True, identifier=1)
+        stored.settle()
+        while committer.folding.process is not None:
+            assert committer.folding.process.wait(WAIT_S) == 0
+            stored.publish("again", b"%d" % number, 1, retain=True)  # the writer looks after it
+    stored.restart()
+    assert stored.broker.core.retained.count == 7
+
+
 def test_a_disk_that_does_not_come_back_loses_nothing_that_was_acknowledged(
     stored: StoredBroker, disk: Disk, tmp_path: Path
 ) -> None:

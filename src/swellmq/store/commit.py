@@ -26,7 +26,7 @@ from swellmq.broker.session import Delivery, Session
 from swellmq.broker.storage import Fetched, Storage
 from swellmq.codec.spec import IMPLEMENTATION_SPECIFIC_ERROR, QUOTA_EXCEEDED
 from swellmq.limits import SEGMENT_BYTES, STORE_BACKLOG_BYTES
-from swellmq.store.journal import JournalWriter, encode_frame
+from swellmq.store.journal import JournalWriter, encode_frame, first_number
 from swellmq.store.records import READ_BACK, READ_HEAD, deliveries_of
 
 log: Final = logging.getLogger("swellmq.store")
@@ -207,6 +207,7 @@ class Committer:
         self.queue: queue.SimpleQueue[Batch | Fetch | None] = queue.SimpleQueue()
         self.bytes_put: i64 = 0
         self.bytes_done: i64 = 0  # of them, those that are committed
+        self.taken: list[Batch] = []  # of the queue, and not yet in a frame
         self.frames: list[PendingFrame] = []  # a commit of them has failed
         self.failing: str = ""  # why
         self.fetches: list[Fetch] = []  # asked for, behind the batches that were taken with them
@@ -226,10 +227,10 @@ class Committer:
     def run(self) -> None:
         """The thread: commit until stopped."""
         while not self.stopping:
-            batches = self._take()
+            self._take()
             try:
-                if batches:
-                    self._commit(batches)
+                if self.taken:
+                    self._commit()
                 elif self.frames:
                     self._flush()
                 if self.fetches:
@@ -238,20 +239,20 @@ class Committer:
                 if self.folding.fetched:
                     self._hand_over()
             except Exception:
-                # Whatever it was, nothing of it counts as stored; the frames that wait are tried again.
+                # Whatever it was, nothing of it counts as stored, and what waits is tried again.
                 self.failures += 1
+                self.storage.refusal = IMPLEMENTATION_SPECIFIC_ERROR
                 log.exception("a bug of ours in the store")
 
-    def _take(self) -> list[Batch]:
-        """All batches that wait; waits itself where there are none and nothing else is to be done."""
+    def _take(self) -> None:
+        """Take all that waits; waits itself where there is nothing, and nothing else is to be done."""
         wait_s: float | None = None
         if self.folding.reading or self.folding.wanted:
             wait_s = READ_LOOK_S
-        elif self.frames:
+        elif self.frames or self.taken:
             wait_s = self.retry_s
         elif self.folding.process is not None or self.folding.closed:
             wait_s = FOLD_LOOK_S
-        batches: list[Batch] = []
         try:
             batch = self.queue.get(True, wait_s)
             while True:
@@ -261,14 +262,14 @@ class Committer:
                 if isinstance(batch, Fetch):
                     self.fetches.append(batch)
                 else:
-                    batches.append(batch)
+                    self.taken.append(batch)
                 batch = self.queue.get_nowait()
         except queue.Empty:
             pass
-        return batches
 
-    def _commit(self, batches: list[Batch]) -> None:
-        """Make one frame of these batches and commit it, behind those that wait."""
+    def _commit(self) -> None:
+        """Make one frame of the batches that were taken and commit it, behind those that wait."""
+        batches = self.taken
         last = batches[len(batches) - 1]
         body = last.body if len(batches) == 1 else b"".join([batch.body for batch in batches])
         number = self.journal.next_number
@@ -276,8 +277,9 @@ class Committer:
             number = self.frames[len(self.frames) - 1].number + 1
         data = encode_frame(number, self.journal.on_disk, last.clock_ms, self.wall_clock(), body)
         self.frames.append(PendingFrame(number, last.ticket, data))
-        self._flush()
+        self.taken = []
         self.bytes_done += len(body)
+        self._flush()
 
     def _flush(self) -> None:
         """Commit the frames that wait."""
@@ -341,9 +343,12 @@ class Committer:
             )
         self.failing = why
         self.storage.refusal = QUOTA_EXCEEDED if error.errno in NO_ROOM else IMPLEMENTATION_SPECIFIC_ERROR
-        if self.journal.fd >= 0:
-            self.folding.closed.append(self.journal.path)
-        self.journal.abandon(self.frames[0].number)
+        journal = self.journal
+        first = self.frames[0].number
+        # A file that begins with what is tried again is written anew under its name: it must not be folded and deleted.
+        if journal.fd >= 0 and first_number(journal.path) < first:
+            self.folding.closed.append(journal.path)
+        journal.abandon(first)
 
     def _recovered(self) -> None:
         self.storage.refusal = 0

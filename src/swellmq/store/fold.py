@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import os
 import select
+import signal
 import sqlite3
 import struct
 import sys
@@ -269,6 +270,7 @@ def child() -> int:
     folder = sys.argv[1]
     wanted = [word.removeprefix("--read=") for word in sys.argv[2:] if word.startswith("--read=")]
     files = [word for word in sys.argv[2:] if not word.startswith("--read=")]
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C in a terminal goes to the broker, which ends us
     if not wanted:
         os.nice(NICE)
 
