@@ -30,7 +30,7 @@ import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
-from kill_clients import Client, Publisher, Subscriber
+from kill_clients import Client, Publisher, Subscriber, packet, text
 
 START_S = 30.0
 DRAIN_S = 60.0
@@ -230,8 +230,6 @@ class RetainedWatcher(Subscriber):
         self.values: dict[str, int] = {}
 
     def on_connected(self) -> None:
-        from kill_clients import packet, text
-
         self.send(packet(0x82, b"\x00\x01\x00" + text("r/#") + b"\x00"))
 
     def on_packet(self, first: int, body: bytes) -> None:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import struct
-from collections.abc import Callable
 
 EXPIRY_S = 86_400
 WINDOW = 32  # messages that a publisher has under way
@@ -153,8 +152,6 @@ class Subscriber(Client):
         self.subscribed = False
         self.pending: set[int] = set()  # QoS 2: received and not released
         self.received: dict[str, list[int]] = {}  # by publisher
-        self.repeated: dict[str, list[int]] = {}  # QoS 1 with DUP, which may come twice
-        self.on_news: Callable[[], None] = lambda: None
 
     def on_connected(self) -> None:
         if not self.subscribed:
@@ -172,7 +169,6 @@ class Subscriber(Client):
             self.send(short(PUBCOMP, identifier))
         elif packet_type == PUBLISH:
             self._publish(first, body)
-        self.on_news()
 
     def _publish(self, first: int, body: bytes) -> None:
         length = struct.unpack_from(">H", body)[0]

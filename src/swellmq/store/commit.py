@@ -11,10 +11,7 @@ from __future__ import annotations
 
 import errno
 import logging
-import os
 import queue
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -22,22 +19,18 @@ from typing import Final, final
 
 from mypy_extensions import i64, mypyc_attr
 
-from swellmq.broker.session import Delivery, Session
-from swellmq.broker.storage import Fetched, Storage
+from swellmq.broker.storage import Storage
 from swellmq.codec.spec import IMPLEMENTATION_SPECIFIC_ERROR, QUOTA_EXCEEDED
 from swellmq.limits import SEGMENT_BYTES, STORE_BACKLOG_BYTES
+from swellmq.store.folding import Fetch, Folding
 from swellmq.store.journal import JournalWriter, encode_frame, first_number
-from swellmq.store.records import READ_BACK, READ_HEAD, deliveries_of
 
 log: Final = logging.getLogger("swellmq.store")
 
 RETRY_S: Final = 1.0  # between two tries at a disk that fails
-FOLD_RETRY_S: Final = 30.0  # between two tries at a fold that fails
 READ_LOOK_S: Final = 0.02  # the same while it also reads messages back, for which clients wait
 FOLD_LOOK_S: Final = 0.5  # how often a running fold is looked after
-FOLD_END_S: Final = 10.0  # a fold ends so soon after its broker, else it is killed
 NO_ROOM: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-FOLD_CODE: Final = "import sys; from swellmq.store.fold import child; sys.exit(child())"
 
 
 @final
@@ -53,18 +46,6 @@ class Batch:
 
 @final
 @mypyc_attr(native_class=True)
-class Fetch:
-    """The queued messages of one session, by their numbers from `first` on and below `end`."""
-
-    def __init__(self, session: Session, number: i64, first: i64, end: i64) -> None:
-        self.session = session
-        self.number: i64 = number
-        self.first: i64 = first
-        self.end: i64 = end
-
-
-@final
-@mypyc_attr(native_class=True)
 class PendingFrame:
     """A frame that is not yet committed."""
 
@@ -72,114 +53,6 @@ class PendingFrame:
         self.number: i64 = number
         self.ticket: i64 = ticket
         self.data = data
-
-
-@final
-@mypyc_attr(native_class=True)
-class Folding:
-    """The process that folds closed files of the journal into the database."""
-
-    def __init__(self, folder: str, lock_fd: int) -> None:
-        self.folder = folder
-        self.lock_fd = lock_fd
-        self.closed: list[str] = []  # files that wait to be folded
-        self.under_way: list[str] = []
-        self.wanted: list[Fetch] = []  # to be read back once all that is closed is folded
-        self.reading: list[Fetch] = []
-        self.fetched: list[Fetched] = []  # what was read
-        self.process: subprocess.Popen[bytes] | None = None
-        self.not_before_s: float = 0.0
-
-    def look(self) -> None:
-        """See whether the process has ended, and start one where files wait."""
-        if self.process is not None:
-            if self.process.poll() is None:
-                return
-            self._ended(self.process)
-        if self.wanted or (self.closed and time.monotonic() >= self.not_before_s):
-            self._start()
-
-    def _start(self) -> None:
-        self.under_way = self.closed
-        self.closed = []
-        self.reading = self.wanted
-        self.wanted = []
-        wanted = [f"--read={int(one.number)}:{int(one.first)}:{int(one.end)}" for one in self.reading]
-        package = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-        environment = dict(os.environ)
-        environment["PYTHONPATH"] = os.pathsep.join([package, environment.get("PYTHONPATH", "")]).rstrip(os.pathsep)
-        try:
-            # The lock goes with it: no other broker may use the folder before it has ended.
-            self.process = subprocess.Popen(
-                [sys.executable, "-P", "-c", FOLD_CODE, self.folder, *wanted, *self.under_way],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                pass_fds=[self.lock_fd],
-                env=environment,
-            )
-        except OSError as error:
-            self._failed(error.strerror or "no process")
-
-    def _ended(self, process: subprocess.Popen[bytes]) -> None:
-        _, told = process.communicate()
-        self.process = None
-        if process.returncode != 0:
-            self._failed(told.decode(errors="replace").strip()[-500:] or f"exit code {process.returncode}")
-            return
-        if self.reading:
-            self._take_read()
-        for path in self.under_way:
-            try:
-                os.unlink(path)
-            except OSError as error:
-                log.warning("%s is folded but can't be deleted: %s", path, error.strerror)
-        self.under_way = []
-
-    def _take_read(self) -> None:
-        """Take what the process has read, each session's in pieces that do not keep the loop waiting."""
-        path = os.path.join(self.folder, READ_BACK)
-        found: dict[int, list[Delivery]] = {}
-        try:
-            with open(path, "rb") as file:
-                while head := file.read(READ_HEAD.size):
-                    number, length = READ_HEAD.unpack(head)
-                    found.setdefault(number, []).extend(deliveries_of(file.read(length)))
-                    time.sleep(0)  # the loop may want the interpreter
-            os.unlink(path)
-        except OSError as error:
-            log.error("messages can't be read back: %s: %s", path, error.strerror)
-            self.give_up_reading()
-            return
-        for fetch in self.reading:
-            self.fetched.append(Fetched(fetch.session, found.get(int(fetch.number), [])))
-        self.reading = []
-
-    def give_up_reading(self) -> None:
-        """What was to be read can't be."""
-        for fetch in self.reading + self.wanted:
-            self.fetched.append(Fetched(fetch.session, None))
-        self.reading = []
-        self.wanted = []
-
-    def _failed(self, why: str) -> None:
-        self.give_up_reading()
-        log.error("the journal can't be folded into the database, and grows meanwhile: %s", why)
-        self.closed = self.under_way + self.closed
-        self.under_way = []
-        self.not_before_s = time.monotonic() + FOLD_RETRY_S
-
-    def stop(self) -> None:
-        """Let the process end: it does so after the slice that it is at."""
-        process = self.process
-        if process is None:
-            return
-        try:
-            process.communicate(timeout=FOLD_END_S)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.communicate()
-        self.process = None
 
 
 @final

@@ -17,8 +17,9 @@ from swellmq.broker.session import Delivery, Session, Subscription
 from swellmq.broker.storage import Restorer, Storage
 from swellmq.codec.packets import Publish
 from swellmq.limits import SEGMENT_BYTES
-from swellmq.store.commit import Batch, Committer, Fetch, Folding
+from swellmq.store.commit import Batch, Committer
 from swellmq.store.fold import Fold, fold_all
+from swellmq.store.folding import Fetch, Folding
 from swellmq.store.journal import JournalWriter
 from swellmq.store.load import Loader, Progress
 from swellmq.store.records import (
