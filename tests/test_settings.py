@@ -355,7 +355,7 @@ def test_unreadable_files(tmp_path: Path) -> None:
         (tmp_path / "none.toml", "can't be read: No such file or directory"),
         (tmp_path, "can't be read: Is a directory"),
         (latin, "can't be read: not text in UTF-8"),
-        (tmp_path / "mosquitto.conf", "mosquitto.conf files are not read yet"),
+        (tmp_path / "mosquitto.conf", "can't be read: No such file or directory"),
     ):
         with pytest.raises(SettingsError) as caught:
             Settings.load(str(path), {}, {})

@@ -62,7 +62,7 @@ FIGHTS: Final = 16_384  # client ids whose takeovers are counted
 GUARD_ENTRIES: Final = 65_536  # addresses and client ids that bans and counts are kept of, some 150 bytes each
 
 # Routing.
-TOPIC_LEVELS_MAX: Final = 200  # bounds the walk over the topic tree; deeper topics are malformed for us
+TOPIC_LEVELS_MAX: Final = 201  # bounds the walk over the topic tree, at mosquitto's 200 slashes
 SHARDS: Final = 256  # a dict of 700,000 keys stalls for 100 ms when it grows; a 256th of it does not
 MATCH_CACHE_TOPICS: Final = 65_536  # topics whose subscribers are remembered
 MATCH_CACHE_TARGETS: Final = 1_000_000  # and subscribers in all of them
@@ -100,6 +100,7 @@ class Limits:
         self.takeovers: i64 = 20  # of one client id within 10 s; further ones are refused. 0: no bound
         # Packets
         self.packet_bytes: i64 = 268_435_460  # largest packet taken from a client: the protocol's own limit
+        self.payload_bytes: i64 = 268_435_455  # a larger message is dropped, and its client stays
         self.topic_levels: i64 = TOPIC_LEVELS_MAX
         self.topic_bytes: i64 = 65_535
         self.topic_alias_maximum: i64 = 64  # aliases one client may set up: 4 MiB of topic names at the worst
@@ -109,11 +110,14 @@ class Limits:
         # Sessions
         self.session_expiry_max_s: i64 = 0xFFFFFFFF  # ceiling of the Session Expiry Interval; 0xFFFFFFFF: none
         self.session_expiry_3_s: i64 = 604_800  # a kept session of 3.x: a week after its client left
+        self.sessions: i64 = 1 << 40  # of clients that are connected or away: no bound but memory
         self.queued_messages: i64 = 10_000  # QoS 1 and 2 waiting for one session
         self.queued_bytes: i64 = 67_108_864
         self.waiting_bytes: i64 = 268_435_456  # memory for messages whose clients are away; beyond it they are on disk
         self.subscriptions: i64 = 100_000  # of one session
         self.client_id_bytes: i64 = 65_535
+        self.assign_client_ids: bool = True
+        self.client_id_prefix: str = "auto-"  # of those that are assigned
         self.client_id_3_1_strict: bool = False  # 3.1: 1 to 23 characters
         # Messages
         self.maximum_qos: i64 = 2
@@ -123,6 +127,7 @@ class Limits:
         self.wildcard_subscription_available: bool = True
         self.shared_subscription_available: bool = True
         self.subscription_identifier_available: bool = True
+        self.upgrade_outgoing_qos: bool = False  # departs from MQTT: the QoS of the subscription, not the lower one
         self.queue_qos_0: bool = False  # QoS 0 for offline sessions too
         self.overlapping: str = "one"  # of a client's subscriptions that match a message: "one" copy, or "each" its own
         self.check_payload_format: bool = False  # refuse a payload that is said to be UTF-8 and is not

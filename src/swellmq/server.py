@@ -7,10 +7,12 @@ signals, the collector, the limit on descriptors and the log. The face for progr
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import logging
 import os
 import signal
+import sys
 import time
 from collections import deque
 from collections.abc import Callable
@@ -19,14 +21,16 @@ from typing import TYPE_CHECKING, Final
 from swellmq.broker.access import Access
 from swellmq.broker.broker import MqttBroker
 from swellmq.broker.restore import restore
+from swellmq.broker.rules import Rules
 from swellmq.broker.session import Session
 from swellmq.broker.storage import Storage
 from swellmq.broker.sys_topics import SysTopics
 from swellmq.broker.uplink import Uplink
+from swellmq.codec import spec
 from swellmq.connection import Turn
 from swellmq.errors import SettingsError
 from swellmq.limits import REFUSING_SLOTS
-from swellmq.logs import set_up
+from swellmq.logs import set_up, severity
 from swellmq.net.listener import Listener, open_tcp, open_unix
 from swellmq.net.loop import Loop
 from swellmq.net.peers import SocketPeers
@@ -43,6 +47,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("swellmq.server")
 
+VERSIONS: Final = {"3.1": spec.MQTT_3_1, "3.1.1": spec.MQTT_3_1_1, "5.0": spec.MQTT_5_0}
 DESCRIPTORS_BESIDE: Final = REFUSING_SLOTS + 64  # the refusing slots, listeners, epoll, log files, a store
 NODE: Final = "node-0"  # several nodes may share a data folder
 DRAIN_S: Final = 1.0  # a stop waits so long for clients to take what is under way to them
@@ -78,7 +83,8 @@ class Server:
             self.door.attach(self.call, self.broker)
             self.reloads.append(self._prepare_door)
         self.broker.core.peers = SocketPeers()
-        self.broker.core.assigned_prefix = f"auto-{os.urandom(8).hex()}-"
+        self.broker.core.assigned_stem = _random_stem()
+        self.broker.core.rules = _rules(settings)
         self.loop = Loop(self.broker, self.broker.refuser, self.pool, self.turn_state, self.stats)
         self.sys_topics = SysTopics(self.broker.core, VERSION)
         self.listeners: list[Listener] = []
@@ -285,6 +291,30 @@ class Server:
         )
 
 
+def _random_stem() -> str:
+    """The first four parts of a random UUID (RFC 9562, version 4); a count follows."""
+    digits = os.urandom(9).hex()
+    return f"{digits[:8]}-{digits[8:12]}-4{digits[12:15]}-8{digits[15:18]}"
+
+
+def _rules(settings: Settings) -> list[Rules]:
+    """What holds for the clients of each listener, by its index; empty where nothing differs."""
+    if all(listener.rules.are_usual() for listener in settings.listeners):
+        return []
+    every: list[Rules] = []
+    for listener in settings.listeners:
+        given = listener.rules
+        rules = Rules()
+        rules.protocol_versions = bytes(VERSIONS[name] for name in given.protocol_versions)
+        rules.maximum_qos = given.maximum_qos
+        rules.topic_alias_maximum = given.topic_alias_maximum
+        rules.topic_aliases_out = given.topic_aliases_out
+        rules.client_id_prefix = given.client_id_prefix
+        rules.username_as_client_id = given.username_as_client_id
+        every.append(rules)
+    return every
+
+
 def _open_door(settings: Settings, access: Access | None) -> Door | None:
     """The access control that the settings ask for; None where they say nothing of it."""
     if not settings.has_door():
@@ -347,7 +377,14 @@ def serve(settings: Settings, make: Callable[[Settings], Server] = Server) -> in
 
     `make` makes the server; a measurement has one of its own.
     """
-    set_up(settings.log_level, settings.log_format)
+    try:
+        set_up(settings.log_level, settings.log_format, settings.log_timestamp_format, settings.log_file)
+    except OSError as error:
+        where = settings.where("log.file")
+        problem = f"can't be written: {error.strerror}"
+        error_line = SettingsError(f"log.file = {settings.log_file}", problem, "Give another path", where)
+        sys.stderr.write(f"swellmq: {error_line}\n")
+        return 2
     fitting = raise_descriptor_limit(settings.max_connections)
     try:
         server = make(settings)
@@ -356,6 +393,8 @@ def serve(settings: Settings, make: Callable[[Settings], Server] = Server) -> in
         signal.signal(signal.SIGHUP, lambda _number, _frame: server.call(lambda: _reload(server)))
         signal.signal(signal.SIGUSR1, lambda _number, _frame: server.call(server.report))
         server.open()
+        become(settings)
+        write_pid(settings)
     except SettingsError as error:
         log.error("%s", error)
         return 2
@@ -366,6 +405,9 @@ def serve(settings: Settings, make: Callable[[Settings], Server] = Server) -> in
         log.info("%s", line)
     calm_collector(server.stats)
     server.run()
+    if settings.pid_file:
+        with contextlib.suppress(OSError):  # somebody else removed it
+            os.unlink(settings.pid_file)
     log.info("stopped")
     return 0
 
@@ -382,7 +424,38 @@ def calm_collector(stats: Stats) -> None:
 def _reload(server: Server) -> None:
     """SIGHUP: besides what every broker reads again, the command changes how much is logged."""
     if server.reload():
-        logging.getLogger("swellmq").setLevel(server.settings.log_level.upper())
+        logging.getLogger("swellmq").setLevel(severity(server.settings.log_level))
+
+
+def become(settings: Settings) -> None:
+    """Give up root's rights for those of `user`, where one is set. Raises SettingsError where there is none."""
+    if not settings.user or os.geteuid() != 0:
+        return
+    import pwd
+
+    try:
+        user = pwd.getpwnam(settings.user)
+    except KeyError:
+        problem = "this machine has no such user"
+        raise SettingsError(
+            f"user = {settings.user}", problem, "Name another, or leave it out", settings.where("user")
+        ) from None
+    os.initgroups(user.pw_name, user.pw_gid)
+    os.setgid(user.pw_gid)
+    os.setuid(user.pw_uid)
+
+
+def write_pid(settings: Settings) -> None:
+    """Write the process id to `pid_file`, where one is set. Raises SettingsError where that can't be done."""
+    if not settings.pid_file:
+        return
+    try:
+        with open(settings.pid_file, "w", encoding="ascii") as file:
+            file.write(f"{os.getpid()}\n")
+    except OSError as error:
+        problem = f"can't be written: {error.strerror}"
+        where = settings.where("pid_file")
+        raise SettingsError(f"pid_file = {settings.pid_file}", problem, "Give another path", where) from None
 
 
 def collection_watcher(stats: Stats) -> Callable[[str, dict[str, int]], None]:

@@ -39,11 +39,28 @@ FAR_ABOVE: Final = 10  # an initial_size of so many times the preset's own gets 
 _NOT_SETTINGS: Final = ("SWELLMQ_INTERPRETED", "SWELLMQ_OPT", "SWELLMQ_PASSWORD")  # of the build, and of pub and sub
 
 
+class ListenerRules:
+    """What holds for the clients of one listener, below what `[access]` and `[limits]` say."""
+
+    def __init__(self) -> None:
+        self.protocol_versions = ["3.1", "3.1.1", "5.0"]
+        self.anonymous = "auto"
+        self.client_id_prefix = ""
+        self.username_as_client_id = False
+        self.maximum_qos = 2
+        self.topic_alias_maximum = 65_535
+        self.topic_aliases_out = 65_535
+
+    def are_usual(self) -> bool:
+        """Whether they change nothing."""
+        return vars(self) == vars(ListenerRules())
+
+
 class ListenerSettings:
     """One place to listen on: `bind` and `port`, or the path `unix` where it isn't empty.
 
     `bind` is a numeric address. `unix_mode` is the permission of the socket. `protocol` is "mqtt" or "websocket", which
-    is served at each of `paths`. `durability` is empty where it is that of the broker.
+    is served at each of `paths`. `durability` is empty where it is that of the broker. `rules` are for its clients.
     """
 
     def __init__(
@@ -56,6 +73,7 @@ class ListenerSettings:
         protocol: str = "mqtt",
         paths: Sequence[str] = WEBSOCKET_PATHS,
         durability: str = "",
+        rules: ListenerRules | None = None,
     ) -> None:
         self.bind = bind
         self.port = port
@@ -65,6 +83,7 @@ class ListenerSettings:
         self.protocol = protocol
         self.paths = list(paths)
         self.durability = durability
+        self.rules = rules if rules is not None else ListenerRules()
 
     def __str__(self) -> str:
         scheme = "ws:" if self.protocol == "websocket" else ""
@@ -72,6 +91,28 @@ class ListenerSettings:
             return scheme + "unix:" + self.unix
         place = f"[{self.bind}]:{self.port}" if ":" in self.bind else f"{self.bind}:{self.port}"
         return scheme + place
+
+
+class Configuration:
+    """What a file sets: `given` by the options' names, its `listeners`, and `warnings` about it.
+
+    `rules` are for the listeners of `bind` and `port`, where the file has none of its own. Where `port_yields`, a port
+    from elsewhere counts only then.
+    """
+
+    def __init__(
+        self,
+        given: Given,
+        listeners: list[ListenerSettings],
+        warnings: Sequence[str] = (),
+        rules: ListenerRules | None = None,
+        port_yields: bool = False,
+    ) -> None:
+        self.given = given
+        self.listeners = listeners
+        self.warnings = list(warnings)
+        self.rules = rules if rules is not None else ListenerRules()
+        self.port_yields = port_yields
 
 
 class Settings:
@@ -91,6 +132,8 @@ class Settings:
     max_connections: int
     status_interval_s: int
     sys_interval_s: int
+    user: str
+    pid_file: str
     pool_initial_size: int
     pool_max_size: int
     pool_mode: str
@@ -103,6 +146,8 @@ class Settings:
     store_segment_bytes: int
     log_level: str
     log_format: str
+    log_file: str
+    log_timestamp_format: str
     access_anonymous: str
     access_password_file: str
     access_acl_file: str
@@ -140,6 +185,7 @@ class Settings:
     limits_bytes_per_s: int
     limits_takeovers: int
     limits_packet_bytes: int
+    limits_payload_bytes: int
     limits_topic_levels: int
     limits_topic_bytes: int
     limits_topic_alias_maximum: int
@@ -148,11 +194,14 @@ class Settings:
     limits_inflight_max: int
     limits_session_expiry_max_s: int
     limits_session_expiry_3_s: int
+    limits_sessions: int
     limits_queued_messages: int
     limits_queued_bytes: int
     limits_waiting_bytes: int
     limits_subscriptions: int
     limits_client_id_bytes: int
+    limits_assign_client_ids: bool
+    limits_client_id_prefix: str
     limits_client_id_3_1_strict: bool
     limits_maximum_qos: int
     limits_retain_available: bool
@@ -161,6 +210,7 @@ class Settings:
     limits_wildcard_subscription_available: bool
     limits_shared_subscription_available: bool
     limits_subscription_identifier_available: bool
+    limits_upgrade_outgoing_qos: bool
     limits_queue_qos_0: bool
     limits_overlapping: str
     limits_check_payload_format: bool
@@ -187,17 +237,17 @@ class Settings:
         cls, config: str | None, environment: Mapping[str, str], flags: Mapping[str, str | Sequence[str]]
     ) -> Settings:
         """The settings of the command line: `flags` has the text given for each option's name, or several texts."""
-        given: Given = {}
-        listeners: list[ListenerSettings] = []
-        if config is not None:
-            given, listeners = _read_file(config)
-        given |= _read_environment(environment)
+        file = _read_file(config) if config is not None else Configuration({}, [])
+        given = file.given
+        later = _read_environment(environment)
         for name, text in flags.items():
             option = BY_NAME[name]
-            given[name] = (checked(option, from_text(option, text), option.flag), "flag")
+            later[name] = (checked(option, from_text(option, text), option.flag), "flag")
+        if file.port_yields and file.listeners:
+            later.pop("port", None)
         settings = cls.__new__(cls)
         settings._source = (config, environment, flags)
-        settings._settle(given, listeners)
+        settings._settle(given | later, file.listeners, file)
         return settings
 
     def read_again(self) -> Settings:
@@ -237,6 +287,8 @@ class Settings:
         """Whether anything here says who may come in, or what they may do."""
         if self.knows_users() or self.access_anonymous != "auto" or self.access_acl_file or self.access_http_url:
             return True
+        if any(listener.rules.anonymous != "auto" for listener in self.listeners):
+            return True
         bounds = (self.access_ban_connects, self.access_connects_per_s)
         return any((*bounds, self.access_connections_per_address, self.access_connections_per_user))
 
@@ -246,11 +298,11 @@ class Settings:
             return 0
         return self.pool_max_size if self.pool_mode == "fixed" else self.pool_initial_size
 
-    def _settle(self, given: Given, listeners: list[ListenerSettings]) -> None:
+    def _settle(self, given: Given, listeners: list[ListenerSettings], file: Configuration | None = None) -> None:
         """Take what was given over what the preset and the defaults say, and check how the values go together."""
         self._origins: dict[str, str] = {}
         self.notes = []
-        self.warnings = []
+        self.warnings = list(file.warnings) if file is not None else []
         preset = str(given["preset"][0]) if "preset" in given else "default"
         for option in OPTIONS:
             value, origin = given.get(option.name, (option.default, "default"))
@@ -264,7 +316,7 @@ class Settings:
             self._fit("pool.initial_size", "pool.max_size")
         if self.pool_mode != "dynamic" and "pool.initial_size" in given:
             self.notes.append(f"pool.initial_size has no effect with pool.mode = {self.pool_mode}")
-        self.listeners = self._make_listeners(given, listeners)
+        self.listeners = self._make_listeners(given, listeners, file.rules if file is not None else None)
         if not self.data and "durability" in given:
             self.notes.append("durability has no effect without data")
         self._warn()
@@ -289,7 +341,9 @@ class Settings:
         self._origins[name] = f"{origin}, lowered to {ceiling}"
         self.notes.append(f"{name} is lowered from {size} ({origin}) to {ceiling} = {size_max}")
 
-    def _make_listeners(self, given: Given, listeners: list[ListenerSettings]) -> list[ListenerSettings]:
+    def _make_listeners(
+        self, given: Given, listeners: list[ListenerSettings], rules: ListenerRules | None
+    ) -> list[ListenerSettings]:
         """The listeners set out in full, unless bind or port came later and replace them; and the Unix one."""
         short = [(name, given[name][1]) for name in ("bind", "port") if name in given]
         replacing = [(name, origin) for name, origin in short if origin in ("environment", "flag")]
@@ -304,7 +358,7 @@ class Settings:
         if not listeners or replacing or self.websocket_port:
             _check_addresses(self.bind, "bind", _where(BY_NAME["bind"], self._origins["bind"]))
         if not listeners or replacing:
-            listeners = [ListenerSettings(address, self.port) for address in _numeric(self.bind)]
+            listeners = [ListenerSettings(address, self.port, rules=rules) for address in _numeric(self.bind)]
         if self.websocket_port:
             port = self.websocket_port
             more = [ListenerSettings(address, port, protocol="websocket") for address in _numeric(self.bind)]
@@ -323,7 +377,8 @@ class Settings:
         anonymous = self.access_anonymous
         is_open = anonymous == "yes" or (anonymous == "auto" and not self.knows_users())
         for listener in self.listeners:
-            if is_open and not listener.unix and not is_loopback(listener.bind):
+            own = listener.rules.anonymous
+            if (own == "yes" or (own == "auto" and is_open)) and not listener.unix and not is_loopback(listener.bind):
                 self.warnings.append(f"{listener} is open to whoever can reach it: there is no authentication")
         objects = self.preheated_objects()
         cost = f"{objects} objects preheated at start cost {objects * CONNECTION_BYTES / 1e6:.1f} MB"
@@ -436,11 +491,12 @@ def _is_service_link(variable: str, text: str) -> bool:
     )
 
 
-def _read_file(path: str) -> tuple[Given, list[ListenerSettings]]:
-    """What a TOML file sets, and its listeners."""
+def _read_file(path: str) -> Configuration:
+    """What a TOML file sets, or a mosquitto.conf where the name ends in .conf."""
     if path.endswith(".conf"):
-        remedy = "Write the settings as TOML, into a file whose name ends in .toml; `swellmq reference` lists them"
-        raise bad_value("config", path, "mosquitto.conf files are not read yet", remedy, "")
+        from swellmq.mosquitto.conf import read_mosquitto_conf
+
+        return read_mosquitto_conf(path)
     document, lines = _parse_file(path)
 
     def where_of(*keys: str) -> str:
@@ -468,7 +524,7 @@ def _read_file(path: str) -> tuple[Given, list[ListenerSettings]]:
         if name not in BY_NAME:
             raise unknown(name, raw, BY_NAME, where)
         given[name] = (checked(BY_NAME[name], raw, where), where)
-    return given, listeners
+    return Configuration(given, listeners)
 
 
 def _parse_file(path: str) -> tuple[dict[str, object], dict[str, int]]:
@@ -552,16 +608,30 @@ def _listeners_of(values: dict[str, Value], wheres: dict[str, str]) -> list[List
             raise bad_value(name, values[name], problem, "Make two listeners of it", wheres[name])
     if "listener.path" in wheres:
         _check_paths(paths, protocol, wheres["listener.path"])
+    rules = _rules_of(values, wheres)
     if unix:
         _check_unix_path(unix, "listener.unix", wheres["listener.unix"])
-        return [ListenerSettings("127.0.0.1", 0, unix, mode, backlog, protocol, paths, durability)]
+        return [ListenerSettings("127.0.0.1", 0, unix, mode, backlog, protocol, paths, durability, rules)]
     if "listener.mode" in wheres:
         problem, where = "given without unix: only a Unix socket has a permission", wheres["listener.mode"]
         raise bad_value("listener.mode", f"{mode:04o}", problem, "Leave it out", where)
     _check_addresses(bind, "listener.bind", wheres.get("listener.bind", ""))
     return [
-        ListenerSettings(address, port, "", mode, backlog, protocol, paths, durability) for address in _numeric(bind)
+        ListenerSettings(address, port, "", mode, backlog, protocol, paths, durability, rules)
+        for address in _numeric(bind)
     ]
+
+
+def _rules_of(values: dict[str, Value], wheres: dict[str, str]) -> ListenerRules:
+    rules = ListenerRules()
+    for attribute in vars(rules):
+        setattr(rules, attribute, values["listener." + attribute])
+    for version in rules.protocol_versions:
+        if version not in ListenerRules().protocol_versions:
+            remedy = 'Give some of "3.1", "3.1.1" and "5.0"'
+            where = wheres["listener.protocol_versions"]
+            raise bad_value("listener.protocol_versions", version, "no version of MQTT", remedy, where)
+    return rules
 
 
 def _check_paths(paths: list[str], protocol: str, where: str) -> None:
@@ -569,6 +639,8 @@ def _check_paths(paths: list[str], protocol: str, where: str) -> None:
         problem = "given without WebSocket: only that has a path"
         raise bad_value("listener.path", paths, problem, 'Add protocol = "websocket", or leave it out', where)
     for path in paths:
+        if path == "*":
+            continue
         if not path.startswith("/") or not path.isascii() or not path.isprintable() or set(path) & set("?# "):
             problem = "not the path of a URL"
             raise bad_value("listener.path", path, problem, "Give what stands behind the port, such as /mqtt", where)

@@ -78,9 +78,9 @@ def test_layers(served: list[Settings], tmp_path: Path, monkeypatch: pytest.Monk
             "Lower pool.max_size to 200 or less, or raise max_connections to 300 or more",
         ),
         (
-            ["-c", "mosquitto.conf"],
-            'config = "mosquitto.conf": mosquitto.conf files are not read yet. Write the settings as TOML, into a file '
-            "whose name ends in .toml; `swellmq reference` lists them",
+            ["-c", "nowhere/mosquitto.conf"],
+            'config = "nowhere/mosquitto.conf": can\'t be read: No such file or directory. '
+            "Give the path of a mosquitto.conf",
         ),
     ],
 )

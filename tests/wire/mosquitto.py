@@ -39,7 +39,7 @@ CONNECTED: Final = r"""
 5 closed neither topic nor alias, mosquitto: set:like_mosquitto=1
     a> PUBLISH("" {}) a< DISCONNECT(81)
 5 closed too many levels, mosquitto: set:like_mosquitto=1
-    a> PUBLISH("/"*200 {}) a< DISCONNECT(82)
+    a> PUBLISH("/"*201 {}) a< DISCONNECT(82)
 5 closed identifier 0, mosquitto: set:like_mosquitto=1
     a> SUBSCRIBE(0000 {} "t" 00) a< DISCONNECT(81)
 5 closed maximum QoS 3, mosquitto: set:like_mosquitto=1

@@ -94,7 +94,7 @@ class TcpStage:
     def __init__(self, server: Server, limits: dict[str, int]) -> None:
         self.server = server
         set_limits(server.broker.core.limits, limits)
-        self.server.broker.core.assigned_prefix = "auto-"  # the only thing in an answer that is random
+        self.server.broker.core.assigned_stem = ""  # the only thing in an answer that is random
         self.lines: list[TcpLine] = []
 
     def turn(self) -> None:

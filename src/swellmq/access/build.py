@@ -28,6 +28,9 @@ def build_door(settings: Settings) -> Door:
     remembered = Remembered(settings.access_remember_s * 1000)
     guard = Guard(make_guard_settings(settings))
     door = Door(make_providers(settings), who_is_nameless(settings), computing, asking, remembered, guard)
+    for index, listener in enumerate(settings.listeners):
+        if listener.rules.anonymous != "auto":
+            door.anonymous_at[index] = listener.rules.anonymous
     door.offer(make_methods(door.providers))
     door.take_authorizer(make_authorizer(settings))
     door.rights = make_rights(settings)

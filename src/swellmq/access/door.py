@@ -84,6 +84,7 @@ class Door(Access):
         self.methods: dict[str, Access] = {}  # who takes the steps of an enhanced authentication
         self.anonymous = anonymous
         self.expelled: set[str] = set()  # users that are gone, or have another password, since the last change
+        self.anonymous_at: dict[int, str] = {}  # the same for single listeners, by their index
         self.computing = computing
         self.asking = asking
         self.remembered = remembered
@@ -155,12 +156,13 @@ class Door(Access):
 
     def welcomes(self, connection: Connection, username: str | None) -> bool:
         if username is None:
-            return self.admits_nameless(self.address_of(connection))
+            return self.admits_nameless(connection, self.address_of(connection))
         return username not in self.expelled
 
-    def admits_nameless(self, address: str) -> bool:
+    def admits_nameless(self, connection: Connection, address: str) -> bool:
         """Whether a client at an address may come in without a user name."""
-        return self.anonymous == ANYBODY or (self.anonymous == LOCAL and is_local(address))
+        who = self.anonymous_at.get(int(connection.listener), self.anonymous)
+        return who == ANYBODY or (who == LOCAL and is_local(address))
 
     def close(self) -> None:
         """End the worker threads."""
@@ -279,11 +281,9 @@ class Door(Access):
         if barred is not None:
             self.finish(request, login, barred)
             return
-        if login.anonymous():
-            allowed = self.admits_nameless(login.address)
+        if login.anonymous() or not self.providers:  # a name that nobody can check is none
+            allowed = self.admits_nameless(request.connection, login.address)
             self.finish(request, login, Verdict(0 if allowed else NOT_AUTHORIZED, reason_string=WHO_ARE_YOU))
-        elif not self.providers:
-            self.finish(request, login, Verdict(0))  # nobody is there who could check a name
         else:
             self.go_on(Attempt(request, login))
 

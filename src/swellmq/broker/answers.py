@@ -21,7 +21,7 @@ def go_on(core: Core, request: Request, connection: Connection) -> None:
     if kind == AUTHENTICATE or kind == ACQUIRE or kind == READ_BACK:
         assert request.connect is not None
         if request.result != 0:
-            refuse(connection, request.result, request=request)
+            refuse(connection, core.refusal(request.result), request=request)
         elif kind == AUTHENTICATE:
             note_answer(request.connect, request)
             core.note_lease(connection, request)

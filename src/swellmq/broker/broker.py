@@ -85,7 +85,12 @@ class MqttBroker(Engine):
         self.core = Core(limits, turn, stats, storage, uplink, access)
         self.refuser = Refuser(self.core)
         # Whether a run may pass without a look at each message.
-        self.runs_allowed: bool = not (access.authorizes_publish or uplink.enabled)
+        self.runs_allowed: bool = not (
+            access.authorizes_publish
+            or uplink.enabled
+            or limits.upgrade_outgoing_qos
+            or limits.payload_bytes + 5 < limits.packet_bytes
+        )
 
     # The loop calls
 

@@ -19,7 +19,7 @@ from swellmq.broker.inbound import payload_is_as_said
 from swellmq.broker.publish import pump, replay
 from swellmq.broker.session import Session
 from swellmq.broker.shelf import count_no_longer, has_shelf, read_back
-from swellmq.broker.topics import SYS_PREFIX
+from swellmq.broker.topics import closed_to_clients
 from swellmq.broker.will import detach, end_session
 from swellmq.codec import spec
 from swellmq.codec.decode import CONNACK_REASONS, decode_connect
@@ -34,6 +34,7 @@ RETURN_CODES: Final = {
     spec.BAD_USER_NAME_OR_PASSWORD: spec.BAD_USER_NAME_OR_PASSWORD_3,
     spec.NOT_AUTHORIZED: spec.NOT_AUTHORIZED_3,
     spec.BANNED: spec.NOT_AUTHORIZED_3,
+    spec.PACKET_TOO_LARGE: spec.NOT_AUTHORIZED_3,
     spec.UNSPECIFIED_ERROR: spec.SERVER_UNAVAILABLE_3,
     spec.IMPLEMENTATION_SPECIFIC_ERROR: spec.SERVER_UNAVAILABLE_3,
     spec.SERVER_UNAVAILABLE: spec.SERVER_UNAVAILABLE_3,
@@ -82,6 +83,8 @@ def read_connect(core: Core, connection: Connection, data: bytes, pos: i64, end:
         if properties.request_problem_information != ABSENT:
             wanted = properties.request_problem_information != 0
             connection.problem_information = PROBLEMS_WANTED if wanted else PROBLEMS_UNWANTED
+    if core.limits.like_mosquitto:
+        connection.problem_information = PROBLEMS_UNWANTED  # it gives no reasons in words
     # An extension that nobody needs in order to be served [MQTT311-7.0.0-2].
     connection.bridge = connect.bridge
     return connect
@@ -108,9 +111,21 @@ def refuse(
 
 def on_connect(core: Core, connection: Connection, connect: Connect) -> None:
     """Take a CONNECT that is well-formed."""
+    rules = core.rules_of(connection)
+    if int(connect.protocol_version) not in rules.protocol_versions:
+        refuse(connection, spec.UNSUPPORTED_PROTOCOL_VERSION, phrase="this version of MQTT is not served here")
+        return
+    if rules.username_as_client_id:
+        if not connect.username:
+            refuse(connection, spec.BAD_USER_NAME_OR_PASSWORD, phrase="the user name is to be the client identifier")
+            return
+        connect.client_id = connect.username
     refusal = _client_id_refusal(core, connect)
     if refusal:
         refuse(connection, refusal, phrase="a client identifier of this length is not allowed")
+        return
+    if core.limits.like_mosquitto and _keep_alive_refused(core, connect):
+        refuse(connection, spec.CLIENT_IDENTIFIER_NOT_VALID)
         return
     if core.stopping:
         refuse(connection, spec.SERVER_UNAVAILABLE, phrase="the server is shutting down")
@@ -123,7 +138,8 @@ def on_connect(core: Core, connection: Connection, connect: Connect) -> None:
     if connect.will is not None and not _will_allowed(core, connection, connect.will.publish):
         return
     if not connect.client_id:
-        connect.client_id = core.assign_client_id()  # [MQTT-3.1.3-6]
+        prefix = rules.client_id_prefix or core.limits.client_id_prefix
+        connect.client_id = core.assign_client_id(prefix)  # [MQTT-3.1.3-6]
         connect.assigned = True
     if method is not None:
         begin_exchange(core, connection, connect, method)
@@ -137,10 +153,12 @@ def on_connect(core: Core, connection: Connection, connect: Connect) -> None:
 
 def _will_allowed(core: Core, connection: Connection, will: Publish) -> bool:
     """Whether the broker could publish this will; refuses its client where not."""
-    if will.topic_name.startswith(SYS_PREFIX):
-        refuse(connection, spec.NOT_AUTHORIZED, phrase="a will for $SYS, which is the broker's own")
-    elif int(will.qos) > core.limits.maximum_qos:
+    if closed_to_clients(will.topic_name):
+        refuse(connection, spec.NOT_AUTHORIZED, phrase="a will for a topic that is closed to clients")
+    elif int(will.qos) > core.maximum_qos(connection):
         refuse(connection, spec.QOS_NOT_SUPPORTED, phrase="a will above the Maximum QoS")  # [MQTT-3.2.2-12]
+    elif len(will.payload) > core.limits.payload_bytes:
+        refuse(connection, spec.PACKET_TOO_LARGE, phrase="a will larger than is taken here")
     elif will.retain and not core.limits.retain_available:
         # [MQTT-3.2.2-13]
         refuse(connection, spec.RETAIN_NOT_SUPPORTED, phrase="a retained will where retain is not available")
@@ -162,9 +180,19 @@ def note_answer(connect: Connect, request: Request) -> None:
     connect.answer = answer
 
 
+def _keep_alive_refused(core: Core, connect: Connect) -> bool:
+    """Whether a 3.x client asks for a longer keep alive than there is: it can't be told, so mosquitto refuses it."""
+    longest = core.limits.keep_alive_max_s
+    too_long = connect.keep_alive == 0 or int(connect.keep_alive) > longest
+    return connect.protocol_version != spec.MQTT_5_0 and longest < 65_535 and too_long
+
+
 def _client_id_refusal(core: Core, connect: Connect) -> int:
     """The reason code why the client id will not do, or 0."""
     length = len(connect.client_id.encode())
+    if length == 0 and not core.limits.assign_client_ids:
+        five = connect.protocol_version == spec.MQTT_5_0 and core.limits.like_mosquitto
+        return spec.UNSPECIFIED_ERROR if five else spec.CLIENT_IDENTIFIER_NOT_VALID
     if connect.protocol_version == spec.MQTT_3_1:
         if length == 0 or (length > 23 and core.limits.client_id_3_1_strict):
             return spec.CLIENT_IDENTIFIER_NOT_VALID
@@ -202,6 +230,9 @@ def admit(core: Core, connection: Connection, connect: Connect) -> None:
         core.stats.refused_not_stored += 1
         full = core.storage.refusal == spec.QUOTA_EXCEEDED
         refuse(connection, spec.QUOTA_EXCEEDED if full else spec.SERVER_UNAVAILABLE, phrase=NOT_STORED)
+        return
+    if session is None and len(core.sessions) >= core.limits.sessions:
+        refuse(connection, spec.SERVER_BUSY, phrase="no room for another session")
         return
     if session is not None and not connect.clean_start and has_shelf(session):
         read_back(core, connection, connect, session)
@@ -325,7 +356,8 @@ def _connack_properties(
         if asked.receive_maximum != ABSENT:
             connection.receive_maximum = int(asked.receive_maximum)
         if asked.topic_alias_maximum != ABSENT:
-            connection.topic_alias_maximum = int(asked.topic_alias_maximum)
+            allowed = core.rules_of(connection).topic_aliases_out
+            connection.topic_alias_maximum = int(min(asked.topic_alias_maximum, allowed))
         if asked.authentication_method is not None:
             answer.authentication_method = asked.authentication_method  # [MQTT-4.12.0-5] [MQTT-4.12.0-6]
         if asked.request_response_information == 1:  # [MQTT-3.1.2-28]
@@ -341,14 +373,16 @@ def _connack_properties(
         answer.assigned_client_identifier = connect.client_id  # [MQTT-3.1.3-7]
     if limits.receive_maximum < 65_535:
         answer.receive_maximum = limits.receive_maximum
-    if limits.maximum_qos < 2:
-        answer.maximum_qos = limits.maximum_qos  # [MQTT-3.2.2-9]
+    maximum_qos = core.maximum_qos(connection)
+    if maximum_qos < 2:
+        answer.maximum_qos = maximum_qos  # [MQTT-3.2.2-9]
     if not limits.retain_available:
         answer.retain_available = 0
     if limits.packet_bytes < spec.REMAINING_LENGTH_MAX:
         answer.maximum_packet_size = limits.packet_bytes
-    if limits.topic_alias_maximum:
-        answer.topic_alias_maximum = limits.topic_alias_maximum
+    topic_alias_maximum = core.topic_alias_maximum(connection)
+    if topic_alias_maximum:
+        answer.topic_alias_maximum = topic_alias_maximum
     if not limits.wildcard_subscription_available:
         answer.wildcard_subscription_available = 0
     if not limits.subscription_identifier_available:

@@ -17,12 +17,13 @@ from swellmq.broker.fights import Fights
 from swellmq.broker.meter import Meter
 from swellmq.broker.permissions import Permissions
 from swellmq.broker.retained import Retained
+from swellmq.broker.rules import Rules
 from swellmq.broker.session import Session, Subscription
 from swellmq.broker.sharded import ShardedMap
 from swellmq.broker.storage import Storage
 from swellmq.broker.topics import Topics
 from swellmq.broker.uplink import Uplink
-from swellmq.codec.spec import IMPLEMENTATION_SPECIFIC_ERROR
+from swellmq.codec.spec import BAD_USER_NAME_OR_PASSWORD, IMPLEMENTATION_SPECIFIC_ERROR, NOT_AUTHORIZED
 from swellmq.connection import Connection, Peers, Turn
 from swellmq.errors import PeerError
 from swellmq.limits import SEAL_RETRY_MS, Limits
@@ -55,6 +56,8 @@ class Core:
         self.clients: i64 = 0  # sessions with a connection
         self.requests: list[Request] = []  # for access, collected in this turn
         self.waiting: dict[int, Request] = {}  # all unanswered questions, by token
+        self.rules: list[Rules] = []  # by the index of the listener, where they differ
+        self.usual = Rules()
         self.exchanges: dict[Connection, Exchange] = {}  # of clients that authenticate by a method, or did
         self.fights = Fights()
         self.meters: dict[Connection, Meter] = {}  # of clients that have sent something, where there is a rate limit
@@ -63,7 +66,7 @@ class Core:
         self.crowded: list[Session] = []  # something waits in them because the outbox was full
         self.ending: list[Session] = []  # they have ended, but some of their subscriptions are still to be removed
         self.next_token: i64 = 0
-        self.assigned_prefix: str = "auto-"  # of assigned client ids; made unguessable by server.py
+        self.assigned_stem: str = ""  # the first four parts of the UUID in assigned client ids; random from server.py
         self.assigned: i64 = 0
         self.changes: i64 = 0  # durable changes since the start
         self.changes_sealed: i64 = 0
@@ -82,17 +85,45 @@ class Core:
         """The reason code that a peer is told for its fault; SILENT where it is told nothing."""
         return error.mosquitto_code if self.limits.like_mosquitto else error.reason_code
 
+    def refusal(self, reason_code: int) -> int:
+        """The reason code that a client is refused with; mosquitto does not tell why it can't log in."""
+        if reason_code == BAD_USER_NAME_OR_PASSWORD and self.limits.like_mosquitto:
+            return NOT_AUTHORIZED
+        return reason_code
+
+    # Listeners that differ
+
+    def rules_of(self, connection: Connection) -> Rules:
+        """What holds for the clients of the listener that `connection` came by."""
+        index = connection.listener
+        return self.rules[index] if index < len(self.rules) else self.usual
+
+    def maximum_qos(self, connection: Connection) -> i64:
+        """The highest QoS that a client may use."""
+        limits = self.limits
+        if not self.rules:
+            return limits.maximum_qos
+        return min(limits.maximum_qos, self.rules_of(connection).maximum_qos)
+
+    def topic_alias_maximum(self, connection: Connection) -> i64:
+        """How many topic aliases a client may set up."""
+        limits = self.limits
+        if not self.rules:
+            return limits.topic_alias_maximum
+        return min(limits.topic_alias_maximum, self.rules_of(connection).topic_alias_maximum)
+
     # Sessions
 
     def session(self, client_id: str) -> Session | None:
         """The session of a client id."""
         return self.sessions.get(client_id.encode())
 
-    def assign_client_id(self) -> str:
-        """A client id that no one has."""
+    def assign_client_id(self, prefix: str) -> str:
+        """A client id that no one has: `prefix` and a UUID."""
         while True:
             self.assigned += 1
-            client_id = f"{self.assigned_prefix}{self.assigned:x}"
+            count = f"-{self.assigned:012x}" if self.assigned_stem else str(self.assigned)
+            client_id = prefix + self.assigned_stem + count
             if self.session(client_id) is None:  # [MQTT-3.2.2-16]
                 return client_id
 

@@ -11,7 +11,7 @@ from swellmq.broker.core import Core
 from swellmq.broker.explain import NOT_STORED, allowed_reason, explained
 from swellmq.broker.publish import expired, is_durable, retained_full, route_publish
 from swellmq.broker.session import Session
-from swellmq.broker.topics import SYS_PREFIX
+from swellmq.broker.topics import closed_to_clients
 from swellmq.codec import spec
 from swellmq.codec.decode import PUBACK_REASONS, decode_publish
 from swellmq.codec.encode import encode_short_ack
@@ -20,6 +20,7 @@ from swellmq.codec.properties import says_utf_8
 from swellmq.connection import Aliases, Connection
 from swellmq.errors import STORE_FAILING, ProtocolError
 
+DOLLAR: Final = 0x24
 NOT_UTF_8: Final = "a payload that is not UTF-8, as it says"
 
 
@@ -34,7 +35,7 @@ def on_publish(
     if publish.topic_alias:
         _resolve_alias(core, connection, publish)
     limits = core.limits
-    if int(publish.qos) > limits.maximum_qos:
+    if int(publish.qos) > core.maximum_qos(connection):
         raise ProtocolError(spec.QOS_NOT_SUPPORTED, "QoS above the Maximum QoS")  # [MQTT-3.2.2-11]
     if publish.retain and not limits.retain_available:
         raise ProtocolError(spec.RETAIN_NOT_SUPPORTED, "RETAIN where retain is not available")  # [MQTT-3.2.2-14]
@@ -53,8 +54,12 @@ def on_publish(
             if len(received) >= limits.receive_maximum and connection.protocol_version == spec.MQTT_5_0:
                 # [MQTT-3.3.4-7]: QoS 1 is acknowledged in this turn, or once it is stored, and no client waits longer.
                 raise ProtocolError(spec.RECEIVE_MAXIMUM_EXCEEDED, "more than the Receive Maximum under way")
-    if publish.topic_name.startswith(SYS_PREFIX):
-        accept_publish(core, connection, session, publish, spec.NOT_AUTHORIZED, "$SYS is the broker's own")
+    if len(publish.payload) > limits.payload_bytes:
+        too_large = spec.PACKET_TOO_LARGE if limits.like_mosquitto else spec.QUOTA_EXCEEDED
+        accept_publish(core, connection, session, publish, too_large, "a payload larger than is taken here")
+        return
+    if publish.topic_name[0] == DOLLAR and closed_to_clients(publish.topic_name):
+        accept_publish(core, connection, session, publish, spec.NOT_AUTHORIZED, "a topic that is closed to clients")
         return
     if limits.check_payload_format and not payload_is_as_said(publish):
         if not publish.qos:
@@ -100,7 +105,8 @@ def accept_publish(
     changes = core.changes
     five = connection.protocol_version == spec.MQTT_5_0
     if refusal:
-        refusal = allowed_reason(refusal, PUBACK_REASONS)  # [MQTT-3.4.2-1] [MQTT-3.5.2-1]
+        if request is not None:
+            refusal = allowed_reason(refusal, PUBACK_REASONS)  # [MQTT-3.4.2-1] [MQTT-3.5.2-1]
     elif publish.retain and publish.qos and five and retained_full(core, publish):
         refusal = spec.QUOTA_EXCEEDED  # it can't be retained, so nothing of it is taken (docs/decisions/0003)
         phrase = "no room for another retained message"
@@ -144,7 +150,7 @@ def accept_publish(
 def _resolve_alias(core: Core, connection: Connection, publish: Publish) -> None:
     """Set or look up a topic alias of the client, MQTT 5.0 section 3.3.2.3.4."""
     alias = int(publish.topic_alias)
-    if alias > core.limits.topic_alias_maximum:
+    if alias > core.topic_alias_maximum(connection):
         raise ProtocolError(spec.TOPIC_ALIAS_INVALID, "topic alias above the Topic Alias Maximum")  # [MQTT-3.3.2-9]
     aliases = connection.aliases
     if aliases is None:

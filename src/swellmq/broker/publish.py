@@ -112,7 +112,7 @@ def deliver(core: Core, subscription: Subscription, publish: Publish, publisher:
         if own is None:
             return  # [MQTT-3.8.3-3]
         subscription = own
-    qos = min(subscription.qos, publish.qos)  # [MQTT-3.8.4-8]
+    qos = subscription.qos if core.limits.upgrade_outgoing_qos else min(subscription.qos, publish.qos)  # [MQTT-3.8.4-8]
     retain = publish.retain and subscription.retain_as_published  # [MQTT-3.3.1-12] [MQTT-3.3.1-13]
     deliver_to(core, session, publish, qos, retain, subscription.identifiers, None)  # [MQTT-3.3.4-3]
 
@@ -155,7 +155,7 @@ def deliver_shared(core: Core, group: ShareGroup, publish: Publish) -> None:
                 break
         else:
             return
-    qos = min(chosen.qos, publish.qos)  # [MQTT-4.8.2-3]
+    qos = chosen.qos if core.limits.upgrade_outgoing_qos else min(chosen.qos, publish.qos)  # [MQTT-4.8.2-3]
     retain = publish.retain and chosen.retain_as_published
     deliver_to(core, chosen.session, publish, qos, retain, chosen.identifiers, chosen.topic_filter)  # [MQTT-3.3.4-5]
 
@@ -482,7 +482,7 @@ def replay(core: Core, session: Session) -> None:
                 continue  # [MQTT-3.8.3-3]
             if core.permissions is not None and not core.permissions.may_receive(session, publish.topic_name):
                 continue
-            qos = min(current.qos, publish.qos)
+            qos = current.qos if core.limits.upgrade_outgoing_qos else min(current.qos, publish.qos)
             deliver_to(core, session, publish, qos, True, current.identifiers, None)  # [MQTT-3.3.1-9] [MQTT311-3.3.1-8]
             slice_used = True
         if current.nodes:

@@ -45,6 +45,7 @@ class Refuser(Handler):
     def __init__(self, core: Core) -> None:
         self.core = core
         self.log_at_ms: i64 = 0
+        self.asked: set[Connection] = set()  # those for whom a place was looked for in vain
 
     def on_open(self, connection: Connection, now_ms: i64) -> None:
         """A client has come while the broker is full."""
@@ -79,19 +80,31 @@ class Refuser(Handler):
 
     def _answer(self, connection: Connection, connect: Connect) -> None:
         core = self.core
+        if connection not in self.asked:  # a place may be free by now: the loop asks again where none is
+            self.asked.add(connection)
+            connection.protocol_version = 0
+            core.turn.promote.append(connection)
+            return
         session = core.session(connect.client_id) if connect.client_id else None
         properties = connect.properties
         by_method = properties is not None and properties.authentication_method is not None
         if session is None or session.connection is None:
-            refuse(connection, QUOTA_EXCEEDED, REFUSED_FULL, FULL)
+            self.refuse(connection)
         elif core.access.authenticates:
             request = core.park(TAKE_OVER, connection, connect.client_id, connect.username)
             request.connect = connect
             core.requests.append(request)
         elif by_method:
-            refuse(connection, QUOTA_EXCEEDED, REFUSED_FULL, FULL)  # no exchange is held here to prove who it is
+            self.refuse(connection)  # no exchange is held here to prove who it is
         else:
             self.take_over(connection, connect.client_id)
+
+    def refuse(self, connection: Connection) -> None:
+        """Tell a client that the broker is full; mosquitto only closes."""
+        if self.core.limits.like_mosquitto:
+            connection.close(REFUSED_FULL)
+        else:
+            refuse(connection, QUOTA_EXCEEDED, REFUSED_FULL, FULL)
 
     def on_answered(self, request: Request) -> None:
         """Access has answered whether the client may take its place over."""
@@ -105,7 +118,7 @@ class Refuser(Handler):
         session = self.core.session(client_id)
         old = session.connection if session is not None else None
         if old is None:
-            refuse(connection, QUOTA_EXCEEDED, REFUSED_FULL, FULL)
+            self.refuse(connection)
             return
         disconnect(old, SESSION_TAKEN_OVER, TAKEN_OVER)
         connection.protocol_version = 0
@@ -113,6 +126,7 @@ class Refuser(Handler):
 
     def on_closed(self, connection: Connection, now_ms: i64) -> None:
         """The slot is free again."""
+        self.asked.discard(connection)
         if isinstance(connection.question, Request):
             self.core.unpark(connection.question)
         self.core.deadlines.clear(connection)

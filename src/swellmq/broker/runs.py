@@ -57,7 +57,7 @@ def forward_run(core: Core, connection: Connection, data: bytes, pos: i64, end: 
     first: i64 = data[pos]
     five = connection.protocol_version == MQTT_5_0
     packet_bytes = core.limits.packet_bytes
-    if first == PUBLISH_QOS_1 and (core.limits.maximum_qos == 0 or core.storage.refusal):
+    if first == PUBLISH_QOS_1 and (core.maximum_qos(connection) == 0 or core.storage.refusal):
         return pos  # each is refused, or may be
     between: i64 = 2 if first == PUBLISH_QOS_1 else 0  # bytes between topic name and payload
     if five:

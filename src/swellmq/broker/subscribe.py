@@ -98,7 +98,7 @@ def subscribe(
             phrases.append(phrase)
         if reason_code < 0x80:
             shared = bool(split_share(request.topic_filter)[0])
-            request.qos = min(int(request.qos), int(core.limits.maximum_qos))  # [MQTT-3.2.2-10]
+            request.qos = min(int(request.qos), int(core.maximum_qos(connection)))  # [MQTT-3.2.2-10]
             if connection.bridge:
                 request.retain_as_published = True
                 request.no_local = not shared

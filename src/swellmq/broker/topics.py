@@ -15,11 +15,20 @@ from mypy_extensions import i64, mypyc_attr
 from swellmq.broker.permissions import Permissions
 from swellmq.broker.session import Entry, Session, Subscription
 from swellmq.broker.sharded import ShardedMap
-from swellmq.codec.topic import split_share
+from swellmq.codec.topic import matches, split_share
 from swellmq.limits import MATCH_CACHE_TARGETS, MATCH_CACHE_TOPICS
 
 DOLLAR: Final = 0x24
 SYS_PREFIX: Final = b"$SYS/"  # what only the broker itself publishes
+_BRIDGE_STATE: Final = b"$SYS/broker/connection/+/state"  # bridges say there whether they are connected
+_NOT_FOR_CLIENTS: Final = (SYS_PREFIX, b"$share/", b"$CONTROL/")
+
+
+def closed_to_clients(topic_name: bytes) -> bool:
+    """Whether no client may publish to a topic: it is the broker's own, or nobody could ever get it."""
+    return topic_name.startswith(_NOT_FOR_CLIENTS) and not matches(_BRIDGE_STATE, topic_name)
+
+
 POINTER_BYTES: Final = 8
 
 

@@ -21,13 +21,19 @@ EXIT_BAD_SETTINGS: Final = 2
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.description = "Read a configuration, say what is wrong with it, or what a broker with it would do."
-    parser.add_argument("file", metavar="FILE", help="a configuration in TOML")
+    parser.add_argument("file", metavar="FILE", help="a configuration in TOML, or a mosquitto.conf")
+    parser.add_argument("--to-toml", action="store_true", help="print the configuration as TOML instead")
 
 
 def run(arguments: argparse.Namespace) -> int:
     try:
         settings = Settings.load(arguments.file, os.environ, {})
         access = access_lines(settings)
+        if arguments.to_toml:
+            from swellmq.cli.toml import to_toml
+
+            print(to_toml(settings), end="")
+            return 0
     except SettingsError as error:
         print(f"swellmq: {error}", file=sys.stderr)
         return EXIT_BAD_SETTINGS

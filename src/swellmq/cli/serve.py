@@ -37,7 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.formatter_class = EpilogFormatter
     parser.argument_default = argparse.SUPPRESS
     groups = {section: parser.add_argument_group(title) for section, title in SECTIONS.items()}
-    groups[""].add_argument("-c", "--config", metavar="FILE", help="a configuration in TOML")
+    groups[""].add_argument("-c", "--config", metavar="FILE", help="a configuration in TOML, or a mosquitto.conf")
     for option in OPTIONS:
         _add_option(groups[option.section], option)
     groups["log"].add_argument(

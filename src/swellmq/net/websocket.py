@@ -125,7 +125,7 @@ class WebSocketLayer(Layer):
             self.rest = data
             return b""
         request = decode_upgrade(data[:end])
-        if request.path not in self.paths:
+        if request.path not in self.paths and b"*" not in self.paths:
             raise HandshakeError(NOT_FOUND, "no MQTT on this path")
         self.own.append(encode_accept(request))
         self.upgraded = True

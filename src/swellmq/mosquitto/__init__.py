@@ -1,0 +1,1 @@
+"""What people bring along from mosquitto: its configuration file."""
