@@ -14,6 +14,7 @@ EVENTS_PER_TURN: Final = 1024  # what one epoll_wait returns; a longer list only
 EVENTS_LEAST: Final = 64  # and after turns that took longer than TURN_LONG_US; the system itself takes them in rotation
 TURN_LONG_US: Final = 10_000
 FLUSH_NS: Final = 5_000_000  # of writes in a turn, about 1,000; as much again for those that are late
+FAN_OUT_WIDE: Final = 256  # connections one read may send to, about 1 ms of writes, before others' answers go first
 WRITES_PER_LOOK: Final = 64  # writes between two looks at the clock
 READ_BYTES: Final = 65_536  # one read of one connection in one turn: a flood of one can't starve the others
 READ_BYTES_BEHIND: Final = 16_384  # of all connections in a turn while output is late, which input must not outrun

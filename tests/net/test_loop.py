@@ -27,6 +27,7 @@ from swellmq.connection import READABLE
 from swellmq.limits import (
     EVENTS_LEAST,
     EVENTS_PER_TURN,
+    FAN_OUT_WIDE,
     JOIN_BYTES,
     READ_BYTES,
     READ_BYTES_BEHIND,
@@ -903,7 +904,7 @@ def test_a_large_fan_out_is_flushed_in_slices(server: Servers, clients: Clients)
     other = clients(one, 5, "other")
     publisher.send(Publish(b"all", b"x", 0, False))
     turn_until_late(one)
-    assert len(one.loop.output.late) == 3 * WRITES_PER_LOOK
+    assert len(one.loop.output.late) - one.loop.output.late_next == 3 * WRITES_PER_LOOK
     assert one.loop.deadline_ms() == 0
     other.send(Ping(PINGREQ))
     assert isinstance(other.receive(), Ping)
@@ -914,6 +915,29 @@ def test_a_large_fan_out_is_flushed_in_slices(server: Servers, clients: Clients)
     one.loop.turn(0)
     assert one.loop.output.late == []
     assert one.loop.deadline_ms() != 0
+
+
+def test_an_answer_of_the_same_turn_goes_first(server: Servers, clients: Clients) -> None:
+    one, publisher, subscribers = fan_out(server, clients, FAN_OUT_WIDE + 1)
+    other = clients(one, 5, "other")
+    publisher.send(Publish(b"all", b"x", 0, False))
+    other.send(Ping(PINGREQ))
+    turn_until_late(one)
+    assert other.sock.recv(100, socket.MSG_DONTWAIT) == b"\xd0\0"
+    assert all(isinstance(subscriber.receive(), Publish) for subscriber in subscribers)
+
+
+def test_who_speaks_does_not_wait_behind_those_that_listen(server: Servers, clients: Clients) -> None:
+    one, publisher, subscribers = fan_out(server, clients, FAN_OUT_WIDE + 3 * WRITES_PER_LOOK)
+    publisher.send(Publish(b"all", b"x", 0, False))
+    turn_until_late(one)
+    last = one.loop.output.late[-1].owner
+    assert isinstance(last, Session)
+    speaker = subscribers[int(last.client_id[1:])]
+    speaker.send(Ping(PINGREQ))
+    one.loop.turn(10)
+    assert one.loop.output.late
+    assert speaker.sock.recv(100, socket.MSG_DONTWAIT) == encode(Publish(b"all", b"x", 0, False), 5) + b"\xd0\0"
 
 
 def test_what_is_late_still_leaves_when_its_connection_is_closed(server: Servers, clients: Clients) -> None:

@@ -42,6 +42,7 @@ from swellmq.limits import (
     ACCEPTS_PER_TURN,
     EVENTS_LEAST,
     EVENTS_PER_TURN,
+    FAN_OUT_WIDE,
     READ_BYTES,
     READ_BYTES_BEHIND,
     READ_BYTES_BULK,
@@ -247,6 +248,10 @@ class Loop:
             connection.close(PEER_CLOSED)
             return
         self.allowance -= len(data)
+        fresh = self.turn_state.flush
+        fresh_before: i64 = len(fresh)
+        if connection.outbox is not None and self.output.late:
+            fresh.append(connection)  # who speaks need not wait behind those that only listen
         buffers = connection.buffers
         try:
             if buffers is not None and buffers.layer is not None:
@@ -255,6 +260,8 @@ class Loop:
                 handler.on_data(connection, data, now_ms)
         except Exception:
             on_bug(self.stats, "with what was read", connection)
+        if len(fresh) - fresh_before > FAN_OUT_WIDE:
+            self.output.put_behind(fresh_before)
 
     def _pass_up(self, connection: Connection, handler: Handler, layer: Layer, data: bytes, now_ms: i64) -> None:
         """Have the layer read `data`, and the handler what it makes of it."""

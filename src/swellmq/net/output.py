@@ -36,8 +36,8 @@ class Output:
     def flush(self, now_ms: i64) -> None:
         """Write to the connections that got output, for about `slice_ns`; the others are late and come in later turns.
 
-        What is fresh goes first, so that an answer does not wait behind a message to 10,000 subscribers. What is late
-        gets as much time again, in order.
+        What is fresh goes first, so that an answer does not wait behind a message to 10,000 subscribers, which is late
+        from the start. What is late gets as much time again, in order.
         """
         turn = self.turn
         fresh = turn.flush
@@ -54,6 +54,12 @@ class Output:
                 self.late_next = 0
         if done < len(fresh):
             late.extend(fresh[done:])
+
+    def put_behind(self, start: i64) -> None:
+        """Let what one read has sent, to those from index `start` of `turn.flush` on, wait behind all fresh output."""
+        flush = self.turn.flush
+        self.late.extend(flush[start:])
+        del flush[start:]
 
     def _flush_some(self, connections: list[Connection], start: i64, now_ms: i64) -> i64:
         """Write to those from index `start` on until the slice is used up; the index of the first that is left."""
