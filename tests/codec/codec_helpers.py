@@ -72,7 +72,7 @@ WIRE: list[tuple[str, int, bool, bytes]] = [
     ("CONNACK 3.1.1", 4, True, b"\x20\x02\x01\0"),
     ("CONNACK 3.1.1 refused", 4, True, b"\x20\x02\0\x05"),
     ("CONNACK 5.0", 5, True, b"\x20\x03\0\0\0"),
-    ("CONNACK 5.0 with properties", 5, True, b"\x20\x0b\x01\0\x08\x22\0\x0a\x13\0\x3c\x24\x01"),
+    ("CONNACK 5.0 with properties", 5, True, b"\x20\x0b\x01\0\x08\x13\0\x3c\x22\0\x0a\x24\x01"),
     ("PUBLISH 3.1.1 QoS 0", 4, False, b"\x30\x08\0\x03a/bxyz"),
     ("PUBLISH 3.1.1 empty", 4, False, b"\x31\x05\0\x03a/b"),
     ("PUBLISH 3.1.1 QoS 1 DUP", 4, False, b"\x3a\x0a\0\x03a/b\0\x0axyz"),

@@ -20,6 +20,7 @@ from swellmq.codec.properties import (
     encode_variable_byte_integer,
     properties_bounds,
     variable_byte_integer_length,
+    without,
 )
 from swellmq.errors import MalformedPacket, PeerError, ProtocolError
 
@@ -272,3 +273,9 @@ def test_encoders_refuse_what_does_not_fit() -> None:
         encode_string("a\0")  # [MQTT-1.5.4-2]
     assert encode_string("x" * 65_535)[:3] == b"\xff\xffx"
     assert encode_string("\ufeffa") == b"\0\x04\xef\xbb\xbfa"  # [MQTT-1.5.4-3]
+
+
+def test_without_some() -> None:
+    properties = b"\x26\0\1a\0\1b\x02\0\0\0\5\x03\0\1t\x18\0\0\0\1\x01\1"
+    assert without(properties, (2, 24)) == b"\x26\0\1a\0\1b\x03\0\1t\x01\1"
+    assert without(b"", (2,)) == b""

@@ -233,7 +233,7 @@ NOT_AVAILABLE: Final = r"""
 5 open   announced Maximum Packet Size: set:packet_bytes=1024
     A> CONNECT A< CONNACK(00 00 { 22 0040 27 00000400 21 0400 })
 5 open   announced Server Keep Alive: set:keep_alive_max_s=60 A> CONNECT(PROTO 02 0000 {} "a")
-    A< CONNACK(00 00 { 22 0040 13 003c 21 0400 })
+    A< CONNACK(00 00 { 13 003c 22 0040 21 0400 })
 5 open   Keep Alive within the server's: set:keep_alive_max_s=60 A> CONNECT(PROTO 02 003c {} "a") A< CONNACK
     # [MQTT-3.2.2-22]
 5 closed will above Maximum QoS: set:maximum_qos=1 A> CONNECT(PROTO 16 0000 { 17 00 } "a" {} "w" "x")

@@ -62,5 +62,5 @@ KEEP_ALIVE: Final = r"""
 345 closed Keep Alive is not told by a half packet: A> CONNECT(PROTO 02 000a { 17 00 } "a") A< CONNACK wait:14 A> c0
     wait:16 A< 5:DISCONNECT(8d)
 5 closed   Server Keep Alive holds: set:keep_alive_max_s=10 A> CONNECT(PROTO 02 0000 { 17 00 } "a")
-    A< CONNACK(00 00 { 22 0040 13 000a 21 0400 }) wait:15.2 A< DISCONNECT(8d)  # [MQTT-3.1.2-22]
+    A< CONNACK(00 00 { 13 000a 22 0040 21 0400 }) wait:15.2 A< DISCONNECT(8d)  # [MQTT-3.1.2-22]
 """

@@ -56,7 +56,7 @@ SESSIONS: Final = r"""
 5 open   a message expires in its queue: A> CONNECT(PROTO 00 0000 { 11 ffffffff } "a") A< CONNACK
     A> SUBSCRIBE(0001 {} "t" 01) A< SUBACK(0001 {} 01) A:drops
     b> PUBLISH1("t" 0001 { 02 00000005 } 'x') PUBLISH1("t" 0002 { 02 0000000a } 'y') b< PUBACK(0001) PUBACK(0002) wait:7
-    A> CONNECT(PROTO 00 0000 { 11 ffffffff } "a") A< RESUMED PUBLISH1("t" 0001 { 02 00000003 } 'y')
+    A> CONNECT(PROTO 00 0000 { 11 ffffffff } "a") A< RESUMED PUBLISH1("t" 0002 { 02 00000003 } 'y')
     # [MQTT-3.3.2-5] [MQTT-3.3.2-6]
 """
 

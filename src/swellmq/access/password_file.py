@@ -64,7 +64,8 @@ class PasswordFile(Provider):
         if user is None or user.hash is None:
             self.waste_time(login)
             return Verdict(BAD_USER_NAME_OR_PASSWORD)
-        return Verdict(0 if user.hash.fits(login.password) else BAD_USER_NAME_OR_PASSWORD)
+        fits = user.hash.fits(login.password) and bool(login.password)  # the hash of nothing lets nobody in
+        return Verdict(0 if fits else BAD_USER_NAME_OR_PASSWORD)
 
     def waste_time(self, login: Login) -> None:
         """Compute as long as for a user that there is: who asks must not learn which names exist.

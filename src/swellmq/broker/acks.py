@@ -13,7 +13,7 @@ from mypy_extensions import i32, i64, u8
 
 from swellmq.broker.core import Core
 from swellmq.broker.explain import explained
-from swellmq.broker.publish import pump, replay, resend_unsent
+from swellmq.broker.publish import pump, replay, resend_unsent, route_publish
 from swellmq.broker.session import RELEASED, UNSENT, Session
 from swellmq.codec.encode import encode_short_ack
 from swellmq.codec.packets import Ack
@@ -144,10 +144,12 @@ def on_pubrel(core: Core, connection: Connection, session: Session, ack: Ack) ->
     if received is None or identifier not in received:
         _not_found(core, connection, PUBCOMP, ack.packet_identifier)
         return
-    del received[identifier]  # [MQTT-4.3.3-12]
+    publish = received.pop(identifier)  # [MQTT-4.3.3-12]
     if not received:
         session.received = None
     changes = core.changes
+    if publish is not None:
+        route_publish(core, publish, session)
     if core.kept(session):
         core.touch()
         core.storage.received_removed(session, identifier)

@@ -243,8 +243,12 @@ def admit(core: Core, connection: Connection, connect: Connect) -> None:
         if not _may_take_over(core, session, session.connection, connection):
             refuse(connection, spec.SERVER_BUSY, phrase="this client identifier changes hands too often")
             return
+        if core.limits.like_mosquitto and not connect.clean_start and session.expiry_interval:
+            session.connection.will_wanted = False  # it takes the client for still there
         _take_over(core, session, session.connection)
         session = core.session(connect.client_id)
+    elif session is not None and core.limits.like_mosquitto:
+        session.will = None  # the client is back in time, even for a new session
     if session is not None and connect.clean_start:
         end_session(core, session)  # [MQTT-3.1.2-4] [MQTT-3.1.4-4] [MQTT311-3.1.2-6]
         session = None

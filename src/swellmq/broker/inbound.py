@@ -47,11 +47,13 @@ def on_publish(
     if publish.qos == 2:  # [MQTT-4.3.2-5]
         received = session.received
         if received is not None:
-            if publish.packet_identifier in received:
+            earlier = received.get(int(publish.packet_identifier))
+            if earlier is None and publish.packet_identifier in received:
                 # A repetition: it was routed before, and only its PUBREC was lost, [MQTT-4.3.3-10].
                 connection.send_in_order(encode_short_ack(spec.PUBREC, int(publish.packet_identifier)))
                 return
-            if len(received) >= limits.receive_maximum and connection.protocol_version == spec.MQTT_5_0:
+            held_to_it = connection.protocol_version == spec.MQTT_5_0 or limits.like_mosquitto
+            if earlier is None and len(received) >= limits.receive_maximum and held_to_it:
                 # [MQTT-3.3.4-7]: QoS 1 is acknowledged in this turn, or once it is stored, and no client waits longer.
                 raise ProtocolError(spec.RECEIVE_MAXIMUM_EXCEEDED, "more than the Receive Maximum under way")
     if len(publish.payload) > limits.payload_bytes:
@@ -123,17 +125,19 @@ def accept_publish(
             return
     reason_code = refusal
     if not refusal:  # [MQTT-4.3.3-9]
+        matched = 0
+        withheld = publish.qos == 2 and _is_withheld(core)
         if publish.qos == 2:
             if session.received is None:
                 session.received = {}
-            session.received[int(publish.packet_identifier)] = 0
+            session.received[int(publish.packet_identifier)] = publish if withheld else None
             if core.kept(session):
                 core.touch()
                 core.storage.received_saved(session, int(publish.packet_identifier))
         if request is not None and publish.message_expiry_interval and expired(core, publish):
             core.stats.dropped_expired += 1  # [MQTT-3.3.2-5]: while it waited for the answer
             matched = 1
-        else:
+        elif not withheld:
             matched = route_publish(core, publish, session)
         if not matched and publish.qos == 1 and not core.uplink.enabled:
             reason_code = spec.NO_MATCHING_SUBSCRIBERS
@@ -145,6 +149,12 @@ def accept_publish(
     else:
         packet = explained(connection, Ack(packet_type, publish.packet_identifier, reason_code), phrase, request)
     core.acknowledge(connection, packet, changes)  # [MQTT-4.6.0-2] [MQTT-4.6.0-3]
+
+
+def _is_withheld(core: Core) -> bool:
+    """Whether a QoS 2 message is routed only once it is released, as mosquitto does; a newer message with its packet
+    identifier replaces it until then. A message that is to be safe from its PUBREC on can't wait in memory."""
+    return core.limits.like_mosquitto and not core.storage.durable and not core.uplink.enabled
 
 
 def _resolve_alias(core: Core, connection: Connection, publish: Publish) -> None:

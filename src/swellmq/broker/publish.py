@@ -274,6 +274,8 @@ def pump(core: Core, session: Session) -> None:
             break
         if expired(core, delivery.publish):
             core.stats.dropped_expired += 1  # [MQTT-3.3.2-5]
+            if delivery.qos:
+                session.next_packet_identifier()  # one for each message, whether it leaves or not
             _forget(core, session, delivery)
         elif core.permissions is not None and not core.permissions.may_receive(session, delivery.publish.topic_name):
             core.stats.dropped_forbidden += 1

@@ -72,7 +72,7 @@ class CoreRestorer(Restorer):
         """A repetition of it will be recognised, [MQTT-4.3.3-10]."""
         if session.received is None:
             session.received = {}
-        session.received[packet_identifier] = 0
+        session.received[packet_identifier] = None
 
     def restore_retained(self, publish: Publish) -> None:
         """A retained message."""

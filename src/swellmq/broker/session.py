@@ -124,7 +124,8 @@ class Session(Owner):
         self.others: list[Subscription] | None = None
         self.inflight: dict[int, Delivery] | None = None  # by packet identifier, in the order they were sent
         self.queue: DeliveryQueue | None = None
-        self.received: dict[int, int] | None = None  # QoS 2 from the client: its packet identifiers until PUBREL
+        # QoS 2 from the client: its packet identifiers until PUBREL, with those messages that are only routed then.
+        self.received: dict[int, Publish | None] | None = None
         self.replays: OrderedDict[bytes, Replay] | None = None  # retained messages that are still to be sent
         self.packet_identifier: i32 = 0  # the last one given out
         self.window: i32 = 0  # deliveries that count against Receive Maximum

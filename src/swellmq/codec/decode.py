@@ -32,10 +32,10 @@ from swellmq.codec.properties import (
     WILL,
     decode_properties,
     decode_string,
-    encode_properties_body,
     field_end,
     properties_bounds,
     read_publish_properties,
+    without,
 )
 from swellmq.codec.spec import (
     AUTH,
@@ -45,6 +45,7 @@ from swellmq.codec.spec import (
     CONNECT,
     DISCONNECT,
     MALFORMED_PACKET,
+    MESSAGE_EXPIRY_INTERVAL,
     MQTT_3_1,
     MQTT_3_1_1,
     MQTT_5_0,
@@ -61,6 +62,7 @@ from swellmq.codec.spec import (
     UNSUBACK,
     UNSUBSCRIBE,
     UNSUPPORTED_PROTOCOL_VERSION,
+    WILL_DELAY_INTERVAL,
 )
 from swellmq.codec.topic import SHARE_PREFIX, check_characters, check_topic_filter, check_topic_name
 from swellmq.errors import SILENT, MalformedPacket, ProtocolError
@@ -280,13 +282,20 @@ def _check_connect_flags(flags: i64, protocol_version: int) -> None:
 def _decode_will(connect: Connect, flags: i64, data: bytes, pos: i64, end: i64) -> i64:
     """Fill in the will; returns the position behind it."""
     properties: Properties | None = None
+    travelling = b""
     if connect.protocol_version == MQTT_5_0:
         start, pos = properties_bounds(data, pos, end)
         if pos > start:
             properties = decode_properties(data, start, pos, WILL)
+            travelling = without(data[start:pos], (MESSAGE_EXPIRY_INTERVAL, WILL_DELAY_INTERVAL))
     topic_end = field_end(data, pos, end)
     topic_name = data[pos + 2 : topic_end]
-    check_topic_name(topic_name)  # [MQTT-3.1.3-11]
+    if not topic_name:
+        raise MalformedPacket(MALFORMED_PACKET, "empty will topic", PROTOCOL_ERROR)  # [MQTT-4.7.3-1]
+    try:
+        check_topic_name(topic_name)  # [MQTT-3.1.3-11]
+    except MalformedPacket as error:
+        raise MalformedPacket(error.reason_code, "will topic: " + error.phrase, SILENT) from None
     after = field_end(data, topic_end, end)
     qos: int = flags >> 3 & 3
     publish = Publish(topic_name, data[topic_end + 2 : after], qos, flags & _WILL_RETAIN != 0)
@@ -295,10 +304,7 @@ def _decode_will(connect: Connect, flags: i64, data: bytes, pos: i64, end: i64) 
         publish.message_expiry_interval = properties.message_expiry_interval
         if properties.will_delay_interval != ABSENT:
             will.will_delay_interval = properties.will_delay_interval
-        # What is left travels with the message.
-        properties.message_expiry_interval = ABSENT
-        properties.will_delay_interval = ABSENT
-        publish.properties = encode_properties_body(properties)  # [MQTT-3.1.3-10]
+        publish.properties = travelling  # [MQTT-3.1.3-10]
     connect.will = will
     return after
 

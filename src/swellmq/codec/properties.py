@@ -305,24 +305,39 @@ def read_publish_properties(publish: Publish, data: bytes, pos: i64, end: i64, f
     publish.properties = kept + data[kept_pos:end]  # [MQTT-3.3.2-20]
 
 
+def without(properties: bytes, unwanted: tuple[int, ...]) -> bytes:
+    """Valid properties without some of them; the others stay as they are, in their order."""
+    kept = b""
+    pos: i64 = 0
+    end: i64 = len(properties)
+    while pos < end:
+        start = pos
+        after = _value_end(properties, pos + 1, end, properties[pos])
+        if properties[start] not in unwanted:
+            kept += properties[start:after]
+        pos = after
+    return kept
+
+
+def _value_end(properties: bytes, pos: i64, end: i64, identifier: i64) -> i64:
+    """Where the value of a valid property ends that begins at `pos`."""
+    data_type: i64 = _DATA_TYPE[identifier]
+    if data_type < _VARIABLE:
+        return pos + data_type
+    if data_type == _VARIABLE:
+        return pos + variable_byte_integer_length(decode_variable_byte_integer(properties, pos, end))
+    pos = field_end(properties, pos, end)
+    return field_end(properties, pos, end) if data_type == _PAIR else pos
+
+
 def says_utf_8(properties: bytes) -> bool:
     """Whether the Payload Format Indicator among the valid properties of a Publish is 1."""
     pos: i64 = 0
     end: i64 = len(properties)
     while pos < end:
-        identifier = properties[pos]
-        data_type: i64 = _DATA_TYPE[identifier]
-        pos += 1
-        if identifier == PAYLOAD_FORMAT_INDICATOR:
-            return properties[pos] == 1
-        if data_type < _VARIABLE:
-            pos += data_type
-        elif data_type == _VARIABLE:
-            pos += variable_byte_integer_length(decode_variable_byte_integer(properties, pos, end))
-        else:
-            pos = field_end(properties, pos, end)
-            if data_type == _PAIR:
-                pos = field_end(properties, pos, end)
+        if properties[pos] == PAYLOAD_FORMAT_INDICATOR:
+            return properties[pos + 1] == 1
+        pos = _value_end(properties, pos + 1, end, properties[pos])
     return False
 
 
@@ -346,8 +361,8 @@ def encode_properties_body(properties: Properties) -> bytes:
         _binary(RESPONSE_TOPIC, properties.response_topic),
         _binary(CORRELATION_DATA, properties.correlation_data),
         _number(SESSION_EXPIRY_INTERVAL, _FOUR_BYTES, properties.session_expiry_interval),
-        _number(TOPIC_ALIAS_MAXIMUM, _TWO_BYTES, properties.topic_alias_maximum),
         _number(SERVER_KEEP_ALIVE, _TWO_BYTES, properties.server_keep_alive),
+        _number(TOPIC_ALIAS_MAXIMUM, _TWO_BYTES, properties.topic_alias_maximum),
         _string(ASSIGNED_CLIENT_IDENTIFIER, properties.assigned_client_identifier),
         _string(AUTHENTICATION_METHOD, properties.authentication_method),
         _binary(AUTHENTICATION_DATA, properties.authentication_data),

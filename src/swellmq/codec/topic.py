@@ -62,7 +62,7 @@ def check_topic_name(topic: bytes) -> None:
     if _PLUS in topic or _HASH in topic:
         raise MalformedPacket(MALFORMED_PACKET, "wildcard in a topic name")  # [MQTT-4.7.0-1]
     if _is_too_deep(topic):
-        raise MalformedPacket(TOPIC_NAME_INVALID, "topic name with too many levels", PROTOCOL_ERROR)
+        raise MalformedPacket(TOPIC_NAME_INVALID, "topic name with too many levels", MALFORMED_PACKET)
     if len(topic) <= _WELL_FORMED_BYTES:
         if len(_well_formed) >= _WELL_FORMED_NAMES:
             _well_formed.clear()
