@@ -264,6 +264,7 @@ class Server:
     def statistics(self) -> dict[str, int]:
         """All counters and sizes of this broker, plain numbers by name; those of the pool begin with `pool_`."""
         counters = {"pool_" + name: value for name, value in self.pool.statistics().items()}
+        counters.update({"store_" + name: value for name, value in self.storage.statistics().items()})
         counters.update(self.broker.core.statistics())
         counters.update(self.stats.statistics())
         if self.door is not None:

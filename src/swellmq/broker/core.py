@@ -307,6 +307,7 @@ class Core:
             "clients": int(self.clients),
             "sessions": len(self.sessions),
             "questions": len(self.waiting),
+            "waiting_bytes": int(self.waiting_bytes),
             **self.topics.statistics(),
             **self.retained.statistics(),
             **(self.permissions.statistics() if self.permissions is not None else {}),

@@ -73,6 +73,10 @@ class Storage:
     def load(self, restorer: Restorer) -> None:
         """Give all that is stored to `restorer`. Called once, after `open` and before the first change."""
 
+    def statistics(self) -> dict[str, int]:
+        """Counts and sizes worth watching, by name."""
+        return {}
+
     def close(self) -> None:
         """The broker has ended: what was sealed is made safe, and everything let go. A second call does nothing."""
 

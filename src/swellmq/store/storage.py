@@ -118,6 +118,21 @@ class DiskStorage(Storage):
         self.committer.segment_bytes = self.segment_bytes
         self.committer.start()
 
+    def statistics(self) -> dict[str, int]:
+        """Commits, how long the last one took, failures, bytes that wait for one, files that wait to be folded, and
+        the reason code with which durable work is refused now."""
+        committer = self.committer
+        if committer is None:
+            return {}
+        return {
+            "commits": int(committer.commits),
+            "commit_us": int(committer.commit_us),
+            "failures": int(committer.failures),
+            "bytes_waiting": int(committer.bytes_put - committer.bytes_done),
+            "files_to_fold": len(committer.folding.closed) + len(committer.folding.under_way),
+            "refusal": self.refusal,
+        }
+
     def close(self) -> None:
         """Commit what is sealed, and let the folder go."""
         if self.committer is not None:

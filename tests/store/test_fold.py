@@ -1,0 +1,120 @@
+"""The fold: however the journal is cut into stretches, the database comes out the same."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import pytest
+
+from swellmq.broker.session import RELEASED, SENT, Delivery, Session, Subscription
+from swellmq.codec.packets import Publish
+from swellmq.store.fold import Fold
+from swellmq.store.manage import TABLES
+from swellmq.store.records import Changes, deliveries_of
+from swellmq.store.storage import DiskStorage
+
+
+class Life:
+    """Random changes of a few sessions, as a broker would report them; `bodies` are the batches."""
+
+    def __init__(self, seed: int) -> None:
+        self.random = random.Random(seed)
+        self.storage = DiskStorage("nowhere", False, lambda: None)
+        self.sessions: list[Session] = []
+        self.deliveries: list[tuple[Session, Delivery]] = []
+        self.bodies: list[bytes] = []
+
+    def batch(self) -> None:
+        for _ in range(self.random.randrange(12)):
+            self.random.choice(
+                (self.begin, self.end, self.subscribe, self.publish, self.publish, self.go_on, self.retain)
+            )()
+        self.bodies.append(b"".join(self.storage.pieces))
+        self.storage.pieces = []
+        self.storage.batch_first = self.storage.next_number
+
+    def begin(self) -> None:
+        session = Session(f"client {self.random.randrange(1_000_000)}")
+        session.expiry_interval = 60
+        self.storage.session_saved(session)
+        self.sessions.append(session)
+
+    def end(self) -> None:
+        if self.sessions:
+            session = self.sessions.pop(self.random.randrange(len(self.sessions)))
+            self.storage.session_removed(session)
+            self.deliveries = [pair for pair in self.deliveries if pair[0] is not session]
+
+    def subscribe(self) -> None:
+        for session in self.sessions[-1:]:
+            subscription = Subscription(session, b"filter/%d" % self.random.randrange(3))
+            subscription.qos = self.random.randrange(3)
+            subscription.identifiers = self.random.choice((None, [1, 268_435_455]))
+            self.storage.subscription_saved(subscription)
+            if self.random.random() < 0.3:
+                self.storage.subscription_removed(subscription)
+        for session in self.sessions[:1]:
+            identifier = self.random.randrange(1, 4)
+            change = self.random.choice((self.storage.received_saved, self.storage.received_removed))
+            change(session, identifier)
+
+    def publish(self) -> None:
+        publish = Publish(b"topic/%d" % self.random.randrange(9), self.random.randbytes(8), 2, False)
+        for session in self.sessions:
+            if self.random.random() < 0.6:
+                delivery = Delivery(publish, 2, False, None, self.random.choice((None, b"$share/g/x")))
+                self.storage.delivery_saved(session, delivery)
+                self.deliveries.append((session, delivery))
+
+    def go_on(self) -> None:
+        for session, delivery in self.random.sample(self.deliveries, min(3, len(self.deliveries))):
+            if delivery.state == RELEASED:
+                self.storage.delivery_removed(session, delivery)
+                self.deliveries.remove((session, delivery))
+                continue
+            delivery.state = SENT if delivery.state != SENT else RELEASED
+            delivery.packet_identifier = self.random.randrange(1, 65_536)
+            self.storage.delivery_saved(session, delivery)
+
+    def retain(self) -> None:
+        publish = Publish(b"retained/%d" % self.random.randrange(4), self.random.randbytes(4), 1, True)
+        self.storage.retained_saved(publish)
+        if self.random.random() < 0.3:
+            self.storage.retained_removed(publish.topic_name)
+
+
+def tables(path: Path, stretches: list[list[bytes]]) -> dict[str, list[tuple[object, ...]]]:
+    fold = Fold(str(path))
+    for bodies in stretches:
+        changes = Changes()
+        for body in bodies:
+            changes.apply(body)
+        fold.commit(changes)
+    found = {table: fold.db.execute(f"SELECT * FROM {table} ORDER BY 1, 2").fetchall() for table in TABLES}
+    fold.close()
+    return found
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_any_cut_gives_the_same(tmp_path: Path, seed: int) -> None:
+    life = Life(seed)
+    for _ in range(40):
+        life.batch()
+    whole = tables(tmp_path / "whole", [life.bodies])
+    assert whole["sessions"] and whole["deliveries"] and whole["retained"]
+    assert len(whole["deliveries"]) == len(life.deliveries)
+    assert sum(int(str(row[1])) for row in whole["messages"]) == len(life.deliveries)
+    assert tables(tmp_path / "each", [[body] for body in life.bodies]) == whole
+    some = [life.bodies[start : start + 7] for start in range(0, 40, 7)]
+    assert tables(tmp_path / "some", some) == whole
+
+
+def test_records_that_are_none() -> None:
+    life = Life(1)
+    while len(life.bodies) < 5 or not life.bodies[-1]:
+        life.batch()
+    body = life.bodies[-1]
+    with pytest.raises(IndexError):
+        Changes().apply(b"\xff" + body)
+    assert deliveries_of(b"") == []
