@@ -95,9 +95,12 @@ def test_durable_work_is_refused_and_the_rest_is_served(
     plain.subscribe("kept")
     publisher.publish("kept", b"QoS 0 flows")
     assert plain.payloads() == [b"QoS 0 flows"]
+    figures = stored.storage.statistics()
+    assert figures["refusal"] == code and figures["failures"] >= 2 and figures["bytes_waiting"] == 0
     disk.error = 0
     stored.settle()
     assert stored.storage.refusal == 0
+    assert stored.storage.statistics()["commits"] > figures["commits"]
     publisher.publish("kept", b"after", qos=1, identifier=5)
     stored.settle()
     (ack,) = publisher.receive()
