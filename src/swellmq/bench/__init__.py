@@ -5,7 +5,9 @@ A sub-command is a module of this package with `add_arguments(parser)` and `run(
 
     machine.py    cores, open files, what the machine is called
     brokers.py    brokers as processes: found by name or command, started, pinned, measured, stopped
-    generator.py  MQTT clients on raw sockets that count what arrives
+    generator.py  packets and connections; scenarios.py says who publishes what to whom, flow.py does it and counts what
+                  arrives, bursts.py has connects and retained replay, latency.py percentiles
+    measure.py    one run against a fresh process: CPU time for each message, and who was the limit
     stage.py      a broker with a fleet of clients that are only there: fleet.py over TCP, memory_transport.py without
     worker.py     helper processes, told by lines what to do; obey.py is their side
     report.py     the options that all have, Markdown tables, JSON

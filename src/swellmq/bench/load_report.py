@@ -56,7 +56,11 @@ def _cell(result: dict[str, Any] | None) -> str:
     told = f"{_short(result['messages_per_second'])}{LIMITED if result['load_limited'] else ''}"
     if "subscription_changes_per_second" in result:
         told += f" and {_short(result['subscription_changes_per_second'])} changes"
-    return f"{told}, {result['cpu_us_per_message']:.3g} µs"
+    return f"{told}, {_three_digits(result['cpu_us_per_message'])} µs"
+
+
+def _three_digits(value: float) -> str:
+    return f"{value:.3g}" if value < 1e3 else f"{value:,.0f}"
 
 
 def _short(rate: float) -> str:
@@ -76,7 +80,7 @@ def _of_floor(result: dict[str, Any] | None) -> str:
 def _latency(result: dict[str, Any] | None) -> str:
     if result is None or "p50" not in result:
         return ""
-    return " / ".join(f"{result[name]:.3g}" for name, _share in PERCENTILES)
+    return " / ".join(_three_digits(result[name]) for name, _share in PERCENTILES)
 
 
 def draw(target: Path, brokers: list[Broker], results: list[dict[str, Any]], titles: dict[str, str]) -> None:
@@ -94,11 +98,12 @@ def draw(target: Path, brokers: list[Broker], results: list[dict[str, Any]], tit
             axes.text(rate, at, " " + _short(rate), va="center", fontsize=7)
     axes.set_yticks([number * step + (len(names) - 1) / 2 for number in range(len(rows))])
     axes.set_yticklabels([titles[scenario] for scenario in rows])
-    axes.invert_yaxis()
     axes.set_xscale("log")
+    axes.margins(x=0.15, y=0)  # room for the figures behind the bars
+    axes.set_ylim(step * len(rows) - 1, -2 - len(names))  # the first on top, the legend above it
     axes.set_xlabel("messages delivered per second of broker CPU")
     axes.grid(axis="y", visible=False)
-    axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncol=len(names), frameon=False)
+    axes.legend(loc="upper center", ncol=2, frameon=False)
     charts.save(drawn, target)
 
 

@@ -189,6 +189,7 @@ def draw(target: Path, results: list[dict[str, Any]]) -> None:
         axes.set_xscale("log")
         axes.set_xlabel(CURVES[name].unit)
         axes.set_ylabel("CPU µs each")
+        axes.margins(y=0.2)
         axes.set_ylim(bottom=0)
     panels[0].legend()
     charts.save(drawn, target)
