@@ -41,6 +41,7 @@ NOT_COMPILED: Final = {
     "options.py": "tables of settings, read once at start",
     "reload.py": "runs when an operator asks for it",
     "settings.py": "gathers the settings, once at start",
+    "process.py": "the collector, ctypes and resource, at start and after a crowd",
     "server.py": "joins the parts, with signals and closures, and carries no packet",
     "bench/*": "measures from outside; its inner loops are slices and counts of bytes, which CPython does in C",
     "mosquitto/*": "a table and a reader of configuration files, used once at start",

@@ -21,7 +21,8 @@ from socket_client import PATIENCE_S, Clients, quiet_settings
 
 from swellmq import Settings
 from swellmq.codec.packets import Disconnect, Publish
-from swellmq.server import DESCRIPTORS_BESIDE, Server, banner, raise_descriptor_limit, resident_bytes
+from swellmq.process import DESCRIPTORS_BESIDE, raise_descriptor_limit, resident_bytes
+from swellmq.server import Server, banner
 from swellmq.version import advice, compiled, describe
 
 
@@ -220,7 +221,7 @@ def test_port_in_use(serve: Callable[..., Process]) -> None:
 
 LIMITS = """
 import resource, sys
-from swellmq.server import raise_descriptor_limit
+from swellmq.process import raise_descriptor_limit
 soft, hard, wanted = (int(word) for word in sys.argv[1:])
 resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 fitting = raise_descriptor_limit(wanted)

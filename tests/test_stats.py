@@ -8,7 +8,7 @@ from harness import MemoryBroker
 
 from swellmq.broker.sys_topics import SysTopics
 from swellmq.limits import LONGEST_WINDOW_MS
-from swellmq.server import collection_watcher
+from swellmq.process import collection_watcher
 from swellmq.stats import Longest, Stats
 
 WINDOW = LONGEST_WINDOW_MS
@@ -42,6 +42,7 @@ def test_the_watcher_counts_collections_and_their_pauses() -> None:
         gc.collect()
     finally:
         gc.callbacks.remove(watcher)
+        gc.unfreeze()
     found = stats.statistics()
     assert found["collections"] >= 1
     assert 0 < found["collection_recent_us"] <= found["collection_longest_us"]

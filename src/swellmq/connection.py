@@ -178,6 +178,9 @@ class Engine(Handler):
     def settle(self, now_ms: i64) -> None:
         """End of phase 3: all that was read is handled; answer what can be answered now."""
 
+    def tidy(self) -> None:
+        """A crowd has gone: let go of connections that are named for nothing."""
+
     def seal(self) -> None:
         """Phase 4: hand the open batch to storage and uplink, and learn what is stored."""
 

@@ -37,6 +37,9 @@ SLICE_OBJECTS: Final = 256  # objects made between two looks at the clock
 EXPANSION_RETRY_MS: Final = 1_000  # after a failed step; doubles up to
 EXPANSION_RETRY_MAX_MS: Final = 60_000
 CONNECTION_BYTES: Final = 256  # one idle object with its place in the list, rounded up; for budgets and warnings
+RENEW_FROM: Final = 4_096  # connections; fewer leave no memory worth the work
+RENEW_SHARE: Final = 8  # the idle objects are made anew where no more than an eighth of the connections are left
+RENEW_AFTER_MS: Final = 10_000  # and stayed that few for so long: a reconnect storm is over by then
 REFUSING_SLOTS: Final = 64  # connections that are being told that the broker is full
 REFUSING_DEADLINE_MS: Final = 3_000
 

@@ -1,14 +1,13 @@
 """The one place where the parts are joined: settings, pool, loop, listeners and broker become a server.
 
 `Server` owns the parts and drives turns. `serve` is the command: it alone touches what is process-wide, that is
-signals, the collector, the limit on descriptors and the log. The face for programs that embed a broker is in
-`embed.py`.
+signals, the log and, by `process.py`, the collector, the C allocator and the limit on descriptors. The face for
+programs that embed a broker is in `embed.py`.
 """
 
 from __future__ import annotations
 
 import contextlib
-import gc
 import logging
 import os
 import signal
@@ -29,13 +28,13 @@ from swellmq.broker.uplink import Uplink
 from swellmq.codec import spec
 from swellmq.connection import Turn
 from swellmq.errors import SettingsError
-from swellmq.limits import REFUSING_SLOTS
 from swellmq.logs import set_up, severity
 from swellmq.net.listener import Listener, open_tcp, open_unix
 from swellmq.net.loop import Loop
 from swellmq.net.peers import SocketPeers
 from swellmq.net.pool import Pool, PoolSettings
 from swellmq.options import DURABILITIES
+from swellmq.process import DESCRIPTORS_BESIDE, Trimmer, calm_collector, raise_descriptor_limit, resident_bytes
 from swellmq.settings import Settings
 from swellmq.stats import Stats
 from swellmq.store.errors import StoreError
@@ -48,10 +47,8 @@ if TYPE_CHECKING:
 log = logging.getLogger("swellmq.server")
 
 VERSIONS: Final = {"3.1": spec.MQTT_3_1, "3.1.1": spec.MQTT_3_1_1, "5.0": spec.MQTT_5_0}
-DESCRIPTORS_BESIDE: Final = REFUSING_SLOTS + 64  # the refusing slots, listeners, epoll, log files, a store
 NODE: Final = "node-0"  # several nodes may share a data folder
 DRAIN_S: Final = 1.0  # a stop waits so long for clients to take what is under way to them
-COLLECT_EVERY: Final = 20_000  # allocations between two looks of the cyclic collector; our objects are acyclic
 
 
 class Server:
@@ -90,6 +87,8 @@ class Server:
         self.listeners: list[Listener] = []
         self.calls: deque[Callable[[], None]] = deque()
         self.stopping = False
+        self.trimmer: Trimmer | None = None  # of the `serve` command
+        self._renewals = 0
         # When the status line and $SYS are due next; -1: never.
         self._status_ms = settings.status_interval_s * 1000 if settings.status_interval_s else -1
         self._sys_ms = 0 if settings.sys_interval_s else -1
@@ -165,6 +164,8 @@ class Server:
         self.loop.turn(wait_ms)
         if self.calls:
             self._run_calls()
+        if self.pool.renewals != self._renewals:
+            self._give_back()
         now_ms = self.turn_state.now_ms
         if 0 <= self._status_ms <= now_ms:
             self._status_ms = now_ms + self.settings.status_interval_s * 1000
@@ -172,6 +173,13 @@ class Server:
         if 0 <= self._sys_ms <= now_ms:
             self._sys_ms = now_ms + self.settings.sys_interval_s * 1000
             self._publish_sys(now_ms)
+
+    def _give_back(self) -> None:
+        """A crowd has gone, and the pool has renewed itself: give back what else was there for it."""
+        self._renewals = self.pool.renewals
+        self.loop.shorten_table()
+        if self.trimmer is not None:
+            self.trimmer.trim(self.turn_state.now_ms)
 
     def _publish_sys(self, now_ms: int) -> None:
         try:
@@ -342,37 +350,6 @@ def _pool_settings(settings: Settings) -> PoolSettings:
     return pool
 
 
-def resident_bytes() -> int:
-    """This process's resident memory; 0 where the system does not tell."""
-    try:
-        with open("/proc/self/statm", "rb") as statm:
-            return int(statm.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    except OSError:
-        return 0
-
-
-def raise_descriptor_limit(max_connections: int) -> int:
-    """Raise the limit on open files to what `max_connections` needs, as far as allowed; how many connections fit."""
-    import resource
-
-    wanted = max_connections + DESCRIPTORS_BESIDE
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        for limit in (wanted, hard):
-            if limit == resource.RLIM_INFINITY:
-                continue
-            try:
-                unlimited = hard == resource.RLIM_INFINITY
-                resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard if unlimited else max(limit, hard)))
-                break
-            except (ValueError, OSError):
-                continue  # above the hard limit, and we may not lift that: take the hard limit
-        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft == resource.RLIM_INFINITY:
-        return max_connections
-    return max(0, min(max_connections, soft - DESCRIPTORS_BESIDE))
-
-
 def serve(settings: Settings, make: Callable[[Settings], Server] = Server) -> int:
     """The command: run one broker until SIGTERM or SIGINT. The exit code: 0 stopped on request, 2 bad settings.
 
@@ -405,21 +382,13 @@ def serve(settings: Settings, make: Callable[[Settings], Server] = Server) -> in
     for line in banner(server, fitting):
         log.info("%s", line)
     calm_collector(server.stats)
+    server.trimmer = Trimmer()
     server.run()
     if settings.pid_file:
         with contextlib.suppress(OSError):  # somebody else removed it
             os.unlink(settings.pid_file)
     log.info("stopped")
     return 0
-
-
-def calm_collector(stats: Stats) -> None:
-    """Let the cyclic collector look seldom, and never at what is there now, and note its pauses. For a process that is
-    all the broker's."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(COLLECT_EVERY, 50, 50)
-    gc.callbacks.append(collection_watcher(stats))
 
 
 def _reload(server: Server) -> None:
@@ -457,22 +426,6 @@ def write_pid(settings: Settings) -> None:
         problem = f"can't be written: {error.strerror}"
         where = settings.where("pid_file")
         raise SettingsError(f"pid_file = {settings.pid_file}", problem, "Give another path", where) from None
-
-
-def collection_watcher(stats: Stats) -> Callable[[str, dict[str, int]], None]:
-    """What the collector is to call before ("start") and after ("stop") each collection, so that `stats` has its
-    pauses."""
-    began_ns = 0
-
-    def watch(phase: str, _about: dict[str, int]) -> None:
-        nonlocal began_ns
-        if phase == "start":
-            began_ns = time.perf_counter_ns()
-        else:
-            stats.collections += 1
-            stats.collection.note((time.perf_counter_ns() - began_ns) // 1000, stats.turned_ms)
-
-    return watch
 
 
 def durability(settings: Settings) -> str:

@@ -13,7 +13,7 @@ from swellmq.broker.runs import PASSED_ON
 from swellmq.broker.session import Delivery, Session, Subscription
 from swellmq.codec.packets import Publish, Will
 from swellmq.connection import Aliases, Buffers, Connection, Owner, Question, Turn
-from swellmq.server import resident_bytes
+from swellmq.process import resident_bytes
 from swellmq.version import describe
 
 KEPT = {"clean_start": False, "session_expiry_interval": 600}

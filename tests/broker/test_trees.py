@@ -9,7 +9,7 @@ from swellmq.broker import deadlines as deadlines_module
 from swellmq.broker.deadlines import Deadlines
 from swellmq.broker.retained import FRAME_BYTES, NODE_BYTES, Replay, Retained
 from swellmq.broker.session import Session, Subscription
-from swellmq.broker.sharded import SPLIT_AT, ShardedMap
+from swellmq.broker.sharded import JOIN_AT, SPLIT_AT, ShardedMap
 from swellmq.broker.topics import POINTER_BYTES, Topics
 from swellmq.codec.packets import Publish
 from swellmq.codec.topic import matches, split_share
@@ -190,9 +190,7 @@ class TestDeadlines:
     @given(st.lists(st.tuples(st.just("set"), st.integers(0, 5), st.integers(1, 300)), max_size=60))
     def test_while_sweeping_all_the_time(self, steps: list[tuple[str, int, int]]) -> None:
         deadlines = self.run(steps)
-        deadlines.sweeping = list(deadlines.buckets)
-        while deadlines.sweeping:
-            deadlines._sweep()
+        deadlines.sweep_out()
         assert deadlines.stale == 0
         assert deadlines.entries == sum(len(bucket) for bucket in deadlines.buckets.values()) <= 6
 
@@ -341,3 +339,19 @@ class TestShardedMap:
         assert len(sharded) == len(sharded.items()) == (count + 99) // 100
         assert sharded.get(b"100") == 100
         assert sharded.remove(b"none") is None
+
+    def test_few_entries_end_up_in_one_dict(self) -> None:
+        sharded: ShardedMap[bytes, int] = ShardedMap()
+        for number in range(SPLIT_AT + 1):
+            sharded.put(b"%d" % number, number)
+        for number in range(SPLIT_AT + 1 - JOIN_AT):
+            assert sharded.shards is not None
+            sharded.remove(b"%d" % number)
+        assert sharded.shards is not None
+        sharded.remove(b"%d" % SPLIT_AT)
+        assert sharded.shards is None
+        assert sorted(sharded.values()) == list(range(SPLIT_AT + 1 - JOIN_AT, SPLIT_AT))
+        for number in range(SPLIT_AT + 1):
+            sharded.put(b"%d" % number, number)
+        assert sharded.shards is not None
+        assert len(sharded) == SPLIT_AT + 1

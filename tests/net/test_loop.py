@@ -34,11 +34,14 @@ from swellmq.limits import (
     READ_BYTES_LEAST,
     REFUSING_DEADLINE_MS,
     REFUSING_SLOTS,
+    RENEW_AFTER_MS,
+    RENEW_FROM,
     TURN_LONG_US,
     WRITE_BYTES,
     WRITES_PER_LOOK,
     WRITES_PER_TURN,
 )
+from swellmq.net.loop import CALM_LOOK_MS, TABLE_SLICE
 from swellmq.server import Server
 
 Servers = Callable[..., Server]
@@ -990,3 +993,23 @@ def test_after_a_long_turn_the_next_one_takes_fewer_events(server: Servers, clie
         before = one.loop.events_max
         one.loop.turn(0)
         assert one.loop.events_max == before * 2
+
+
+# After a crowd
+
+
+def test_a_broker_that_had_a_crowd_gives_back_what_was_there_for_it(server: Servers, clients: Clients) -> None:
+    one = server()
+    client = clients(one, 4, "a")
+    one.pool.peak = RENEW_FROM  # as if there had been so many
+    one.loop.table.extend([None] * 10 * TABLE_SLICE)
+    old = one.pool.free[:]
+    assert 0 <= one.loop.deadline_ms() <= CALM_LOOK_MS
+    for _ in range(RENEW_AFTER_MS // CALM_LOOK_MS + 2):
+        pass_time(one, CALM_LOOK_MS)
+        one.turn(0)
+    assert one.pool.renewals == 1
+    assert len(one.loop.table) == TABLE_SLICE
+    assert len(one.pool.free) == len(old)
+    client.ping()
+    assert one.loop.deadline_ms() == -1, "nothing more to be watched"

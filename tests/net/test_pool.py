@@ -17,7 +17,15 @@ from swellmq import Settings
 from swellmq.broker.access import AUTHENTICATE, Request
 from swellmq.broker.session import Session
 from swellmq.connection import GATE_HELD, PROBLEMS_WANTED, READABLE, Aliases, Buffers, Connection, Handler, Turn
-from swellmq.limits import CONNECTION_BYTES, EXPANSION_RETRY_MAX_MS, EXPANSION_RETRY_MS, REFUSING_SLOTS
+from swellmq.limits import (
+    CONNECTION_BYTES,
+    EXPANSION_RETRY_MAX_MS,
+    EXPANSION_RETRY_MS,
+    REFUSING_SLOTS,
+    RENEW_AFTER_MS,
+    RENEW_FROM,
+    RENEW_SHARE,
+)
 from swellmq.net.pool import Pool, PoolSettings, growth_sequence, is_reset, next_capacity
 
 SEQUENCES = {
@@ -220,6 +228,7 @@ def test_modes_name_themselves_in_statistics() -> None:
         "max_connections": 100,
         "steps": 0,
         "steps_failed": 0,
+        "renewals": 0,
         "step_longest_us": 0,
         "slice_longest_us": 0,
         "slice_recent_us": 0,
@@ -362,6 +371,112 @@ def test_shrinking_is_off_by_default_and_keeps_objects_in_use() -> None:
         pool.release(connection)
     calm(pool, 1000, 10_000_000)
     assert pool.capacity == 15
+
+
+def test_a_sawtooth_does_not_make_the_pool_flap() -> None:
+    """The load swings between its peak and next to nothing: fast swings never shrink, slow ones only go down once."""
+    pool = pool_of(initial_size=256, max_size=10_000, max_connections=10_000, shrink=True, shrink_after_ms=60_000)
+    now_ms = 1_000
+    capacities = []
+    for period_s, swings in ((20, 20), (100, 4), (400, 2)):
+        for _ in range(swings):
+            taken = arrive(pool, 1_200, now_ms)
+            work(pool, now_ms)
+            calm(pool, now_ms, now_ms + period_s * 500)
+            now_ms += period_s * 500 + 1_000
+            for connection in taken:
+                pool.release(connection)
+            calm(pool, now_ms, now_ms + period_s * 500)
+            now_ms += period_s * 500 + 1_000
+            capacities.append((period_s, int(pool.capacity)))
+            assert pool.self_check([]) == []
+    assert {capacity for period_s, capacity in capacities if period_s < 120} == {1944}
+    assert [capacity for period_s, capacity in capacities if period_s == 400] == [576, 576]
+    assert pool.steps == 5 + 3, "up once, and again only after a calm of several minutes"
+
+
+# Renewal
+
+
+def crowd_comes_and_goes(pool: Pool, crowd: int, left: int) -> list[Connection]:
+    taken: list[Connection] = []
+    while len(taken) < crowd:
+        taken += arrive(pool, 64)
+        work(pool)
+    for connection in taken[left:]:
+        pool.release(connection)
+    return taken[:left]
+
+
+def renew(pool: Pool, from_ms: int) -> int:
+    """What the loop does about once a second, until the pool has renewed itself; the moment."""
+    renewals, now_ms = pool.renewals, from_ms
+    while pool.renewals == renewals:
+        assert now_ms <= from_ms + 10 * RENEW_AFTER_MS
+        pool.consider_renewal(now_ms)
+        work(pool, now_ms)
+        now_ms += 1_000
+    return now_ms - 1_000
+
+
+def test_idle_objects_are_made_anew_once_a_crowd_has_gone(caplog: pytest.LogCaptureFixture) -> None:
+    pool = pool_of(initial_size=1024)
+    left = crowd_comes_and_goes(pool, RENEW_FROM, RENEW_FROM // RENEW_SHARE)
+    caplog.set_level(logging.INFO, "swellmq.pool")
+    capacity, steps = pool.capacity, pool.steps
+    before = {id(connection) for connection in pool.free}
+    kept = pool.free[:]  # so that no new object gets the place of an old one
+    assert renew(pool, 5_000) == 5_000 + RENEW_AFTER_MS
+    assert (pool.capacity, pool.steps, len(pool.free)) == (capacity, steps, capacity - len(left))
+    assert before.isdisjoint(id(connection) for connection in pool.free)
+    assert len(kept) == len(pool.free)
+    assert pool.self_check(left) == []
+    assert lines(caplog) == [], "the capacity has not changed"
+    assert not pool.scattered()
+
+
+def test_no_renewal_while_many_are_left_or_come_back() -> None:
+    pool = pool_of(initial_size=1024)
+    left = crowd_comes_and_goes(pool, RENEW_FROM, RENEW_FROM // RENEW_SHARE + 1)
+    pool.consider_renewal(5_000)
+    pool.consider_renewal(5_000 + RENEW_AFTER_MS)
+    assert not pool.renewing
+    pool.release(left.pop())
+    pool.consider_renewal(20_000)
+    left += arrive(pool, 1)
+    pool.consider_renewal(21_000)
+    pool.release(left.pop())
+    pool.consider_renewal(22_000)
+    pool.consider_renewal(21_000 + RENEW_AFTER_MS)
+    assert not pool.renewing
+    pool.consider_renewal(22_000 + RENEW_AFTER_MS)
+    assert pool.renewing
+
+
+def test_arrivals_during_a_renewal_are_served() -> None:
+    pool = pool_of(initial_size=1024)
+    left = crowd_comes_and_goes(pool, RENEW_FROM, 0)
+    capacity = pool.capacity
+    pool.consider_renewal(5_000)
+    pool.consider_renewal(5_000 + RENEW_AFTER_MS)
+    while pool.renewing:
+        left += arrive(pool, 10, 20_000)
+        pool.grow(20_000)
+        assert pool.self_check(left) == []
+    assert pool.free == []
+    left += arrive(pool, 10, 20_000)
+    assert pool.overflow == 10
+    work(pool, 20_000)
+    assert pool.capacity == capacity
+    for connection in left:
+        pool.release(connection)
+    assert (pool.overflow, len(pool.free)) == (0, capacity)
+
+
+def test_small_crowds_are_not_worth_a_renewal() -> None:
+    pool = pool_of(initial_size=1024)
+    crowd_comes_and_goes(pool, RENEW_FROM - 64, 0)
+    assert not pool.scattered()
 
 
 # Refusing slots

@@ -28,7 +28,8 @@ from swellmq.errors import PEER_RESET
 from swellmq.limits import ACCEPTS_PER_TURN, EVENTS_PER_TURN
 from swellmq.logs import set_up
 from swellmq.net.loop import TABLE_SLICE
-from swellmq.server import Server, calm_collector, resident_bytes
+from swellmq.process import calm_collector, resident_bytes
+from swellmq.server import Server
 from swellmq.settings import Settings
 
 CONNACK: Final = b"\x20"

@@ -170,6 +170,10 @@ class MqttBroker(Engine):
                 self.core.stats.errors_internal += 1
                 log.exception("a bug of ours at a deadline")
 
+    def tidy(self) -> None:
+        """Sweep the deadlines of connections that have gone."""
+        self.core.deadlines.sweep_out()
+
     def deadline_ms(self) -> i64:
         """When the first deadline is due; -1: never."""
         due = self.core.deadlines.next_ms()

@@ -1,7 +1,7 @@
 """A map that never stalls: one dict while it is small, then 256 of them.
 
 A single dict of 700,000 keys stops the world for 60 to 170 ms when it grows; a 256th of it takes 1 ms. A dict never
-shrinks either, so one that has become mostly empty is built anew.
+shrinks either, so one that has become mostly empty is built anew, and few entries end up in one dict again.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from mypy_extensions import i64, mypyc_attr
 from swellmq.limits import SHARDS
 
 SPLIT_AT: Final = 8_192  # entries; splitting copies them once, in under 1 ms
+JOIN_AT: Final = SPLIT_AT // 8  # entries; so far below that one who comes and goes does not split and join each time
 REBUILD_FACTOR: Final = 8  # a dict is rebuilt when it once held this many times more
 REBUILD_FROM: Final = 64  # smaller ones are left alone
 
@@ -80,6 +81,8 @@ class ShardedMap(Generic[K, V]):
             self.single_peak = peak
         else:
             peaks[index] = int(peak)
+            if self.count < JOIN_AT:
+                self._join()
         return value
 
     def _split(self) -> None:
@@ -89,6 +92,18 @@ class ShardedMap(Generic[K, V]):
         self.single = {}
         self.shards = shards
         self.peaks = [0] * SHARDS
+
+    def _join(self) -> None:
+        """One dict again: 256 that are nearly empty take half a megabyte."""
+        shards = self.shards
+        assert shards is not None
+        single: dict[K, V] = {}
+        for shard in shards:
+            single.update(shard)
+        self.single = single
+        self.single_peak = len(single)
+        self.shards = None
+        self.peaks = None
 
     def values(self) -> list[V]:
         """All values as they are now, in a list of their own."""

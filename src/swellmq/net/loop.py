@@ -60,7 +60,7 @@ log = logging.getLogger("swellmq.loop")
 HANG_UP: Final = 0x018  # EPOLLERR | EPOLLHUP
 NO_BOUND: Final = 1 << 40
 TABLE_SLICE: Final = 4096  # the table by descriptor grows by so many places
-SHRINK_LOOK_MS: Final = 1_000
+CALM_LOOK_MS: Final = 1_000
 
 
 @final
@@ -89,7 +89,7 @@ class Loop:
         self.more: bool = False  # work is left that must not wait for an event
         self.events_max: int = EVENTS_PER_TURN  # less after long turns
         self.allowance: i64 = NO_BOUND  # bytes that are still to be read in this turn
-        self.shrink_look_ms: i64 = 0
+        self.calm_look_ms: i64 = 0
         self.start_ns: i64 = time.monotonic_ns()
         self.wall_base_ms: i64 = 0  # the turn's wall clock less its monotonic one
         self.set_wall_clock(time.time_ns() // 1_000_000)
@@ -142,9 +142,13 @@ class Loop:
         for listener in self.paused:
             if due < 0 or listener.paused_until_ms < due:
                 due = listener.paused_until_ms
-        if self.pool.settings.shrink and (due < 0 or self.shrink_look_ms < due):
-            due = self.shrink_look_ms
+        if self._watches_calm() and (due < 0 or self.calm_look_ms < due):
+            due = self.calm_look_ms
         return due
+
+    def _watches_calm(self) -> bool:
+        """Whether the pool is to be looked at from time to time: it may shrink or renew itself."""
+        return self.pool.settings.shrink or self.pool.scattered()
 
     # The turn
 
@@ -208,9 +212,11 @@ class Loop:
         if turn.promote:
             self._promote(now_ms)
         pool = self.pool
-        if pool.settings.shrink and now_ms >= self.shrink_look_ms:
-            self.shrink_look_ms = now_ms + SHRINK_LOOK_MS
+        if now_ms >= self.calm_look_ms and self._watches_calm():
+            self.calm_look_ms = now_ms + CALM_LOOK_MS
             pool.consider_shrinking(now_ms)
+            if pool.consider_renewal(now_ms):
+                engine.tidy()  # first, or old objects that somebody still names would keep the places of new ones
         growing = pool.working(now_ms) and pool.grow(now_ms)
         self.more = growing or turn.again
         stats = self.stats
@@ -499,6 +505,14 @@ class Loop:
             if connection is not None and connection.handler is not self.refuser:
                 found.append(connection)
         return found
+
+    def shorten_table(self) -> None:
+        """Give back the places of high descriptors that are free again."""
+        table = self.table
+        used = len(table)
+        while used > TABLE_SLICE and table[used - 1] is None:
+            used -= 1
+        del table[(used + TABLE_SLICE - 1) // TABLE_SLICE * TABLE_SLICE :]
 
     def lost(self) -> list[Connection]:
         """The connections that are served although their socket is gone: leaks."""

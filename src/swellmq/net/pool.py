@@ -23,6 +23,9 @@ from swellmq.limits import (
     EXPANSION_RETRY_MAX_MS,
     EXPANSION_RETRY_MS,
     REFUSING_SLOTS,
+    RENEW_AFTER_MS,
+    RENEW_FROM,
+    RENEW_SHARE,
     SLICE_NS,
     SLICE_OBJECTS,
 )
@@ -91,6 +94,11 @@ class Pool:
         self.retry_at_ms: i64 = 0  # after a failed step
         self.retry_delay_ms: i64 = EXPANSION_RETRY_MS
         self.calm_since_ms: i64 = 0
+        self.peak: i64 = 0  # active connections at the most since the last renewal
+        self.quiet_since_ms: i64 = 0  # since when few of them are left
+        self.renewing: bool = False  # the idle objects are being dropped
+        self.refilling: bool = False  # and made anew
+        self.renewals: i64 = 0
         self.free: list[Connection] = []
         self.reserve: list[Connection] = []  # idle refusing slots
 
@@ -121,6 +129,8 @@ class Pool:
             return None
         self._trigger(now_ms)
         self.active += 1
+        if self.active > self.peak:
+            self.peak = self.active
         if self.free:
             return self.free.pop()
         self.overflow += 1
@@ -148,7 +158,7 @@ class Pool:
 
     def working(self, now_ms: i64) -> bool:
         """Whether a step, up or down, is under way and may be worked on now."""
-        return self.target != self.capacity and now_ms >= self.retry_at_ms
+        return (self.target != self.capacity or self.renewing) and now_ms >= self.retry_at_ms
 
     def _crowded(self) -> bool:
         """Whether so many are served that the pool should grow."""
@@ -170,6 +180,8 @@ class Pool:
 
         A step that fails leaves what it made, says why, and is tried again after a delay that doubles.
         """
+        if self.renewing:
+            return self._renew_slice()
         if self.target < self.capacity:
             return self._shrink_slice()
         if self.target == self.capacity:
@@ -178,7 +190,9 @@ class Pool:
             if now_ms < self.retry_at_ms:
                 return False
             self.retry_at_ms = 0
-            if self.capacity == self.step_from and not self._crowded():  # who needed it has gone meanwhile
+            if (
+                self.capacity == self.step_from and not self._crowded() and not self.refilling
+            ):  # who needed it has gone meanwhile
                 self.target = self.capacity
                 self.retry_delay_ms = EXPANSION_RETRY_MS
                 return False
@@ -201,6 +215,12 @@ class Pool:
         self.slice.note(took_us, now_ms)
         if self.capacity < self.target:
             return True
+        if self.refilling:
+            self.refilling = False
+            self.renewals += 1
+            self.retry_delay_ms = EXPANSION_RETRY_MS
+            self._trigger(now_ms)
+            return self.target > self.capacity
         self.steps += 1
         self.step_longest_us = max(self.step_longest_us, self.step_us)
         self.retry_delay_ms = EXPANSION_RETRY_MS
@@ -273,7 +293,49 @@ class Pool:
             self.step_active,
             self.step_from,
         )
+        self.renewing = True
+        return True
+
+    # Renewal
+
+    def scattered(self) -> bool:
+        """Whether so few are left of so many that the idle objects keep memory from the system which nobody uses.
+
+        Objects are made while clients arrive, so they lie between what the clients need; and the allocator gives memory
+        back by the MiB, where nothing is left in it. One object for each MiB is enough to keep all.
+        """
+        return self.peak >= RENEW_FROM and self.active * RENEW_SHARE <= self.peak
+
+    def consider_renewal(self, now_ms: i64) -> bool:
+        """Make the idle objects anew, side by side, once few connections are left for a while; called once a second.
+
+        Whether that begins now.
+        """
+        if not self.scattered() or self.target != self.capacity or self.renewing:
+            self.quiet_since_ms = 0
+        elif not self.quiet_since_ms:
+            self.quiet_since_ms = now_ms
+        elif now_ms - self.quiet_since_ms >= RENEW_AFTER_MS:
+            self.quiet_since_ms = 0
+            self.renewing = True
+            return True
         return False
+
+    def _renew_slice(self) -> bool:
+        """Drop a slice of the idle objects; the last one leaves their number to be made. `target` stays meanwhile."""
+        count: i64 = 0
+        while self.free and count < SLICE_OBJECTS * 16:
+            self.free.pop()
+            self.capacity -= 1
+            count += 1
+        if not self.free:
+            self.renewing = False
+            self.refilling = True
+            self.peak = self.active
+            self.step_from = self.capacity
+            self.step_active = self.active
+            self.step_us = 0
+        return True
 
     # Watching
 
@@ -328,6 +390,7 @@ class Pool:
             "max_connections": int(self.max_connections),
             "steps": int(self.steps),
             "steps_failed": int(self.steps_failed),
+            "renewals": int(self.renewals),
             "step_longest_us": int(self.step_longest_us),
             "slice_longest_us": int(self.slice.ever_us),
             "slice_recent_us": self.slice.recent_us(self.turn.now_ms),

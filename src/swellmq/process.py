@@ -1,0 +1,122 @@
+"""What belongs to the whole process, and so only to the `serve` command: the collector, memory given back, descriptors.
+
+A broker inside somebody's program touches none of it.
+"""
+
+from __future__ import annotations
+
+import gc
+import logging
+import os
+import time
+from collections.abc import Callable
+from typing import Final
+
+from swellmq.limits import REFUSING_SLOTS
+from swellmq.stats import Longest, Stats
+
+log = logging.getLogger("swellmq.server")
+
+DESCRIPTORS_BESIDE: Final = REFUSING_SLOTS + 64  # the refusing slots, listeners, epoll, log files, a store
+COLLECT_EVERY: Final = 20_000  # allocations between two looks of the cyclic collector; our objects are acyclic
+OLDER_EVERY: Final = 5  # of these looks one is at what survived the others
+TRIM_FROM_BYTES: Final = 4_000_000  # above the start; for less it is not worth loading ctypes, which takes 1 MB
+
+
+def calm_collector(stats: Stats) -> None:
+    """Have Python's cyclic collector look at each object twice at the most, and its pauses counted in `stats`.
+
+    What has survived two collections is set aside (`gc.freeze`): it still goes when nobody refers to it. Otherwise a
+    full collection would walk the lists of a million sessions, for half a second.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(COLLECT_EVERY, OLDER_EVERY, OLDER_EVERY)
+    gc.callbacks.append(collection_watcher(stats))
+
+
+def collection_watcher(stats: Stats) -> Callable[[str, dict[str, int]], None]:
+    """What the collector is to call before ("start") and after ("stop") each collection."""
+    began_ns = 0
+
+    def watch(phase: str, about: dict[str, int]) -> None:
+        nonlocal began_ns
+        if phase == "start":
+            began_ns = time.perf_counter_ns()
+        else:
+            if about["generation"]:
+                gc.freeze()
+            stats.collections += 1
+            stats.collection.note((time.perf_counter_ns() - began_ns) // 1000, stats.turned_ms)
+
+    return watch
+
+
+class Trimmer:
+    """Gives the memory that the C allocator holds back to the system, after a crowd has gone."""
+
+    def __init__(self) -> None:
+        self.start_bytes = resident_bytes()
+        self.pause = Longest()
+
+    def trim(self, now_ms: int) -> None:
+        """Empty the free lists of Python, and have the C allocator look for pages that nobody uses.
+
+        Such a list holds up to 2,000 tuples, those of the events of busy turns, and one of them keeps a whole MiB.
+        """
+        before = resident_bytes()
+        if before - self.start_bytes < TRIM_FROM_BYTES:
+            return
+        began_ns = time.perf_counter_ns()
+        gc.collect()
+        if resident_bytes() - self.start_bytes >= TRIM_FROM_BYTES:
+            _trim_heap()
+        took_us = (time.perf_counter_ns() - began_ns) // 1000
+        self.pause.note(took_us, now_ms)
+        after = resident_bytes()
+        log.info(
+            "memory: %.1f MB, %.1f MB less now that few clients are left; it took %.1f ms",
+            after / 1e6,
+            max(0, before - after) / 1e6,
+            took_us / 1e3,
+        )
+
+
+def _trim_heap() -> None:
+    import ctypes  # 1 MB, which only a broker pays that has had a crowd
+
+    try:
+        ctypes.CDLL(None).malloc_trim(0)
+    except (OSError, AttributeError):  # another C library than glibc
+        log.debug("this system has no malloc_trim")
+
+
+def resident_bytes() -> int:
+    """This process's resident memory; 0 where the system does not tell."""
+    try:
+        with open("/proc/self/statm", "rb") as statm:
+            return int(statm.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except OSError:
+        return 0
+
+
+def raise_descriptor_limit(max_connections: int) -> int:
+    """Raise the limit on open files to what `max_connections` needs, as far as allowed; how many connections fit."""
+    import resource
+
+    wanted = max_connections + DESCRIPTORS_BESIDE
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        for limit in (wanted, hard):
+            if limit == resource.RLIM_INFINITY:
+                continue
+            try:
+                unlimited = hard == resource.RLIM_INFINITY
+                resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard if unlimited else max(limit, hard)))
+                break
+            except (ValueError, OSError):
+                continue  # above the hard limit, and we may not lift that: take the hard limit
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY:
+        return max_connections
+    return max(0, min(max_connections, soft - DESCRIPTORS_BESIDE))
