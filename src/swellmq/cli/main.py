@@ -19,6 +19,8 @@ COMMANDS: Final = {
     "sub": "subscribe and print the messages that come",
     "bench": "measure it, beside other brokers",
     "passwd": "set passwords in a password file",
+    "plan": "say what so many connections need of memory, system and time",
+    "doctor": "look for what on this machine stands in the way of many connections",
     "explain": "say what a client may do, and which rule decides",
     "data": "look after the data folder of a broker",
     "reference": "print every setting with its default, unit and meaning",
