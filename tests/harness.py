@@ -213,6 +213,7 @@ class MemoryBroker:
     def _promote(self) -> None:
         turn = self.turn_state
         promote, turn.promote = turn.promote, []
+        turn.heirs = []
         for slot in promote:
             if slot.fd < 0 or slot.close_reason != OPEN:
                 continue

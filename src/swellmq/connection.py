@@ -132,6 +132,7 @@ class Turn:
         self.close: list[Connection] = []  # those marked for closing
         self.watch: list[Connection] = []  # those whose epoll interest may have changed
         self.promote: list[Connection] = []  # refused clients that take over a place
+        self.heirs: list[Connection] = []  # those of them whose own old connection makes that place free
         self.held: list[Connection] = []  # those with held output
         self.again: bool = False  # work is left: the next turn must not wait
         self.durable: bool = False  # whether anything is ever held

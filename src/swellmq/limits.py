@@ -43,6 +43,12 @@ RENEW_AFTER_MS: Final = 10_000  # and stayed that few for so long: a reconnect s
 REFUSING_SLOTS: Final = 64  # connections that are being told that the broker is full
 REFUSING_DEADLINE_MS: Final = 3_000
 
+# Memory.
+SOCKET_BYTES: Final = 4_000  # what the kernel keeps for one socket that is idle; counts in a control group
+MEMORY_ROOM_PERCENT: Final = 90  # of the budget, or of the clients: so far down it must be before new ones may come
+MEMORY_LOOK_MS: Final = 100  # a storm takes 4 MB in it
+MEMORY_SHARE_PERCENT: Final = 90  # of the control group's limit, where no budget is set
+
 # Deadlines.
 TICK_MS: Final = 100  # deadlines are kept in buckets of this width
 DUE_PER_TURN: Final = 512  # each may close a connection: 5 to 10 ms for all

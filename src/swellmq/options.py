@@ -137,6 +137,8 @@ OPTIONS: Final[tuple[Option, ...]] = (
            meaning="What an acknowledgement waits for: the disk, the system having it written, or nothing (memory)."),
     Option("max_connections", INTEGER, 1_000_000, unit="connections", low=1, high=_SIZE_MAX,
            meaning="Network connections served at once; those beyond are refused politely."),
+    Option("memory_budget_bytes", INTEGER, 0, unit="bytes", low=0, high=_TIB,
+           meaning="Memory of process and sockets past which new clients are refused; 0: 90 % of what there is."),
     Option("status_interval_s", INTEGER, 300, unit="s", low=0, high=_DAY_S,
            meaning="How often a line about connections, pool and memory is logged; 0 is never."),
     Option("sys_interval_s", INTEGER, 10, unit="s", low=0, high=_DAY_S,

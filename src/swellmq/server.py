@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Final
 
 from swellmq.broker.access import Access
 from swellmq.broker.broker import MqttBroker
+from swellmq.broker.refuse import FULL, NO_MEMORY
 from swellmq.broker.restore import restore
 from swellmq.broker.rules import Rules
 from swellmq.broker.session import Session
@@ -28,6 +29,8 @@ from swellmq.broker.uplink import Uplink
 from swellmq.codec import spec
 from swellmq.connection import Turn
 from swellmq.errors import SettingsError
+from swellmq.guard import MemoryGuard
+from swellmq.limits import MEMORY_LOOK_MS, MEMORY_SHARE_PERCENT
 from swellmq.logs import set_up, severity
 from swellmq.net.listener import Listener, open_tcp, open_unix
 from swellmq.net.loop import Loop
@@ -35,7 +38,7 @@ from swellmq.net.peers import SocketPeers
 from swellmq.net.pool import Pool, PoolSettings
 from swellmq.options import DURABILITIES
 from swellmq.process import DESCRIPTORS_BESIDE, Trimmer, calm_collector, raise_descriptor_limit, resident_bytes
-from swellmq.settings import Settings
+from swellmq.settings import Settings, memory_bytes
 from swellmq.stats import Stats
 from swellmq.store.errors import StoreError
 from swellmq.version import VERSION, advice, describe
@@ -89,6 +92,8 @@ class Server:
         self.stopping = False
         self.trimmer: Trimmer | None = None  # of the `serve` command
         self._renewals = 0
+        self.guard = MemoryGuard(settings.memory_budget_bytes)
+        self._guard_ms = 0
         # When the status line and $SYS are due next; -1: never.
         self._status_ms = settings.status_interval_s * 1000 if settings.status_interval_s else -1
         self._sys_ms = 0 if settings.sys_interval_s else -1
@@ -167,12 +172,35 @@ class Server:
         if self.pool.renewals != self._renewals:
             self._give_back()
         now_ms = self.turn_state.now_ms
+        if self.guard.budget_bytes and now_ms >= self._guard_ms:
+            self._guard_ms = now_ms + MEMORY_LOOK_MS
+            self._look_at_memory()
         if 0 <= self._status_ms <= now_ms:
             self._status_ms = now_ms + self.settings.status_interval_s * 1000
             self.log_status()
         if 0 <= self._sys_ms <= now_ms:
             self._sys_ms = now_ms + self.settings.sys_interval_s * 1000
             self._publish_sys(now_ms)
+
+    def _look_at_memory(self) -> None:
+        """Refuse new clients while the memory budget is used up; those that are here are left alone."""
+        guard = self.guard
+        was_full = guard.full
+        full = guard.look(resident_bytes(), self.pool.active)
+        if full == was_full:
+            return
+        self.pool.refusing = full
+        self.broker.refuser.why = NO_MEMORY if full else FULL
+        used_mb, budget_mb = int(guard.used_bytes) / 1e6, int(guard.budget_bytes) / 1e6
+        if full:
+            log.warning(
+                "memory: %.1f of %.1f MB are used with %d connections; new clients are refused until some have gone",
+                used_mb,
+                budget_mb,
+                self.pool.active,
+            )
+        else:
+            log.info("memory: %.1f of %.1f MB are used; new clients may come again", used_mb, budget_mb)
 
     def _give_back(self) -> None:
         """A crowd has gone, and the pool has renewed itself: give back what else was there for it."""
@@ -275,6 +303,7 @@ class Server:
         counters.update({"store_" + name: value for name, value in self.storage.statistics().items()})
         counters.update(self.broker.core.statistics())
         counters.update(self.stats.statistics())
+        counters.update(self.guard.statistics())
         if self.door is not None:
             counters.update(self.door.statistics())
         return counters
@@ -383,6 +412,8 @@ def serve(settings: Settings, make: Callable[[Settings], Server] = Server) -> in
         log.info("%s", line)
     calm_collector(server.stats)
     server.trimmer = Trimmer()
+    if not server.guard.budget_bytes:  # the process is all the broker's
+        server.guard.budget_bytes = memory_bytes() * MEMORY_SHARE_PERCENT // 100
     server.run()
     if settings.pid_file:
         with contextlib.suppress(OSError):  # somebody else removed it

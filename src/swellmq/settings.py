@@ -130,6 +130,7 @@ class Settings:
     data: str
     durability: str
     max_connections: int
+    memory_budget_bytes: int
     status_interval_s: int
     sys_interval_s: int
     user: str

@@ -21,7 +21,7 @@ from swellmq import Access, Request, SessionEvent, Storage
 from swellmq.broker.access import AUTHENTICATE, PENDING, PUBLISH, TAKE_OVER
 from swellmq.broker.session import Session
 from swellmq.codec.encode import encode
-from swellmq.codec.packets import Ack, Connack, Disconnect, Ping, Publish
+from swellmq.codec.packets import Ack, Connack, Connect, Disconnect, Ping, Properties, Publish
 from swellmq.codec.spec import PINGREQ, PUBACK, SESSION_TAKEN_OVER
 from swellmq.connection import READABLE
 from swellmq.limits import (
@@ -29,6 +29,7 @@ from swellmq.limits import (
     EVENTS_PER_TURN,
     FAN_OUT_WIDE,
     JOIN_BYTES,
+    MEMORY_LOOK_MS,
     READ_BYTES,
     READ_BYTES_BEHIND,
     READ_BYTES_LEAST,
@@ -182,7 +183,7 @@ def test_the_log_says_it_is_full_at_a_limited_rate(
         late.send(late.connect_packet("late"))
         rest(late)
     assert [record.message for record in caplog.records if record.levelno == logging.WARNING] == [
-        "full: 1 connections are served, further clients are refused"
+        "full: all connections are in use; 1 clients are served, further ones are refused"
     ]
 
 
@@ -1013,3 +1014,94 @@ def test_a_broker_that_had_a_crowd_gives_back_what_was_there_for_it(server: Serv
     assert len(one.pool.free) == len(old)
     client.ping()
     assert one.loop.deadline_ms() == -1, "nothing more to be watched"
+
+
+# The memory budget
+
+
+def look_at_memory(one: Server) -> None:
+    pass_time(one, MEMORY_LOOK_MS)
+    one.turn(0)
+
+
+def test_new_clients_are_refused_while_the_memory_budget_is_used_up(
+    server: Servers, clients: Clients, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "swellmq.server")
+    one = server(memory_budget_bytes=1 << 40, pool_initial_size=4)
+    served = [clients(one, 5, name) for name in "ab"]
+    look_at_memory(one)
+    assert one.statistics()["memory_full"] == 0
+    one.guard.budget_bytes = 1_000_000
+    for _ in range(3):
+        look_at_memory(one)
+    for version in (4, 5):
+        late = clients(one, version)
+        packet = Connect()
+        packet.protocol_version = version
+        packet.client_id = "late"
+        if version == 5:
+            packet.properties = Properties()
+            packet.properties.request_problem_information = 1
+        late.send(packet)
+        answer = rest(late)
+        assert answer == REFUSED_3 if version == 4 else answer[3] == 0x97
+        assert version == 4 or answer.endswith(b"the memory budget is used up")
+    for client in served:
+        client.ping()
+    again = clients(one, 5, "a")  # takes its own place over
+    assert rest(served[0])[0] == 0xE0
+    again.ping()
+    assert (one.pool.active, one.stats.connections_refused) == (2, 2)
+    one.pool.target = one.pool.capacity + 1
+    one.turn(0)
+    assert one.pool.steps_failed == 1, "the pool does not grow either"
+    again.disconnect()
+    served[1].disconnect()
+    look_at_memory(one)
+    clients(one, 5, "late").ping()
+    found = one.statistics()
+    assert (found["memory_full"], found["memory_full_times"], found["memory_budget"]) == (0, 1, 1_000_000)
+    texts = [record.getMessage() for record in caplog.records if record.getMessage().startswith("memory:")]
+    assert len(texts) == 2
+    assert texts[0].endswith("MB are used with 2 connections; new clients are refused until some have gone")
+    assert texts[1].endswith("new clients may come again")
+
+
+OUT_OF_MEMORY = """
+import resource, sys
+sys.path.insert(0, sys.argv[1])
+from socket_client import Client, quiet_settings
+from swellmq.server import Server
+server = Server(quiet_settings(pool_initial_size=1_000, pool_max_size=5_000_000, max_connections=5_000_000))
+server.open()
+step = lambda: server.turn(1)
+address = ("127.0.0.1", server.port)
+first = Client(address, 5, step)
+assert first.connect("first").reason_code == 0
+pages = int(open("/proc/self/statm").read().split()[0])
+_soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+resource.setrlimit(resource.RLIMIT_AS, (pages * 4096 + (64 << 20), hard))
+server.pool.target = 5_000_000  # a step that no memory is left for
+server.pool.step_from = server.pool.capacity
+while not server.pool.steps_failed:
+    server.turn(0)
+    first.ping()
+assert 100_000 < server.pool.capacity < 5_000_000
+second = Client(address, 5, step)
+assert second.connect("second").reason_code == 0
+for client in (first, second):
+    client.ping()
+resource.setrlimit(resource.RLIMIT_AS, (hard, hard))
+assert server.self_check() == []
+assert server.stats.errors_internal == 0
+server.finish()
+print("survived")
+"""
+
+
+def test_a_step_that_memory_does_not_suffice_for_leaves_clients_untouched() -> None:
+    tests = str(Path(__file__).parent.parent)
+    done = subprocess.run([sys.executable, "-c", OUT_OF_MEMORY, tests], capture_output=True, text=True, check=False)
+    assert done.stdout == "survived\n", done.stderr
+    assert done.stderr == "[POOL] Expansion failed: out of memory\n"

@@ -35,6 +35,7 @@ log: Final = logging.getLogger("swellmq.broker")
 
 LOG_EVERY_MS: Final = 10_000
 FULL: Final = "all connections are in use"
+NO_MEMORY: Final = "the memory budget is used up"
 
 
 @final
@@ -46,13 +47,14 @@ class Refuser(Handler):
         self.core = core
         self.log_at_ms: i64 = 0
         self.asked: set[Connection] = set()  # those for whom a place was looked for in vain
+        self.why: str = FULL  # as clients are told
 
     def on_open(self, connection: Connection, now_ms: i64) -> None:
         """A client has come while the broker is full."""
         self.core.deadlines.set(connection, now_ms + REFUSING_DEADLINE_MS)
         if now_ms >= self.log_at_ms:
             self.log_at_ms = now_ms + LOG_EVERY_MS
-            log.warning("full: %d connections are served, further clients are refused", self.core.clients)
+            log.warning("full: %s; %d clients are served, further ones are refused", self.why, self.core.clients)
 
     def on_data(self, connection: Connection, data: bytes, now_ms: i64) -> None:
         """Wait for the whole CONNECT, then answer it."""
@@ -104,7 +106,7 @@ class Refuser(Handler):
         if self.core.limits.like_mosquitto:
             connection.close(REFUSED_FULL)
         else:
-            refuse(connection, QUOTA_EXCEEDED, REFUSED_FULL, FULL)
+            refuse(connection, QUOTA_EXCEEDED, REFUSED_FULL, self.why)
 
     def on_answered(self, request: Request) -> None:
         """Access has answered whether the client may take its place over."""
@@ -123,6 +125,7 @@ class Refuser(Handler):
         disconnect(old, SESSION_TAKEN_OVER, TAKEN_OVER)
         connection.protocol_version = 0
         self.core.turn.promote.append(connection)
+        self.core.turn.heirs.append(connection)
 
     def on_closed(self, connection: Connection, now_ms: i64) -> None:
         """The slot is free again."""

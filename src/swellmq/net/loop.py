@@ -60,6 +60,7 @@ log = logging.getLogger("swellmq.loop")
 HANG_UP: Final = 0x018  # EPOLLERR | EPOLLHUP
 NO_BOUND: Final = 1 << 40
 TABLE_SLICE: Final = 4096  # the table by descriptor grows by so many places
+EXHAUSTED_LOG_MS: Final = 10_000
 CALM_LOOK_MS: Final = 1_000
 
 
@@ -90,6 +91,7 @@ class Loop:
         self.events_max: int = EVENTS_PER_TURN  # less after long turns
         self.allowance: i64 = NO_BOUND  # bytes that are still to be read in this turn
         self.calm_look_ms: i64 = 0
+        self.exhausted_log_ms: i64 = 0  # when the next lack of descriptors may be logged
         self.start_ns: i64 = time.monotonic_ns()
         self.wall_base_ms: i64 = 0  # the turn's wall clock less its monotonic one
         self.set_wall_clock(time.time_ns() // 1_000_000)
@@ -351,7 +353,8 @@ class Loop:
 
         Without the pause the listener would be readable in every turn; without the drop its clients would hang.
         """
-        if not self.stats.accept_pauses:
+        if now_ms >= self.exhausted_log_ms:
+            self.exhausted_log_ms = now_ms + EXHAUSTED_LOG_MS
             log.warning("can't accept more connections: %s; `ulimit -n` lifts the limit on descriptors", error.strerror)
         self.stats.accept_pauses += 1
         if self.spare_fd >= 0 and error.errno == errno.EMFILE:
@@ -449,10 +452,12 @@ class Loop:
         turn = self.turn_state
         promote = turn.promote
         turn.promote = []
+        heirs = turn.heirs
+        turn.heirs = []
         for slot in promote:
             if slot.fd < 0 or slot.close_reason != OPEN:
                 continue
-            connection = self.pool.acquire(now_ms)
+            connection = self.pool.acquire_freed(now_ms) if slot in heirs else self.pool.acquire(now_ms)
             if connection is None:
                 self._ask_again(slot, now_ms)
                 continue

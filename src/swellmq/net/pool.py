@@ -91,6 +91,7 @@ class Pool:
         self.step_longest_us: i64 = 0  # the sum of the slices of one step
         self.slice = Longest()
         self.step_us: i64 = 0
+        self.refusing: bool = False  # the memory budget is used up
         self.retry_at_ms: i64 = 0  # after a failed step
         self.retry_delay_ms: i64 = EXPANSION_RETRY_MS
         self.calm_since_ms: i64 = 0
@@ -125,6 +126,10 @@ class Pool:
 
     def acquire(self, now_ms: i64) -> Connection | None:
         """An object for an arriving connection: an idle preheated one, else one on demand; None: the broker is full."""
+        return None if self.refusing else self.acquire_freed(now_ms)
+
+    def acquire_freed(self, now_ms: i64) -> Connection | None:
+        """The same for a client that takes its own place over: it costs no memory that was not used before."""
         if self.active >= self.max_connections:
             return None
         self._trigger(now_ms)
@@ -199,6 +204,9 @@ class Pool:
         budget = self.settings.memory_max_bytes
         if budget and self.target * CONNECTION_BYTES > budget:
             self._failed(now_ms, f"{self.target} objects need more than the budget of {budget} bytes")
+            return False
+        if self.refusing:
+            self._failed(now_ms, "the memory budget is used up")
             return False
         start_ns: i64 = perf_counter_ns()
         try:
