@@ -247,7 +247,7 @@ class Loop:
             read_bytes = max(READ_BYTES_LEAST, self.allowance)
         try:
             data = os.read(connection.fd, int(read_bytes))
-        except BlockingIOError:
+        except (BlockingIOError, MemoryError):  # it stays readable, and memory may come back
             return
         except OSError:
             connection.close(PEER_RESET)

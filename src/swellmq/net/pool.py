@@ -32,6 +32,7 @@ from swellmq.limits import (
 from swellmq.stats import Longest
 
 MODES: Final = ("dynamic", "fixed", "none")
+GIVE_BACK_OBJECTS: Final = 16_384  # enough for whole MiB, which is what the allocator gives back
 SHRINK_BELOW_PERCENT: Final = 40
 
 log = logging.getLogger("swellmq.pool")
@@ -243,9 +244,9 @@ class Pool:
         return self.target > self.capacity
 
     def _give_back(self) -> None:
-        """Drop some idle objects that this step has made: without their memory nothing is left even to log that."""
+        """Drop the last 2 MB of what this step has made: without any memory nobody could be served, nor this logged."""
         count: i64 = 0
-        while self.free and self.capacity > self.step_from and count < SLICE_OBJECTS:
+        while self.free and self.capacity > self.step_from and count < GIVE_BACK_OBJECTS:
             self.free.pop()
             self.capacity -= 1
             count += 1
