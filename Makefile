@@ -9,6 +9,7 @@ PYTEST := $(BIN)/python -P -m pytest
 ARGS ?=
 SECONDS := 60
 SEEDS := 100
+LIVES := 200000
 ROUNDS := 30
 
 SOURCES := setup.py pyproject.toml $(shell find src -name '*.py' -o -name py.typed)
@@ -16,7 +17,7 @@ INPUTS := OPT=$(SWELLMQ_OPT) INTERPRETED=$(SWELLMQ_INTERPRETED) CC=$(CC) CFLAGS=
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help serve install test test-compiled test-interpreted check format lint bench profile guard wheel docs conformance sim kill fuzz mqttjs clean FORCE
+.PHONY: help serve install test test-compiled test-interpreted check format lint bench profile guard wheel docs conformance sim soak kill fuzz mqttjs clean FORCE
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -75,6 +76,9 @@ sim: $(VENV)/installed $(VENV)/test-libraries ## run the simulator, SEEDS=100 of
 
 kill: $(VENV)/installed ## kill the broker under load, ROUNDS=30 times, and count what is lost
 	$(BIN)/python tools/kill.py --rounds $(ROUNDS) $(ARGS)
+
+soak: $(VENV)/installed ## let LIVES=200000 clients come and vanish, and look at what is left
+	$(BIN)/python tools/soak.py $(LIVES)
 
 fuzz: $(VENV)/installed $(VENV)/test-libraries $(VENV)/fuzz-libraries ## fuzz the decoder and the broker, SECONDS=60 each
 	$(BIN)/python tests/fuzz/run.py decode --seconds $(SECONDS)

@@ -14,7 +14,7 @@ from swellmq.limits import SHARDS
 
 SPLIT_AT: Final = 8_192  # entries; splitting copies them once, in under 1 ms
 JOIN_AT: Final = SPLIT_AT // 8  # entries; so far below that one who comes and goes does not split and join each time
-REBUILD_FACTOR: Final = 8  # a dict is rebuilt when it once held this many times more
+REBUILD_FACTOR: Final = 6  # a dict is rebuilt when it once held this many times more; some later, so not all at once
 REBUILD_FROM: Final = 64  # smaller ones are left alone
 
 K = TypeVar("K")
@@ -71,7 +71,7 @@ class ShardedMap(Generic[K, V]):
         peak: i64 = self.single_peak if peaks is None else peaks[index]
         if size > peak:
             peak = size
-        elif peak > REBUILD_FROM and size * REBUILD_FACTOR < peak:
+        elif peak > REBUILD_FROM and size * (REBUILD_FACTOR + (index & 7)) < peak:
             peak = size
             if shards is None:
                 self.single = dict(shard)

@@ -217,7 +217,8 @@ class Loop:
         if now_ms >= self.calm_look_ms and self._watches_calm():
             self.calm_look_ms = now_ms + CALM_LOOK_MS
             pool.consider_shrinking(now_ms)
-            if pool.consider_renewal(now_ms):
+            pool.consider_renewal(now_ms)
+            if pool.renewing or pool.target < pool.capacity:
                 engine.tidy()  # first, or old objects that somebody still names would keep the places of new ones
         growing = pool.working(now_ms) and pool.grow(now_ms)
         self.more = growing or turn.again

@@ -315,11 +315,8 @@ class Pool:
         """
         return self.peak >= RENEW_FROM and self.active * RENEW_SHARE <= self.peak
 
-    def consider_renewal(self, now_ms: i64) -> bool:
-        """Make the idle objects anew, side by side, once few connections are left for a while; called once a second.
-
-        Whether that begins now.
-        """
+    def consider_renewal(self, now_ms: i64) -> None:
+        """Make the idle objects anew, side by side, once few connections are left for a while; called once a second."""
         if not self.scattered() or self.target != self.capacity or self.renewing:
             self.quiet_since_ms = 0
         elif not self.quiet_since_ms:
@@ -327,8 +324,6 @@ class Pool:
         elif now_ms - self.quiet_since_ms >= RENEW_AFTER_MS:
             self.quiet_since_ms = 0
             self.renewing = True
-            return True
-        return False
 
     def _renew_slice(self) -> bool:
         """Drop a slice of the idle objects; the last one leaves their number to be made. `target` stays meanwhile."""
