@@ -654,6 +654,11 @@ class PoolMachine(RuleBasedStateMachine):
     def time_passes(self, passes_ms: int) -> None:
         self.now_ms += passes_ms
         self.pool.consider_shrinking(self.now_ms)
+        self.pool.consider_renewal(self.now_ms)
+
+    @rule()
+    def a_crowd_has_been_here(self) -> None:
+        self.pool.peak = RENEW_FROM
 
     @rule(objects=st.sampled_from([0, 5, 20, 1000]))
     def the_budget_changes(self, objects: int) -> None:
@@ -666,7 +671,8 @@ class PoolMachine(RuleBasedStateMachine):
         assert pool.active == len(self.taken) == pool.capacity - len(pool.free) + pool.overflow
         assert 0 <= len(pool.free) <= pool.capacity <= pool.max_size <= pool.max_connections
         assert pool.target in self.sizes, "targets follow the sequence"
-        assert pool.capacity >= 4
+        assert pool.capacity >= 4 or pool.renewing or pool.refilling
+        assert pool.target >= 4
 
 
 TestPoolMachine = PoolMachine.TestCase

@@ -203,10 +203,10 @@ class Pool:
                 self.retry_delay_ms = EXPANSION_RETRY_MS
                 return False
         budget = self.settings.memory_max_bytes
-        if budget and self.target * CONNECTION_BYTES > budget:
+        if budget and self.target * CONNECTION_BYTES > budget and not self.refilling:
             self._failed(now_ms, f"{self.target} objects need more than the budget of {budget} bytes")
             return False
-        if self.refusing:
+        if self.refusing and not self.refilling:  # what is made anew was there before
             self._failed(now_ms, "the memory budget is used up")
             return False
         start_ns: i64 = perf_counter_ns()
