@@ -20,7 +20,8 @@ log = logging.getLogger("swellmq.server")
 DESCRIPTORS_BESIDE: Final = REFUSING_SLOTS + 64  # the refusing slots, listeners, epoll, log files, a store
 COLLECT_EVERY: Final = 5_000  # allocations between two looks of the cyclic collector; our objects are acyclic
 OLDER_EVERY: Final = 4  # of these looks one is at what survived the others: 20,000 lists, 5 to 8 ms
-TRIM_FROM_BYTES: Final = 4_000_000  # above the start; for less it is not worth loading ctypes, which takes 1 MB
+TIDY_FROM_BYTES: Final = 2_000_000  # above the start; less is not worth a look
+TRIM_FROM_BYTES: Final = 32_000_000  # for less it is not worth loading ctypes, whose 1 MB would lie all over the heap
 
 
 def calm_collector(stats: Stats) -> None:
@@ -65,7 +66,7 @@ class Trimmer:
         Such a list holds up to 2,000 tuples, those of the events of busy turns, and one of them keeps a whole MiB.
         """
         before = resident_bytes()
-        if before - self.start_bytes < TRIM_FROM_BYTES:
+        if before - self.start_bytes < TIDY_FROM_BYTES:
             return
         began_ns = time.perf_counter_ns()
         gc.collect()
@@ -83,7 +84,7 @@ class Trimmer:
 
 
 def _trim_heap() -> None:
-    import ctypes  # 1 MB, which only a broker pays that has had a crowd
+    import ctypes  # only a broker pays for it that has had a large crowd
 
     try:
         ctypes.CDLL(None).malloc_trim(0)
