@@ -21,7 +21,6 @@ DESCRIPTORS_BESIDE: Final = REFUSING_SLOTS + 64  # the refusing slots, listeners
 COLLECT_EVERY: Final = 5_000  # allocations between two looks of the cyclic collector; our objects are acyclic
 OLDER_EVERY: Final = 4  # of these looks one is at what survived the others: 20,000 lists, 5 to 8 ms
 TIDY_FROM_BYTES: Final = 2_000_000  # above the start; less is not worth a look
-TRIM_FROM_BYTES: Final = 32_000_000  # for less it is not worth loading ctypes, whose 1 MB would lie all over the heap
 
 
 def calm_collector(stats: Stats) -> None:
@@ -70,8 +69,7 @@ class Trimmer:
             return
         began_ns = time.perf_counter_ns()
         gc.collect()
-        if resident_bytes() - self.start_bytes >= TRIM_FROM_BYTES:
-            _trim_heap()
+        _trim_heap()
         took_us = (time.perf_counter_ns() - began_ns) // 1000
         self.pause.note(took_us, now_ms)
         after = resident_bytes()
@@ -84,10 +82,12 @@ class Trimmer:
 
 
 def _trim_heap() -> None:
-    import ctypes  # only a broker pays for it that has had a large crowd
+    """Call malloc_trim by the C module of ctypes: with its Python face 1 MB would lie all over what is to be freed."""
+    import _ctypes
 
     try:
-        ctypes.CDLL(None).malloc_trim(0)
+        this_process = _ctypes.dlopen(None, os.RTLD_NOW)  # type: ignore[arg-type]  # as ctypes does
+        _ctypes.call_function(_ctypes.dlsym(this_process, "malloc_trim"), (0,))
     except (OSError, AttributeError):  # another C library than glibc
         log.debug("this system has no malloc_trim")
 
