@@ -40,8 +40,8 @@ def save(drawn: Any, target: Path) -> None:
 
 
 def draw_pool(target: Path, results: list[dict[str, Any]]) -> None:
-    """`bench pool`: resident memory by connections for each run and, below, the pool of the first one that has one."""
-    pooled = [result for result in results if "capacity" in result["rows"][0]]
+    """`bench pool`: resident memory by connections for each run; below it the pool, where it is one run."""
+    pooled = [result for result in results if "capacity" in result["rows"][0]] if len(results) == 1 else []
     drawn, axes = figure(2 if pooled else 1, 3.6)
     for result, colour in zip(results, COLOURS, strict=False):
         reached = [row["connections"] for row in result["rows"]]
@@ -60,8 +60,10 @@ def draw_pool(target: Path, results: list[dict[str, Any]]) -> None:
             axes[1].plot(reached, [row[name] for row in rows], color=colour, label=name)
         axes[1].plot(reached, reached, color=GREY, linestyle="--", label="active")
         axes[1].set_ylabel("connection objects")
-        axes[1].set_title(pooled[0]["title"])
         axes[1].legend()
+    for each in axes:
+        each.xaxis.set_major_formatter("{x:,.0f}")
+        each.yaxis.set_major_formatter("{x:,.0f}")
     axes[-1].set_xlabel("connections")
     save(drawn, target)
 

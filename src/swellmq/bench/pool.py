@@ -58,7 +58,7 @@ def run(arguments: argparse.Namespace) -> int:
             found.notes += growth_note(found.results[-1])
     if arguments.chart:
         charts.draw_pool(arguments.chart, found.results)
-    how = "clients in a process of their own, on another core"
+    how = "clients in a process of their own, on another core; the kernel's memory is that of the whole machine"
     if arguments.transport == "memory":
         how = "clients in the broker's process, without sockets"
     elif arguments.processes > 1:
