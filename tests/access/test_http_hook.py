@@ -115,6 +115,11 @@ def test_who_comes_in(broker: Brokers, clients: Clients, hook: Hook, tmp_path: P
         (500, {"result": "allow"}, 0x88),
         (302, {"result": "allow"}, 0x88),
         (200, {"result": "ignore"}, 0x86),
+        (200, {"result": "allow", "username": "a\0b"}, 0x88),
+        (200, b'{"result": "allow", "username": "\\ud800"}', 0x88),
+        (200, {"result": "allow", "username": ""}, 0x88),
+        (200, {"result": "allow", "expires_in_s": 1e300}, 0),
+        (200, {"result": "deny", "reason": "\0" + "x" * 60_000}, 0x86),
     ],
 )
 def test_nothing_but_a_yes_lets_anybody_in(

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 import pytest
 from access_helpers import quick_hash, write_passwords
+from hypothesis import given
+from hypothesis import strategies as st
 
 from swellmq import SettingsError
 from swellmq.access.hashes import PasswordHash
@@ -62,6 +65,12 @@ def test_a_file_that_can_t_be_read(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="not text in UTF-8"):
         load_password_file(str(tmp_path / "binary"), "")
     assert load_password_file(str(write_passwords(tmp_path / "users", joe="secret")), "").knows(login("joe"))
+
+
+@given(st.text(st.sampled_from("joe:$67argon2idv=19,mSCRAM-SHA256+/=#\n\r\u2028\0")))
+def test_any_text_is_read_or_refused(text: str) -> None:
+    with contextlib.suppress(SettingsError):
+        assert isinstance(parse_password_file(text, "users"), PasswordFile)
 
 
 class Counted(PasswordHash):

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from swellmq import SettingsError
 from swellmq.access.acl_mosquitto import parse_mosquitto
 from swellmq.access.acl_toml import parse_toml
 from swellmq.access.rules import RIGHTS, Pattern, Rules
@@ -244,3 +247,10 @@ def test_errors_in_mosquitto_s_format(line: str, problem: str) -> None:
 def test_errors_in_our_format(text: str, problem: str) -> None:
     with pytest.raises(ValueError, match=problem):
         parse_toml(text, "acl.toml")
+
+
+@given(st.text(st.sampled_from('user topicpatern[]="#+%c/\n\r\t\u2028\0ü')))
+def test_any_text_is_read_or_refused(text: str) -> None:
+    for parse in (parse_mosquitto, parse_toml):
+        with contextlib.suppress(SettingsError):
+            assert parse(text, "acl").count >= 0

@@ -118,6 +118,8 @@ def test_who_knows_the_public_key_can_t_sign_with_it(tmp_path: Path) -> None:
         ({"user": ""}, "no user name"),
         ({"user": 7}, "no user name"),
         ({"user": "a\0b"}, "no user name"),
+        ({"user": "\ud800"}, "no user name"),
+        ({"exp": 1e400}, "."),
     ],
 )
 def test_claims(secret: str, claims: dict[str, object], why: str) -> None:
@@ -135,6 +137,12 @@ def test_claims(secret: str, claims: dict[str, object], why: str) -> None:
         assert re.match(f"token: .*{why}", verdict.reason_string or "")
     else:
         assert (verdict.reason_code, verdict.username) == (0, "bob")
+
+
+def test_a_token_for_ages(broker: Callable[..., Broker], clients: Clients, secret: str) -> None:
+    running = broker(access_jwt_key_file=secret, access_jwt_algorithms=["HS256"])
+    clients(running, 5, "a", password=token(exp=1e300)).ping()
+    assert running.statistics()["errors_internal"] == 0
 
 
 def test_what_is_no_token_is_left_to_the_next(secret: str) -> None:

@@ -25,7 +25,7 @@ def parse_mosquitto(text: str, path: str) -> Rules:
     own: list[Rule] = []
     patterns: list[Rule] = []
     user = ""  # before the first `user` line: clients without a name
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, line in enumerate(text.split("\n"), 1):
         line = line.strip()
         if not line or line.startswith("#"):
             continue

@@ -37,7 +37,7 @@ def parse_toml(text: str, path: str) -> Rules:
         problem, _, place = str(error).partition(" (at line ")
         where = path + ":" + place.partition(",")[0] if place else path
         raise SettingsError("ACL file", f"not TOML: {problem}", "Mend it at that line", where) from None
-    lines = text.splitlines()
+    lines = text.split("\n")
     starts = _starts(lines)
     rules: list[Rule] = []
     for name, tables in document.items():

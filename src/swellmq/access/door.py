@@ -43,6 +43,8 @@ ANYBODY: Final = "yes"
 FAILURES: Final = (BAD_USER_NAME_OR_PASSWORD, NOT_AUTHORIZED)  # what may be guessing
 
 BUSY: Final = "too many clients are logging in, come back later"
+LEASE_S_MAX: Final = 315_360_000.0  # ten years; a token may name any number
+
 NO_WILL: Final = Verdict(NOT_AUTHORIZED, reason_string="a will that access control does not allow")
 TOKEN_METHOD: Final = "JWT"  # a method of enhanced authentication
 
@@ -370,7 +372,8 @@ class Door(Access):
             if verdict.username is not None:
                 request.username = verdict.username
             if verdict.expires_at_s:
-                request.lasts_ms = max(1, int((verdict.expires_at_s - time.time()) * 1000))
+                left_s = min(max(verdict.expires_at_s - time.time(), 0.001), LEASE_S_MAX)
+                request.lasts_ms = int(left_s * 1000)
         else:
             self.logins_refused += 1
             if code in FAILURES and self.guard.fail(login.address, milliseconds()):

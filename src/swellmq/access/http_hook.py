@@ -20,12 +20,13 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from swellmq.access.provider import Ask, Authorizer, Login, Provider, ProviderError, Verdict
+from swellmq.access.provider import Ask, Authorizer, Login, Provider, ProviderError, Verdict, usable_name
 from swellmq.codec.spec import BAD_USER_NAME_OR_PASSWORD, NOT_AUTHORIZED
 from swellmq.errors import SettingsError
 from swellmq.settings import Settings
 
 ANSWER_BYTES_MAX: Final = 65_536
+REASON_CHARACTERS_MAX: Final = 256
 ALLOW: Final = "allow"
 DENY: Final = "deny"
 IGNORE: Final = "ignore"
@@ -138,6 +139,13 @@ def make_hook(settings: Settings) -> Hook:
     return Hook(settings.access_http_url, timeout_s, token, settings.where("access.http_url"))
 
 
+def in_few_words(reason: str | None) -> str | None:
+    """A reason as it fits into a Reason String."""
+    if reason is None:
+        return None
+    return reason[:REASON_CHARACTERS_MAX].encode(errors="replace").decode().replace("\0", "")
+
+
 class HttpProvider(Provider):
     """Asks the hook who may come in."""
 
@@ -162,7 +170,9 @@ class HttpProvider(Provider):
         if answer.result == IGNORE:
             return None
         if answer.result != ALLOW:
-            return Verdict(BAD_USER_NAME_OR_PASSWORD, reason_string=answer.reason)
+            return Verdict(BAD_USER_NAME_OR_PASSWORD, reason_string=in_few_words(answer.reason))
+        if answer.username is not None and not usable_name(answer.username):
+            raise ProviderError("a user name that MQTT can't carry")
         expires_at_s = time.time() + answer.expires_in_s if answer.expires_in_s > 0 else 0.0
         return Verdict(0, answer.username, expires_at_s)
 

@@ -104,7 +104,7 @@ def parse_password_file(text: str, path: str) -> PasswordFile:
     """The users of a password file's text; raises as `load_password_file`."""
     users: dict[str, User] = {}
     lines: dict[tuple[str, str], int] = {}
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, line in enumerate(text.split("\n"), 1):
         if not line.strip() or line.startswith("#"):
             continue
         place = f"{path}:{number}"

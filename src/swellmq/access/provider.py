@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import final
+from typing import Final, final
 
 from mypy_extensions import mypyc_attr
+
+NAME_BYTES_MAX: Final = 65_535  # of a UTF-8 Encoded String, MQTT 5.0 section 1.5.4
 
 
 @final
@@ -40,6 +42,14 @@ class Verdict:
 
 class ProviderError(Exception):
     """A provider can't judge now; its words are for the log."""
+
+
+def usable_name(text: str) -> bool:
+    """Whether MQTT could carry a user name that somebody else has found: as UTF-8, without U+0000, not too long."""
+    try:
+        return 0 < len(text.encode()) <= NAME_BYTES_MAX and "\0" not in text
+    except UnicodeEncodeError:
+        return False
 
 
 @mypyc_attr(native_class=True, allow_interpreted_subclasses=True)

@@ -14,7 +14,7 @@ import urllib.request
 from collections.abc import Sequence
 from typing import Final
 
-from swellmq.access.provider import Login, Provider, Verdict
+from swellmq.access.provider import Login, Provider, Verdict, usable_name
 from swellmq.codec.spec import BAD_USER_NAME_OR_PASSWORD, SERVER_UNAVAILABLE
 from swellmq.errors import SettingsError
 from swellmq.settings import Settings
@@ -150,10 +150,10 @@ class JwtProvider(Provider):
                 leeway=self.leeway_s,
                 options={"require": ["exp", self.username_claim]},
             )
-        except (jwt.PyJWTError, TypeError, ValueError) as error:
+        except (jwt.PyJWTError, TypeError, ValueError, OverflowError) as error:
             return refuse(str(error))
         username = claims[self.username_claim]
-        if not isinstance(username, str) or not username or "\0" in username:
+        if not isinstance(username, str) or not usable_name(username):
             return refuse(f"the claim {self.username_claim} is no user name")
         return Verdict(0, username, float(claims["exp"]) + self.leeway_s)
 

@@ -87,7 +87,7 @@ def read_lines(path: str) -> list[str]:
     except UnicodeDecodeError:
         raise PasswdError(f"{path} is not text in UTF-8") from None
     parse_password_file(text, path)
-    return text.splitlines()
+    return text.removesuffix("\n").split("\n") if text else []
 
 
 def read_batch(lines: Iterable[str]) -> dict[str, str]:
