@@ -66,7 +66,9 @@ def test_anonymous_beside_a_password_file(
 
 
 def test_nobody_may_come_in_without_any_provider(broker: Brokers, clients: Clients) -> None:
-    assert clients(broker(access_anonymous="no")).connect("c").reason_code == 5
+    running = broker(access_anonymous="no")
+    assert clients(running).connect("c").reason_code == 5
+    assert clients(running).connect("c", username="ada", password=b"x").reason_code == 5  # nobody knows the name
 
 
 class Gate(Provider):
@@ -176,6 +178,7 @@ def test_an_accepted_password_is_remembered_and_another_is_not(server: Servers, 
 def test_a_client_that_leaves_while_its_password_is_checked(server: Servers, clients: Clients) -> None:
     gate = Gate()
     joined = Joined(server, gated(gate))
+    joined.door.guard.settings.connections_per_address = 9
     client = clients(joined.server)
     client.send(client.connect_packet("a", username="joe", password=b"secret"))
     await_true(lambda: gate.asked, lambda: joined.server.turn(1))
@@ -183,7 +186,8 @@ def test_a_client_that_leaves_while_its_password_is_checked(server: Servers, cli
     client.close()  # a reset, which is noticed though nothing is read
     await_true(lambda: joined.server.pool.statistics()["active"] == 0, lambda: joined.server.turn(1))
     gate.opened.set()
-    await_true(lambda: joined.door.logins_accepted, lambda: joined.server.turn(1))
+    await_true(lambda: joined.door.logins_abandoned, lambda: joined.server.turn(1))
+    assert joined.door.guard.inside == {}
     assert joined.server.broker.core.session("a") is None
     joined.door.close()
 

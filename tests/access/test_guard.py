@@ -87,6 +87,8 @@ def test_connections_of_an_address_and_of_a_user() -> None:
     assert enter(7, FAR, None, made[0]) == 0  # it takes the place of its own old connection
     one.leave(made[0])  # which closes later, and counts once
     assert enter(2, FAR, None) == spec.QUOTA_EXCEEDED
+    assert enter(2, FAR, None, made[3]) == spec.QUOTA_EXCEEDED  # its old connection was elsewhere, and stays counted
+    assert one.by_user["joe"] == 3
     one.leave(made[1])
     assert enter(2, FAR, None) == 0
     for connection in made:
@@ -125,6 +127,13 @@ def test_a_broker_bans(
         assert last.properties is not None and last.properties.reason_string == "banned for another 300 s"
     counters = running.statistics()
     assert (counters["bans"], counters["refused_banned"], counters["logins_accepted"]) == (1, 1, 0)
+
+
+def test_who_says_nothing_guesses_nothing(broker: Callable[..., Broker], clients: Clients, tmp_path: Path) -> None:
+    users = str(write_passwords(tmp_path / "users", joe="secret"))
+    running = broker(access_password_file=users, access_ban_failures=1, access_never_ban=[])
+    assert clients(running, 5).connect("c").reason_code == spec.NOT_AUTHORIZED
+    clients(running, 5, "c", username="joe", password=b"secret")
 
 
 def test_a_broker_counts_connections(broker: Callable[..., Broker], clients: Clients) -> None:

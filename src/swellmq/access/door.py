@@ -16,20 +16,14 @@ from mypy_extensions import mypyc_attr
 
 from swellmq.access.guard import Guard
 from swellmq.access.password_file import PasswordFile, differences
-from swellmq.access.provider import Ask, Authorizer, Login, Provider, ProviderError, Verdict
+from swellmq.access.provider import Ask, Authorizer, Login, Provider, ProviderError, Verdict, wrong_password
 from swellmq.access.remembered import Remembered
 from swellmq.access.rules import Rules
 from swellmq.access.workers import Workers
 from swellmq.broker.access import AUTHENTICATE, EXCHANGE, TAKE_OVER, Access, Exchange, Request
 from swellmq.broker.broker import MqttBroker
 from swellmq.codec.packets import Publish
-from swellmq.codec.spec import (
-    BAD_USER_NAME_OR_PASSWORD,
-    NOT_AUTHORIZED,
-    QUOTA_EXCEEDED,
-    SERVER_UNAVAILABLE,
-    UNSPECIFIED_ERROR,
-)
+from swellmq.codec.spec import NOT_AUTHORIZED, QUOTA_EXCEEDED, SERVER_UNAVAILABLE, UNSPECIFIED_ERROR
 from swellmq.connection import Connection
 from swellmq.errors import printable
 
@@ -39,8 +33,6 @@ log: Final = logging.getLogger("swellmq.access")
 NOBODY: Final = "no"
 LOCAL: Final = "loopback"
 ANYBODY: Final = "yes"
-
-FAILURES: Final = (BAD_USER_NAME_OR_PASSWORD, NOT_AUTHORIZED)  # what may be guessing
 
 BUSY: Final = "too many clients are logging in, come back later"
 LEASE_S_MAX: Final = 315_360_000.0  # ten years; a token may name any number
@@ -93,6 +85,7 @@ class Door(Access):
         self.set_guard(guard)
         self.logins_accepted = 0
         self.logins_refused = 0
+        self.logins_abandoned = 0  # the client had left before the answer was found
         self.logins_put_off = 0  # there was no place in the queue
         self.questions_put_off = 0  # the same for what clients wanted to do
         # Until the broker is there that asks, nobody waits for an answer.
@@ -157,7 +150,7 @@ class Door(Access):
         return lines
 
     def welcomes(self, connection: Connection, username: str | None) -> bool:
-        if username is None:
+        if username is None or not self.providers:
             return self.admits_nameless(connection, self.address_of(connection))
         return username not in self.expelled
 
@@ -207,6 +200,7 @@ class Door(Access):
         if request.result == 0 or request.result >= UNSPECIFIED_ERROR:
             login = Login(request.client_id, request.username, None, self.address_of(request.connection))
             verdict = Verdict(request.result, request.username, reason_string=request.reason_string)
+            verdict.is_guess = request.result != 0
             self.finish(request, login, verdict)
 
     def take_token(self, request: Request, exchange: Exchange) -> None:
@@ -303,7 +297,7 @@ class Door(Access):
                 if isinstance(provider, PasswordFile):
                     self.ask(attempt, provider)  # a name it does not know: refused as late as one that it knows
                     return
-        self.finish(attempt.request, login, Verdict(BAD_USER_NAME_OR_PASSWORD))
+        self.finish(attempt.request, login, wrong_password())
 
     def ask(self, attempt: Attempt, provider: Provider) -> None:
         """Have a worker find the provider's verdict, unless it was found lately."""
@@ -360,7 +354,10 @@ class Door(Access):
         self.conclude(request, login, verdict)
 
     def conclude(self, request: Request, login: Login, verdict: Verdict) -> None:
-        """Answer the question about a login."""
+        """Answer the question about a login, if its client is still there."""
+        if request.connection.question is not request:
+            self.logins_abandoned += 1  # and its connection may be another client's by now
+            return
         if verdict.reason_code == 0 and request.kind != TAKE_OVER:
             if request.connect is not None:
                 verdict = self.enter(request, login.address, verdict.username or request.username) or verdict
@@ -376,7 +373,7 @@ class Door(Access):
                 request.lasts_ms = int(left_s * 1000)
         else:
             self.logins_refused += 1
-            if code in FAILURES and self.guard.fail(login.address, milliseconds()):
+            if verdict.is_guess and self.guard.fail(login.address, milliseconds()):
                 log.warning("%s is banned for failed logins, the last one of client %s", login.address, name_of(login))
             request.reason_string = verdict.reason_string or UNKNOWN
             if log.isEnabledFor(20):
@@ -403,6 +400,7 @@ class Door(Access):
         return {
             "logins_accepted": self.logins_accepted,
             "logins_refused": self.logins_refused,
+            "logins_abandoned": self.logins_abandoned,
             "logins_put_off": self.logins_put_off,
             "questions_put_off": self.questions_put_off,
             "logins_waiting": self.computing.waiting() + self.asking.waiting(),

@@ -167,15 +167,20 @@ class Guard:
         """Let a client in and count it, or say why not. `old` is the connection that it takes the place of."""
         if not self.counts_connections():
             return None
-        if old is not None:
-            self.leave(old)  # a device whose old socket is half dead must not be locked out by itself
         settings, user = self.settings, username or ""
-        if address and 0 < settings.connections_per_address <= self.by_address.get(address, 0):
+        of_address, of_user = self.by_address.get(address, 0), self.by_user.get(user, 0)
+        leaving = self.inside.get(old) if old is not None else None
+        if leaving is not None:  # a device whose old socket is half dead must not be locked out by itself
+            of_address -= leaving[0] == address
+            of_user -= leaving[1] == user
+        if address and 0 < settings.connections_per_address <= of_address:
             self.refused_quota += 1
             return Verdict(QUOTA_EXCEEDED, reason_string="no more connections from this address")
-        if user and 0 < settings.connections_per_user <= self.by_user.get(user, 0):
+        if user and 0 < settings.connections_per_user <= of_user:
             self.refused_quota += 1
             return Verdict(QUOTA_EXCEEDED, reason_string="no more connections of this user")
+        if old is not None:
+            self.leave(old)
         self.inside[connection] = (address, user)
         self.by_address[address] = self.by_address.get(address, 0) + 1
         self.by_user[user] = self.by_user.get(user, 0) + 1

@@ -20,8 +20,17 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from swellmq.access.provider import Ask, Authorizer, Login, Provider, ProviderError, Verdict, usable_name
-from swellmq.codec.spec import BAD_USER_NAME_OR_PASSWORD, NOT_AUTHORIZED
+from swellmq.access.provider import (
+    Ask,
+    Authorizer,
+    Login,
+    Provider,
+    ProviderError,
+    Verdict,
+    usable_name,
+    wrong_password,
+)
+from swellmq.codec.spec import NOT_AUTHORIZED
 from swellmq.errors import SettingsError
 from swellmq.settings import Settings
 
@@ -170,7 +179,7 @@ class HttpProvider(Provider):
         if answer.result == IGNORE:
             return None
         if answer.result != ALLOW:
-            return Verdict(BAD_USER_NAME_OR_PASSWORD, reason_string=in_few_words(answer.reason))
+            return wrong_password(in_few_words(answer.reason))
         if answer.username is not None and not usable_name(answer.username):
             raise ProviderError("a user name that MQTT can't carry")
         expires_at_s = time.time() + answer.expires_in_s if answer.expires_in_s > 0 else 0.0

@@ -14,8 +14,7 @@ from typing import Final, final
 from mypy_extensions import mypyc_attr
 
 from swellmq.access.hashes import SCRAM_PREFIX, MissingLibrary, PasswordHash, ScramHash, parse_hash
-from swellmq.access.provider import Login, Provider, Verdict
-from swellmq.codec.spec import BAD_USER_NAME_OR_PASSWORD
+from swellmq.access.provider import Login, Provider, Verdict, wrong_password
 from swellmq.errors import SettingsError
 
 REMEDY: Final = "Set the password anew with `swellmq passwd`"
@@ -63,9 +62,9 @@ class PasswordFile(Provider):
         user = self.users.get(login.username) if login.username is not None else None
         if user is None or user.hash is None:
             self.waste_time(login)
-            return Verdict(BAD_USER_NAME_OR_PASSWORD)
+            return wrong_password()
         fits = user.hash.fits(login.password) and bool(login.password)  # the hash of nothing lets nobody in
-        return Verdict(0 if fits else BAD_USER_NAME_OR_PASSWORD)
+        return Verdict(0) if fits else wrong_password()
 
     def waste_time(self, login: Login) -> None:
         """Compute as long as for a user that there is: who asks must not learn which names exist.

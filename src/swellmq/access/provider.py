@@ -6,6 +6,8 @@ from typing import Final, final
 
 from mypy_extensions import mypyc_attr
 
+from swellmq.codec.spec import BAD_USER_NAME_OR_PASSWORD
+
 NAME_BYTES_MAX: Final = 65_535  # of a UTF-8 Encoded String, MQTT 5.0 section 1.5.4
 
 
@@ -37,11 +39,19 @@ class Verdict:
         self.username = username  # who the client is from now on; None: as it said
         self.expires_at_s = expires_at_s  # seconds since 1970; 0: never
         self.reason_string = reason_string
+        self.is_guess = False  # a wrong password, for which an address may be banned
         self.codes: list[int] = []  # on an Ask: a reason code for each topic
 
 
 class ProviderError(Exception):
     """A provider can't judge now; its words are for the log."""
+
+
+def wrong_password(reason_string: str | None = None) -> Verdict:
+    """The verdict on a login that may be a guess."""
+    verdict = Verdict(BAD_USER_NAME_OR_PASSWORD, reason_string=reason_string)
+    verdict.is_guess = True
+    return verdict
 
 
 def usable_name(text: str) -> bool:
