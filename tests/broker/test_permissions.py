@@ -208,6 +208,13 @@ class TestChange:
         assert broker.stats.dropped_forbidden == 1
         broker.check()
 
+    def test_clients_that_are_new_cost_nobody_a_route(self) -> None:
+        broker = broker_of(Table(ada=[ALL], bob=[ALL]))
+        broker.connect("bob").publish("a")
+        for number in range(3):
+            broker.connect(f"new {number}", username="ada")
+        assert broker.core.topics.statistics()["routes"] == 1
+
     def test_rights_that_end_and_begin_again(self) -> None:
         broker = broker_of(Table(alice=[ALL], bob=[ALL], eve=["s:#"]))
         bob = broker.connect("bob")
@@ -233,16 +240,19 @@ class TestChange:
         broker.check()
 
     def test_a_session_that_another_user_takes_over(self) -> None:
-        broker = broker_of(Table(ada=[ALL], eve=["s:#", "r:b"], bob=[ALL]))
+        broker = broker_of(Table(ada=[ALL], eve=["s:b", "r:b"], bob=[ALL]))
         bob = broker.connect("bob")
         client = broker.connect("shared", clean_start=False, username="ada")
-        client.subscribe("#")
+        client.subscribe("b", "a", qos=1)
         bob.publish("a", b"for ada")
-        client.disconnect()
+        bob.publish("a", b"for ada, and not acknowledged", qos=1)
+        client.drop()
         client = broker.connect("shared", clean_start=False, username="eve")
         bob.publish("a", b"not for eve")
         bob.publish("b", b"for eve")
         assert client.payloads() == [b"for eve"]
+        assert [one.topic_filter for one in broker.session("shared").subscriptions()] == [b"b"]
+        assert (broker.stats.dropped_forbidden, broker.stats.subscriptions_revoked) == (1, 1)
         broker.check()
 
 

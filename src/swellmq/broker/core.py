@@ -153,9 +153,11 @@ class Core:
         """Note whose session it is from now on; what another user was allowed is forgotten."""
         if session.username != username:
             session.username = username
-            if session.number:
+            if self.permissions is not None and (session.number or session.first is not None):
                 session.number = 0
                 self.topics.forget_routes()
+                self.review.append(session)
+                self.turn.again = True
 
     def set_rights(self, rights: Rights | None) -> None:
         """Let clients do what `rights` allow from now on; None: everything."""

@@ -302,6 +302,11 @@ def resend_unsent(core: Core, session: Session, connection: Connection) -> None:
             core.note_crowded(session)
             return
         session.unsent -= 1
+        if core.permissions is not None and not core.permissions.may_receive(session, delivery.publish.topic_name):
+            core.stats.dropped_forbidden += 1
+            del inflight[identifier]
+            _forget(core, session, delivery)
+            continue
         frame = delivery_frame(core, session, connection, delivery, True)  # [MQTT-3.3.1-1] [MQTT-4.3.3-7]
         if connection.packet_bytes_max and len(frame) > connection.packet_bytes_max:
             core.stats.dropped_too_large += 1
