@@ -13,6 +13,7 @@ import time
 from typing import Final
 
 from swellmq.store.errors import StoreError
+from swellmq.store.journal import sync_folder
 
 APPLICATION_ID: Final = 0x53774D51  # "SwMQ", told by `file`
 VERSION: Final = 1
@@ -54,7 +55,8 @@ CREATE TABLE retained (topic_name TEXT PRIMARY KEY, payload BLOB NOT NULL, prope
 def lock_folder(folder: str) -> int:
     """Make the folder and lock it; the descriptor that holds the lock. Raises StoreError where that can't be."""
     try:
-        os.makedirs(folder, mode=0o700, exist_ok=True)
+        if not os.path.isdir(folder):
+            _make_folder(os.path.abspath(folder))
         fd = os.open(os.path.join(folder, LOCK), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
         raise StoreError(
@@ -76,6 +78,18 @@ def lock_folder(folder: str) -> int:
             os.close(fd)
             raise StoreError(f"{folder}: can't be locked: {error.strerror}") from error
         time.sleep(0.02)
+
+
+def _make_folder(folder: str) -> None:
+    """Make a folder that outlives a power cut: its name is on disk, and that of each folder that is made around it."""
+    around = os.path.dirname(folder)
+    if not os.path.isdir(around):
+        _make_folder(around)
+    os.makedirs(folder, mode=0o700, exist_ok=True)
+    try:
+        sync_folder(around)
+    except PermissionError:
+        pass  # it may be written to and not read; the system writes the name in its own time
 
 
 def _write_number(fd: int) -> None:
