@@ -9,6 +9,7 @@ from stand_ins import DelayedStorage
 from swellmq.codec import spec
 from swellmq.codec.packets import Ack, Connack, Disconnect, Ping, Publish, Suback, Will
 from swellmq.codec.spec import PINGRESP, PUBACK, PUBCOMP, PUBREC, PUBREL
+from swellmq.connection import IN_MEMORY, ON_DISK, WRITTEN
 from swellmq.limits import Limits
 
 KEPT = {"clean_start": False, "session_expiry_interval": 600}
@@ -199,6 +200,46 @@ class TestAcknowledgements:
         client.subscribe("t")
         assert client.payloads() == [b"x"]
         assert storage.stored == 0
+
+
+class TestDurability:
+    """What an acknowledgement waits for is a matter of the listener that its client came by."""
+
+    def publish(self, durability: int) -> tuple[MemoryBroker, DelayedStorage, MemoryClient]:
+        broker, storage = durable()
+        publisher = broker.connect("p", version=4)
+        publisher.connection.durability = durability
+        publisher.publish("t", b"x", qos=1, retain=True, identifier=5)
+        return broker, storage, publisher
+
+    def test_memory_waits_for_nothing(self) -> None:
+        _, storage, publisher = self.publish(IN_MEMORY)
+        publisher.expect(Ack(PUBACK, 5))
+        assert storage.sealed == 1  # it is stored all the same
+
+    def test_memory_does_not_hold_a_connack_back(self) -> None:
+        broker, storage = durable()
+        client = broker.open(5)
+        client.connection.durability = IN_MEMORY
+        client.connect("k", **KEPT)
+        assert client.connack is not None and storage.stored == 0
+        client.ping()
+        client.expect(Ping(PINGRESP))
+
+    def test_written_waits_for_the_system(self) -> None:
+        broker, storage, publisher = self.publish(WRITTEN)
+        publisher.expect()
+        storage.written = storage.sealed
+        broker.turn()
+        publisher.expect(Ack(PUBACK, 5))
+
+    def test_disk_does_not_go_by_what_is_written(self) -> None:
+        broker, storage, publisher = self.publish(ON_DISK)
+        storage.written = storage.sealed
+        broker.turn()
+        publisher.expect()
+        stored(broker, storage)
+        publisher.expect(Ack(PUBACK, 5))
 
 
 class TestQos2:
