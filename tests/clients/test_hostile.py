@@ -42,9 +42,9 @@ def quiet_broker() -> Iterator[Broker]:
             message = publish("by/stander", b"still here")
             bystander.ask(message, message)
         wait_until(lambda: broker.statistics()["pool_active"] == 0)
+        wait_until(lambda: broker.statistics()["subscriptions"] == 0)  # a hundred thousand end over many turns
         counters = broker.statistics()
-        assert counters["errors_internal"] == 0
-        assert (counters["subscriptions"], counters["pool_overflow"]) == (0, 0)
+        assert (counters["errors_internal"], counters["pool_overflow"]) == (0, 0)
         assert counters["pool_idle"] == counters["pool_capacity"]
         assert broker.self_check() == []
 
