@@ -10,6 +10,7 @@ Ends with 1 and says what is wrong where that does not hold. `make soak` calls i
 from __future__ import annotations
 
 import argparse
+import queue
 import random
 import re
 import select
@@ -18,6 +19,7 @@ import socket
 import struct
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 
@@ -26,6 +28,7 @@ SAMPLES = 20  # looks at the memory
 FLAT_PERCENT = 3  # the second half may rise by so much, or by FLAT_MB
 FLAT_MB = 1.0
 PATIENCE_S = 20.0
+TOLD = ("listening on", "[STATUS]", "[POOL] Self-check", "stopped")  # lines of the log that are waited for
 STATUS = re.compile(
     r"active (\d+), connected (\d+), idle (\d+), overflow (\d+), capacity (\d+), sessions (\d+), RSS ([\d.]+) MB"
 )
@@ -80,24 +83,37 @@ class Broker:
         serve = [sys.executable, "-m", "swellmq", "serve", "--port", "0", "--status-interval-s", "0"]
         serve += ["--pool.initial-size", "32", "--limits.session-expiry-3-s", "1"]
         self.process = subprocess.Popen(serve, stderr=subprocess.PIPE, text=True)
-        self.lines: list[str] = []
+        self.lines: queue.Queue[str] = queue.Queue()
+        self.faults: list[str] = []
+        self.reader = threading.Thread(target=self.read_log, daemon=True)
+        self.reader.start()
         self.port = int(self.line("listening on").rpartition(":")[2])
         return self
 
     def __exit__(self, *_exception: object) -> None:
         self.process.kill()
         self.process.wait()
+        self.reader.join()
+
+    def read_log(self) -> None:
+        """Take in the log: a pipe that nobody reads is full after a thousand protocol errors, and the broker waits."""
         assert self.process.stderr is not None
-        self.process.stderr.close()
+        with self.process.stderr as log:
+            for line in log:
+                if any(word in line for word in TOLD):
+                    self.lines.put(line.strip())
+                if "a bug of ours" in line or "Traceback" in line:
+                    self.faults.append(line.strip())
+        self.lines.put("")
 
     def line(self, text: str) -> str:
         """The next line of the log that has `text` in it."""
-        assert self.process.stderr is not None
-        for line in self.process.stderr:
-            self.lines.append(line)
+        while True:
+            line = self.lines.get(timeout=PATIENCE_S)
             if text in line:
-                return line.strip()
-        raise RuntimeError("the broker has ended:\n" + "".join(self.lines[-20:]))
+                return line
+            if not line:
+                raise RuntimeError("the broker has ended")
 
     def resident_mb(self) -> float:
         with open(f"/proc/{self.process.pid}/statm", "rb") as statm:
@@ -128,8 +144,7 @@ class Broker:
         faults = [] if check == "nothing wrong" else ["self-check: " + check]
         self.process.terminate()
         self.line("stopped")
-        faults += [line.strip() for line in self.lines if "a bug of ours" in line or "Traceback" in line]
-        return faults
+        return faults + self.faults
 
 
 def connect_packet(name: bytes, clean: bool = True, will: bool = False, keep_alive: int = 60) -> bytes:
