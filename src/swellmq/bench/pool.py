@@ -21,7 +21,7 @@ NOTE_START_BYTES: Final = 3_000_000
 NOTE_CONNECTION_BYTES: Final = 18_000
 ROUND: Final = (1_000, 5_000, 10_000, 15_000, 19_000)
 ROUND_IN_MEMORY: Final = (1_000, 10_000, 100_000, 1_000_000)
-CALM_S: Final = 5.0  # between the end of the fleet and the last look at what remains
+CALM_S: Final = 15.0  # from the end of the fleet to the last look: the pool gives memory back after ten
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
