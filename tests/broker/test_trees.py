@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -10,11 +13,12 @@ from swellmq.broker.deadlines import Deadlines
 from swellmq.broker.retained import FRAME_BYTES, NODE_BYTES, Replay, Retained
 from swellmq.broker.session import Session, Subscription
 from swellmq.broker.sharded import JOIN_AT, SPLIT_AT, ShardedMap
-from swellmq.broker.topics import POINTER_BYTES, Topics
+from swellmq.broker.topics import POINTER_BYTES, Node, Route, ShareGroup, Subscribers, Topics
 from swellmq.codec.packets import Publish
 from swellmq.codec.topic import matches, split_share
 from swellmq.connection import Timed
 from swellmq.limits import DUE_PER_TURN, MATCH_CACHE_TARGETS, MATCH_CACHE_TOPICS, TICK_MS
+from swellmq.version import compiled
 
 LEVEL = st.sampled_from([b"a", b"b", b"", b"$x"])
 NAMES = st.lists(LEVEL, min_size=1, max_size=4).map(b"/".join).filter(bool)
@@ -355,3 +359,9 @@ class TestShardedMap:
             sharded.put(b"%d" % number, number)
         assert sharded.shards is not None
         assert len(sharded) == SPLIT_AT + 1
+
+
+@pytest.mark.skipif(not compiled(), reason="only compiled classes can be hidden from the collector")
+def test_the_collector_does_not_walk_the_filters() -> None:
+    for made in (Node(), Subscribers(), ShareGroup(b"g"), Route(b"t")):
+        assert not gc.is_tracked(made)

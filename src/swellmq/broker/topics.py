@@ -33,7 +33,7 @@ POINTER_BYTES: Final = 8
 
 
 @final
-@mypyc_attr(native_class=True)
+@mypyc_attr(native_class=True, acyclic=True)
 class ShareGroup:
     """The members of one shared subscription, MQTT 5.0 section 4.8.2: each message goes to one of them."""
 
@@ -63,7 +63,7 @@ class ShareGroup:
 
 
 @final
-@mypyc_attr(native_class=True)
+@mypyc_attr(native_class=True, acyclic=True)
 class Subscribers(Entry):
     """Several subscriptions of one topic filter, and the groups that share one."""
 
@@ -81,7 +81,7 @@ class Subscribers(Entry):
 
 
 @final
-@mypyc_attr(native_class=True)
+@mypyc_attr(native_class=True, acyclic=True)
 class Node:
     """One level of the tree of wildcard filters."""
 
@@ -93,7 +93,7 @@ class Node:
 
 
 @final
-@mypyc_attr(native_class=True)
+@mypyc_attr(native_class=True, acyclic=True)
 class Route:
     """Where messages of one topic name go."""
 
