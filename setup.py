@@ -43,6 +43,7 @@ NOT_COMPILED: Final = {
     "settings.py": "gathers the settings, once at start",
     "process.py": "the collector, ctypes and resource, at start and after a crowd",
     "server.py": "joins the parts, with signals and closures, and carries no packet",
+    "net/tls_context.py": "reads certificates, at start and at reload",
     "bench/*": "measures from outside; its inner loops are slices and counts of bytes, which CPython does in C",
     "mosquitto/*": "a table and a reader of configuration files, used once at start",
     "cli/*": "argparse and late imports: runs once, at start",

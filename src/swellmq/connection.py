@@ -85,6 +85,14 @@ class Layer:
         """Whether it has something to say even if the handler sends nothing."""
         return False
 
+    def costly(self) -> bool:
+        """Whether its next bytes take long to read, as those of a handshake do."""
+        return False
+
+    def identity(self) -> str | None:
+        """Who the peer is, where the layer knows that, as from a certificate."""
+        return None
+
     def finish(self, reason: u8) -> None:
         """The connection is closed for `reason` at the end of this turn; what it says goodbye with still leaves."""
 
@@ -416,6 +424,11 @@ class Connection(Timed):
         if buffers is None or buffers.gather is None:
             return 0
         return buffers.gather_bytes - len(buffers.gather)
+
+    def identity(self) -> str | None:
+        """The user name that its transport vouches for; None where it knows none."""
+        buffers = self.buffers
+        return buffers.layer.identity() if buffers is not None and buffers.layer is not None else None
 
     def stalled(self) -> bool:
         """Whether the socket did not take all that was sent to it."""

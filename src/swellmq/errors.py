@@ -74,6 +74,7 @@ PENDING_TIMEOUT: Final = 15  # access, uplink or storage gave no answer in time
 INTERNAL_ERROR: Final = 16  # an exception of ours; counted as a bug
 STORE_FAILING: Final = 17  # what it asked for can't be stored now, and its version of MQTT has no way to say so
 LOGIN_EXPIRED: Final = 18  # what the client came in with, such as a token, holds no longer
+TLS_FAILED: Final = 19  # a handshake that came to nothing, or a record that is none
 
 CLOSE_REASONS: Final = (
     "open",
@@ -95,4 +96,5 @@ CLOSE_REASONS: Final = (
     "internal error",
     "store failing",
     "login expired",
+    "TLS failed",
 )

@@ -53,6 +53,10 @@ MEMORY_SHARE_PERCENT: Final = 90  # of the control group's limit, where no budge
 TICK_MS: Final = 100  # deadlines are kept in buckets of this width
 DUE_PER_TURN: Final = 512  # each may close a connection: 5 to 10 ms for all
 
+# TLS.
+HANDSHAKE_NS: Final = 5_000_000  # of handshakes in a turn: some ten with elliptic curves, two with RSA of 4,096 bits
+HANDSHAKES_MAX: Final = 2_048  # under way at a time by one listener: some 60 MB
+
 # WebSocket.
 WEBSOCKET_HEAD_BYTES: Final = 8_192  # of the HTTP request: browsers send cookies in it
 WEBSOCKET_FRAME_BYTES: Final = 65_536  # clients have bounds, often of 1 MiB: a frame ends once it holds so much

@@ -345,6 +345,24 @@ LISTENER_OPTIONS: Final[tuple[Option, ...]] = (
            meaning="Topic aliases that one client may set up, where that is below limits.topic_alias_maximum."),
     Option("listener.topic_aliases_out", INTEGER, 65_535, unit="aliases", low=0, high=65_535,
            meaning="Topic aliases that the broker sets up, where that is below limits.topic_aliases_out."),
+    Option("listener.certificate", LIST, [],
+           meaning="Files with a certificate and its chain in PEM: with them the listener has TLS. Clients that name a "
+                   "server get the one that names it too, others the first."),
+    Option("listener.key", LIST, [],
+           meaning="Files with the private key of each certificate; without them it stands in the certificate's file."),
+    Option("listener.client_ca", TEXT, "",
+           meaning="File or folder of the authorities that sign client certificates; with it clients need one."),
+    Option("listener.client_certificate", CHOICE, "required", choices=("required", "optional"),
+           meaning="Whether a client without a certificate is turned away, where client_ca is given."),
+    Option("listener.crl", TEXT, "",
+           meaning="File of revocation lists in PEM, one of each authority that signs client certificates."),
+    Option("listener.identity", CHOICE, "", choices=("cn", "subject", "san"),
+           meaning="What of a client's certificate is its user name, whatever CONNECT says: the common name, the "
+                   "whole subject, or the first alternative name (e-mail, URI, DNS). No password is asked for then."),
+    Option("listener.tls_minimum", CHOICE, "1.2", choices=("1.2", "1.3"),
+           meaning="Oldest version of TLS."),
+    Option("listener.ciphers", TEXT, "",
+           meaning="Ciphers of TLS 1.2 in OpenSSL's notation; without it Python's choice."),
 )
 # fmt: on
 

@@ -82,6 +82,8 @@ class Server:
         if self.door is not None:
             self.door.attach(self.call, self.broker)
             self.reloads.append(self._prepare_door)
+        if any(listener.tls is not None for listener in settings.listeners):
+            self.reloads.append(self._prepare_certificates)
         self.broker.core.peers = SocketPeers()
         self.broker.core.assigned_stem = _random_stem()
         self.broker.core.rules = _rules(settings)
@@ -138,6 +140,11 @@ class Server:
                 from swellmq.net.websocket import WebSocketLayer  # hashlib loads OpenSSL: 3.7 MB
 
                 listener.layer = WebSocketLayer([path.encode() for path in wanted.paths])
+            if wanted.tls is not None:
+                from swellmq.net.tls_context import make_layer  # ssl: 3.6 MB
+
+                listener.layer = make_layer(wanted, listener.layer)
+            listener.scheme = wanted.scheme()
             listener.durability = DURABILITIES.index(wanted.durability or self.settings.durability)
             self.listeners.append(listener)
             self.loop.add_listener(listener)
@@ -230,6 +237,11 @@ class Server:
 
         assert self.door is not None
         return prepare_change(self.door, self.broker, settings)
+
+    def _prepare_certificates(self, settings: Settings) -> Callable[[], list[str]]:
+        from swellmq.net.tls_context import prepare_reload  # whoever has a TLS listener has this
+
+        return prepare_reload(self.listeners, self.settings, settings)
 
     def reload(self) -> bool:
         """Read settings and files again, as on SIGHUP; False where something is wrong, and nothing has changed then.
@@ -477,7 +489,7 @@ def banner(server: Server, fitting: int) -> list[str]:
     pool = server.pool.statistics()
     lines = [
         describe(),
-        "listening on " + ", ".join(("ws:" if one.layer else "") + one.name for one in server.listeners),
+        "listening on " + ", ".join(one.scheme + one.name for one in server.listeners),
         f"pool: {settings.pool_mode}, {pool['capacity']} objects preheated, up to {pool['max_size']}; "
         f"up to {settings.max_connections} connections",
         durability(settings),

@@ -29,6 +29,7 @@ from swellmq.options import (
     from_text,
     unknown,
 )
+from swellmq.tls_settings import TlsSettings, tls_of
 
 Given: TypeAlias = dict[str, tuple[Value, str]]  # what was set, by the option's name, with its origin
 Source: TypeAlias = tuple[str | None, Mapping[str, str], Mapping[str, str | Sequence[str]]]  # what `load` was given
@@ -74,6 +75,7 @@ class ListenerSettings:
         paths: Sequence[str] = WEBSOCKET_PATHS,
         durability: str = "",
         rules: ListenerRules | None = None,
+        tls: TlsSettings | None = None,
     ) -> None:
         self.bind = bind
         self.port = port
@@ -84,13 +86,23 @@ class ListenerSettings:
         self.paths = list(paths)
         self.durability = durability
         self.rules = rules if rules is not None else ListenerRules()
+        self.tls = tls
 
     def __str__(self) -> str:
-        scheme = "ws:" if self.protocol == "websocket" else ""
         if self.unix:
-            return scheme + "unix:" + self.unix
+            return self.scheme() + "unix:" + self.unix
         place = f"[{self.bind}]:{self.port}" if ":" in self.bind else f"{self.bind}:{self.port}"
-        return scheme + place
+        return self.scheme() + place
+
+    def scheme(self) -> str:
+        """What stands before its address where it is not plain MQTT."""
+        if self.protocol == "websocket":
+            return "wss:" if self.tls is not None else "ws:"
+        return "tls:" if self.tls is not None else ""
+
+    def knows_clients(self) -> bool:
+        """Whether nobody comes in by it without a certificate."""
+        return self.tls is not None and self.tls.required
 
 
 class Configuration:
@@ -379,7 +391,8 @@ class Settings:
         is_open = anonymous == "yes" or (anonymous == "auto" and not self.knows_users())
         for listener in self.listeners:
             own = listener.rules.anonymous
-            if (own == "yes" or (own == "auto" and is_open)) and not listener.unix and not is_loopback(listener.bind):
+            nameless = (own == "yes" or (own == "auto" and is_open)) and not listener.knows_clients()
+            if nameless and not listener.unix and not is_loopback(listener.bind):
                 self.warnings.append(f"{listener} is open to whoever can reach it: there is no authentication")
         objects = self.preheated_objects()
         cost = f"{objects} objects preheated at start cost {objects * CONNECTION_BYTES / 1e6:.1f} MB"
@@ -610,15 +623,16 @@ def _listeners_of(values: dict[str, Value], wheres: dict[str, str]) -> list[List
     if "listener.path" in wheres:
         _check_paths(paths, protocol, wheres["listener.path"])
     rules = _rules_of(values, wheres)
+    tls = tls_of(values, wheres)
     if unix:
         _check_unix_path(unix, "listener.unix", wheres["listener.unix"])
-        return [ListenerSettings("127.0.0.1", 0, unix, mode, backlog, protocol, paths, durability, rules)]
+        return [ListenerSettings("127.0.0.1", 0, unix, mode, backlog, protocol, paths, durability, rules, tls)]
     if "listener.mode" in wheres:
         problem, where = "given without unix: only a Unix socket has a permission", wheres["listener.mode"]
         raise bad_value("listener.mode", f"{mode:04o}", problem, "Leave it out", where)
     _check_addresses(bind, "listener.bind", wheres.get("listener.bind", ""))
     return [
-        ListenerSettings(address, port, "", mode, backlog, protocol, paths, durability, rules)
+        ListenerSettings(address, port, "", mode, backlog, protocol, paths, durability, rules, tls)
         for address in _numeric(bind)
     ]
 

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from mqttjs_client import MqttJs, Node, missing
 from paho.mqtt.enums import CallbackAPIVersion
 from socket_client import PATIENCE_S, Client, Clients, await_true
+from websocket_helpers import ACCEPTED, REQUEST, frames, masked
 
 from swellmq import Access, Broker, Request
 from swellmq.broker.access import PUBLISH, TAKE_OVER
@@ -25,7 +26,7 @@ from swellmq.codec.encode import encode
 from swellmq.codec.packets import Ack as AckPacket
 from swellmq.codec.packets import Connack, Connect, Disconnect, Packet, Ping, Publish
 from swellmq.codec.spec import PINGRESP, PUBACK
-from swellmq.codec.websocket import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, encode_frame_header, unmask
+from swellmq.codec.websocket import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT
 from swellmq.errors import CLOSE_REASONS, OPEN
 from swellmq.limits import REFUSING_SLOTS, WEBSOCKET_FRAME_BYTES, WEBSOCKET_HEAD_BYTES
 from swellmq.net.websocket import WebSocketLayer
@@ -34,42 +35,8 @@ from swellmq.settings import ListenerSettings
 
 Servers = Callable[..., Server]
 
-FIN = 0x80
-REQUEST = (
-    b"GET /mqtt HTTP/1.1\r\nHost: broker\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-    b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n"
-    b"Sec-WebSocket-Protocol: mqtt\r\n\r\n"
-)
-ACCEPTED = (
-    b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-    b"Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\nSec-WebSocket-Protocol: mqtt\r\n\r\n"
-)
 REFUSED_3 = b"\x20\x02\x00\x03"
 WEBSOCKET = {"listeners": [ListenerSettings(port=0, protocol="websocket"), ListenerSettings(port=0)]}
-
-
-def masked(payload: bytes, opcode: int = BINARY, fin: bool = True, key: bytes = b"\x37\xfa\x21\x3d") -> bytes:
-    """A frame as a client sends it."""
-    header = bytearray(encode_frame_header(opcode, len(payload)))
-    header[0] = (FIN if fin else 0) | opcode
-    header[1] |= 0x80
-    return bytes(header) + key + unmask(payload, key)
-
-
-def frames(data: bytes) -> list[tuple[int, bytes]]:
-    """The server's frames in `data`, opcode and payload, all whole."""
-    found: list[tuple[int, bytes]] = []
-    pos = 0
-    while pos < len(data):
-        assert data[pos] & 0x70 == 0 and data[pos] & FIN
-        length, start = data[pos + 1], pos + 2
-        if length >= 126:
-            start += 2 if length == 126 else 8
-            length = int.from_bytes(data[pos + 2 : start], "big")
-        assert start + length <= len(data), "half a frame"
-        found.append((data[pos] & 0x0F, data[start : start + length]))
-        pos = start + length
-    return found
 
 
 def connect_packet(client_id: str, version: int = 4) -> bytes:

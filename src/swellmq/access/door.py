@@ -150,6 +150,8 @@ class Door(Access):
         return lines
 
     def welcomes(self, connection: Connection, username: str | None) -> bool:
+        if connection.identity() is not None:
+            return True
         if username is None or not self.providers:
             return self.admits_nameless(connection, self.address_of(connection))
         return username not in self.expelled
@@ -277,7 +279,9 @@ class Door(Access):
         if barred is not None:
             self.finish(request, login, barred)
             return
-        if login.anonymous() or not self.providers:  # a name that nobody can check is none
+        if request.connection.identity() is not None:
+            self.finish(request, login, Verdict(0))  # a certificate says who it is
+        elif login.anonymous() or not self.providers:  # a name that nobody can check is none
             allowed = self.admits_nameless(request.connection, login.address)
             self.finish(request, login, Verdict(0 if allowed else NOT_AUTHORIZED, reason_string=WHO_ARE_YOU))
         else:

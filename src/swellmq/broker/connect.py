@@ -115,6 +115,9 @@ def on_connect(core: Core, connection: Connection, connect: Connect) -> None:
     if int(connect.protocol_version) not in rules.protocol_versions:
         refuse(connection, spec.UNSUPPORTED_PROTOCOL_VERSION, phrase="this version of MQTT is not served here")
         return
+    identity = connection.identity()
+    if identity is not None:
+        connect.username = identity  # its transport vouches for that, whatever the client says
     if rules.username_as_client_id:
         if not connect.username:
             refuse(connection, spec.BAD_USER_NAME_OR_PASSWORD, phrase="the user name is to be the client identifier")

@@ -29,6 +29,8 @@ from swellmq.errors import PeerError
 ANSWER_TIMEOUT_S: Final = 30.0  # for the connection and for every answer of the broker
 FAREWELL_TIMEOUT_S: Final = 2.0  # for the broker to close after our DISCONNECT
 KEEP_ALIVE_DEFAULT_S: Final = 60
+PORT: Final = 1883
+TLS_PORT: Final = 8883
 KEEP_ALIVE_NEVER_S: Final = 86_400.0  # any long time: it only bounds one wait
 PING_SHARE: Final = 0.8  # of the keep alive may pass in silence before a ping
 SECONDS_MAX: Final = 31_536_000.0  # a year; select takes no infinite times
@@ -297,14 +299,21 @@ class Client:
 
 def os_error_text(error: OSError) -> str:
     """What the system says went wrong, fit for the middle of a sentence."""
-    text = error.strerror or str(error)
-    return text[:1].lower() + text[1:]
+    reason = getattr(error, "verify_message", "") or getattr(error, "reason", "")  # of an ssl.SSLError
+    text = "TLS, " + reason.lower().replace("_", " ") if reason else error.strerror or str(error)
+    return text if reason else text[:1].lower() + text[1:]
 
 
 def open_client(arguments: argparse.Namespace, timeout_s: float) -> Client:
-    """Open the TCP or Unix connection that the arguments name; raises `ClientError`."""
-    host, port = arguments.host, arguments.port
+    """Open the connection that the arguments name: TCP or Unix, TLS or not; raises `ClientError`, `UsageError`."""
+    secure = arguments.tls or arguments.cafile or arguments.cert or arguments.insecure
+    host, port = arguments.host, arguments.port or (TLS_PORT if secure else PORT)
     place = arguments.unix or (f"[{host}]:{port}" if ":" in host else f"{host}:{port}")
+    context = None
+    if secure:
+        from swellmq.cli.tls import make_context  # ssl is slow to import
+
+        context = make_context(arguments)
     try:
         if arguments.unix:
             connected = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -313,6 +322,8 @@ def open_client(arguments: argparse.Namespace, timeout_s: float) -> Client:
         else:
             connected = socket.create_connection((host, port), timeout_s)
             connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if context is not None:
+            connected = context.wrap_socket(connected, server_hostname=host)
     except TimeoutError as error:
         raise ClientError(f"could not connect to {place}: no answer within {timeout_s:g} s") from error
     except (ConnectionRefusedError, FileNotFoundError) as error:
@@ -382,7 +393,7 @@ def add_connection_arguments(parser: argparse.ArgumentParser) -> None:
     parser.conflict_handler = "resolve"
     group = parser.add_argument_group("connection")
     group.add_argument("-h", "--host", default="localhost", help="name or address of the broker (default: localhost)")
-    group.add_argument("-p", "--port", type=whole(1, 65_535), default=1883, help="its port (default: 1883)")
+    group.add_argument("-p", "--port", type=whole(1, 65_535), help="its port (default: 1883, with TLS 8883)")
     group.add_argument("--unix", metavar="PATH", help="connect to a Unix domain socket instead of TCP")
     group.add_argument(
         "-i", "--id", dest="client_id", type=utf8, default="", metavar="ID", help="client id (default: a new one)"
@@ -412,6 +423,12 @@ def add_connection_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"keep alive, 0 for none (default: {KEEP_ALIVE_DEFAULT_S})",
     )
     group.add_argument("-d", "--debug", action="store_true", help="say on standard error what happens")
+    secure = parser.add_argument_group("TLS (each of these turns it on)")
+    secure.add_argument("--tls", action="store_true", help="use TLS, and trust whom this system trusts")
+    secure.add_argument("--cafile", metavar="FILE", help="trust the authorities in this file, in PEM, and no others")
+    secure.add_argument("--cert", metavar="FILE", help="our own certificate, where the broker wants one")
+    secure.add_argument("--key", metavar="FILE", help="its private key, where that is in another file")
+    secure.add_argument("--insecure", action="store_true", help="don't check who the broker is")
 
 
 def add_will_arguments(parser: argparse.ArgumentParser) -> None:

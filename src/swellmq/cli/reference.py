@@ -50,6 +50,12 @@ protocol = "websocket"
 path = "/mqtt"
 
 [[listener]]
+bind = "0.0.0.0"
+port = 8883
+certificate = "/etc/swellmq/broker.pem"
+key = "/etc/swellmq/broker.key"
+
+[[listener]]
 unix = "/run/swellmq/swellmq.sock"
 mode = "0660"
 ```

@@ -42,6 +42,7 @@ class Listener:
         self.path = path  # of a Unix socket
         self.inode: int = os.stat(path).st_ino if path else 0
         self.index = index
+        self.scheme = ""  # what stands before the name where it is not plain MQTT: "ws:", "tls:" or "wss:"
         self.layer: Layer | None = None  # its connections each get a fresh one of these
         self.durability: int = ON_DISK
         self.paused_until_ms: i64 = 0  # after EMFILE and its like

@@ -43,6 +43,7 @@ from swellmq.limits import (
     EVENTS_LEAST,
     EVENTS_PER_TURN,
     FAN_OUT_WIDE,
+    HANDSHAKE_NS,
     READ_BYTES,
     READ_BYTES_BEHIND,
     READ_BYTES_BULK,
@@ -90,6 +91,7 @@ class Loop:
         self.more: bool = False  # work is left that must not wait for an event
         self.events_max: int = EVENTS_PER_TURN  # less after long turns
         self.allowance: i64 = NO_BOUND  # bytes that are still to be read in this turn
+        self.handshake_ns: i64 = HANDSHAKE_NS  # left in this turn for what is costly to read
         self.calm_look_ms: i64 = 0
         self.exhausted_log_ms: i64 = 0  # when the next lack of descriptors may be logged
         self.start_ns: i64 = time.monotonic_ns()
@@ -172,6 +174,7 @@ class Loop:
             self._resume_listeners(now_ms)
         # 2. read
         self.allowance = READ_BYTES_BEHIND if self.output.late else NO_BOUND
+        self.handshake_ns = HANDSHAKE_NS
         arrivals: list[Listener] | None = None
         for fd, mask in events:
             connection = self.table[fd] if fd < len(self.table) else None
@@ -188,7 +191,9 @@ class Loop:
                 os.eventfd_read(self.waker)
         if arrivals is not None:
             for listener in arrivals:
-                self._accept(listener, now_ms)
+                # Those whose handshakes would have to wait are better off in the system's queue: no deadline runs.
+                if self.handshake_ns > 0 or listener.layer is None or not listener.layer.costly():
+                    self._accept(listener, now_ms)
         # 3. tick
         engine.tick(now_ms)
         try:
@@ -242,6 +247,12 @@ class Loop:
             return
         handler = connection.handler
         assert handler is not None
+        layer: Layer | None = None
+        buffers = connection.buffers
+        if buffers is not None and buffers.layer is not None:
+            layer = buffers.layer
+            if self.handshake_ns <= 0 and layer.costly():
+                return  # it is still readable in the next turn
         # Larger reads pay for a large packet, and for nothing behind it: small ones may each ask access.
         read_bytes = max(READ_BYTES, min(READ_BYTES_BULK, connection.missing_bytes()))
         if read_bytes > self.allowance:
@@ -261,12 +272,15 @@ class Loop:
         fresh_before: i64 = len(fresh)
         if connection.outbox is not None and self.output.late:
             fresh.append(connection)  # who speaks need not wait behind those that only listen
-        buffers = connection.buffers
         try:
-            if buffers is not None and buffers.layer is not None:
-                self._pass_up(connection, handler, buffers.layer, data, now_ms)
-            else:
+            if layer is None:
                 handler.on_data(connection, data, now_ms)
+            elif layer.costly():
+                began_ns: i64 = time.perf_counter_ns()
+                self._pass_up(connection, handler, layer, data, now_ms)
+                self.handshake_ns -= time.perf_counter_ns() - began_ns
+            else:
+                self._pass_up(connection, handler, layer, data, now_ms)
         except Exception:
             on_bug(self.stats, "with what was read", connection)
         if len(fresh) - fresh_before > FAN_OUT_WIDE:
