@@ -87,7 +87,7 @@ class TlsLayer(Layer):
 
     def owes(self) -> bool:
         """Whether TLS has something to say, or the layer above."""
-        return bool(self.own) or self.ended or (self.above is not None and self.above.owes())
+        return bool(self.own) or (self.ended and not self.failed) or (self.above is not None and self.above.owes())
 
     # Up
 
