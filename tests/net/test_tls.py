@@ -20,7 +20,6 @@ from websocket_helpers import ACCEPTED, REQUEST, frames, masked
 from swellmq.cli.tls import TlsSocket
 from swellmq.codec.packets import Disconnect, Publish
 from swellmq.errors import SettingsError
-from swellmq.net import tls
 from swellmq.net.tls import TlsLayer, identity_in, subject_text
 from swellmq.net.tls_context import find
 from swellmq.server import Server, banner
@@ -341,13 +340,11 @@ def test_garbage_in_a_connection(server: Servers, secure: Secure, certificate: s
     secure(one, "b").ping()
 
 
-def test_handshakes_are_bounded(
-    server: Servers, secure: Secure, clients: Clients, certificate: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(tls, "HANDSHAKES_MAX", 2)
+def test_handshakes_are_bounded(server: Servers, secure: Secure, clients: Clients, certificate: str) -> None:
     one = server(**listening(certificate))
     layer = one.listeners[0].layer
     assert isinstance(layer, TlsLayer)
+    layer.terms.shaking_max = 2
     hello = b"\x16\x03\x01\x02\x00\x01"  # the start of one
     slow = [clients(one) for _ in range(3)]
     for client in slow:
