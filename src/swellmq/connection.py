@@ -106,6 +106,7 @@ class Buffers:
         self.layer: Layer | None = None  # from accept to the end; None: MQTT straight on the socket
         self.gather: bytearray | None = None  # the start of one large packet
         self.gather_bytes: i64 = 0  # and its whole length
+        self.charged_bytes: i64 = 0  # what it counts for among the packets of strangers
         self.backlog: list[bytes] | None = None  # what the socket did not take, in order
         self.backlog_next: i64 = 0  # index of the first piece that is not yet sent
         self.backlog_offset: i64 = 0  # bytes of that piece that are sent
@@ -115,7 +116,13 @@ class Buffers:
 
     def empty(self) -> bool:
         """Whether nothing is kept, so that the connection can drop this object."""
-        return self.layer is None and self.gather is None and self.backlog is None and self.held is None
+        return (
+            self.layer is None
+            and self.gather is None
+            and self.backlog is None
+            and self.held is None
+            and self.charged_bytes == 0
+        )
 
 
 @final
@@ -385,6 +392,13 @@ class Connection(Timed):
             self.gate = GATE_CLOSED  # [MQTT-3.14.4-1]
             self.turn.close.append(self)
 
+    def charge(self, total: i64) -> None:
+        """Note that the packet which is kept counts with its whole length among those of strangers."""
+        buffers = self.buffers
+        if buffers is None:
+            buffers = self.buffers = Buffers()
+        buffers.charged_bytes = total
+
     def keep(self, rest: bytes, total: i64) -> None:
         """Keep the start of a packet whose whole length is `total` (0: not yet known) until more arrives.
 
@@ -417,6 +431,13 @@ class Connection(Timed):
             data = self.inbox + data
             self.inbox = b""
         return data
+
+    def kept_bytes(self) -> i64:
+        """How much of an incomplete packet is kept."""
+        buffers = self.buffers
+        if buffers is not None and buffers.gather is not None:
+            return len(buffers.gather)
+        return len(self.inbox)
 
     def missing_bytes(self) -> i64:
         """How much of the large packet that is being gathered is still to come; 0 where none is."""

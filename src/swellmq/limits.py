@@ -63,6 +63,10 @@ WEBSOCKET_FRAME_BYTES: Final = 65_536  # clients have bounds, often of 1 MiB: a 
 
 # Before a client is known, it gets little: the largest sane CONNECT has a will of 64 KiB, a password and properties.
 CONNECT_BYTES_MAX: Final = 524_288
+STRANGER_BYTES: Final = 4_096  # an incomplete CONNECT of more is charged with its whole length to
+STRANGERS_BYTES_MAX: Final = 33_554_432  # what all of them may have: 64 of the largest, thousands of usual ones
+
+PROGRESS_BYTES: Final = 1_024  # of a packet under way count as a sign of life; less does not, or it could be trickled
 
 AUTHENTICATION_STEPS_MAX: Final = 16  # of one enhanced authentication; SCRAM takes 2, Kerberos 3
 

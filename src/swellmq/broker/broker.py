@@ -68,7 +68,7 @@ from swellmq.errors import (
     PeerError,
     ProtocolError,
 )
-from swellmq.limits import CONNECT_BYTES_MAX, Limits
+from swellmq.limits import CONNECT_BYTES_MAX, PROGRESS_BYTES, STRANGER_BYTES, Limits
 from swellmq.stats import Stats
 
 PINGRESP: Final = b"\xd0\x00"
@@ -84,6 +84,8 @@ class MqttBroker(Engine):
     ) -> None:
         self.core = Core(limits, turn, stats, storage, uplink, access)
         self.refuser = Refuser(self.core)
+        self.heard_ms: i64 = 0  # when the connection that is being read had last shown signs of life
+        self.kept_bytes: i64 = 0  # and what was kept of its packet
         # Whether a run may pass without a look at each message.
         self.runs_allowed: bool = not (
             access.authorizes_publish
@@ -102,15 +104,21 @@ class MqttBroker(Engine):
     def on_data(self, connection: Connection, data: bytes, now_ms: i64) -> None:
         """Handle all packets that are complete, and keep the rest.
 
-        Any byte counts as a sign of life, so that a large packet on a slow line does not cost a client its connection.
+        A sign of life is a whole packet [MQTT-3.1.2-22], or a KiB of one: a large packet on a slow line does not cost
+        a client its connection, and bytes that trickle don't keep it.
         """
+        self.heard_ms = connection.last_ms
+        self.kept_bytes = connection.kept_bytes()
         connection.last_ms = now_ms
         core = self.core
         size: i64 = len(data)
         core.stats.bytes_received += size
         data = connection.take(data)
         if not data:
+            self._weigh(connection, connection.kept_bytes())
             return
+        if core.strangers_bytes:
+            core.discharge(connection)
         try:
             self._packets(connection, data)
         except PeerError as error:
@@ -146,6 +154,7 @@ class MqttBroker(Engine):
             self.core.leases.pop(connection, None)
         if self.core.access.follows_connections:
             self.core.access.on_left(connection)
+        self.core.discharge(connection)
         detach(self.core, connection, now_ms)
 
     def begin(self) -> None:
@@ -301,6 +310,10 @@ class MqttBroker(Engine):
             if total == 0 or pos + total > end:
                 if connected:
                     self._check_type(connection, first, int(connection.protocol_version))
+                    if pos == 0:
+                        self._weigh(connection, end)
+                elif total > STRANGER_BYTES and not core.charge(connection, total):
+                    return
                 connection.keep(data[pos:] if pos else data, total)
                 return
             core.stats.packets_received += 1
@@ -314,6 +327,11 @@ class MqttBroker(Engine):
                     measure(core, connection, 1, 0)
             else:
                 self._packet(connection, first, data, body, pos)
+
+    def _weigh(self, connection: Connection, kept_bytes: i64) -> None:
+        """A packet is still incomplete: what has come of it now is a sign of life if it is a KiB, or makes one full."""
+        if kept_bytes // PROGRESS_BYTES == self.kept_bytes // PROGRESS_BYTES:
+            connection.last_ms = self.heard_ms
 
     def _long_form(self, connection: Connection, data: bytes, pos: i64, end: i64) -> i64:
         """Handle a packet of 3.x whose remaining length takes more bytes than it needs; the position behind it.

@@ -25,8 +25,8 @@ from swellmq.broker.topics import Topics
 from swellmq.broker.uplink import Uplink
 from swellmq.codec.spec import BAD_USER_NAME_OR_PASSWORD, IMPLEMENTATION_SPECIFIC_ERROR, NOT_AUTHORIZED
 from swellmq.connection import Connection, Peers, Turn
-from swellmq.errors import PeerError
-from swellmq.limits import SEAL_RETRY_MS, Limits
+from swellmq.errors import REFUSED_FULL, PeerError
+from swellmq.limits import SEAL_RETRY_MS, STRANGERS_BYTES_MAX, Limits
 from swellmq.stats import Stats
 
 log: Final = logging.getLogger("swellmq.broker")
@@ -75,6 +75,7 @@ class Core:
         self.review_left: list[Subscription] = []  # those of the session that is next
         self.waiting_bytes: i64 = 0  # memory of messages whose clients are away, about
         self.shelf_waiters: dict[str, list[int]] = {}  # tokens of those whose messages are read back, by client id
+        self.strangers_bytes: i64 = 0  # of the incomplete CONNECTs that are charged
         self.seal_due_ms: i64 = 0  # the store has failed to seal: when it is tried again; 0: it has not
         self.stopping: bool = False
         self.set_rights(access.rights)
@@ -138,6 +139,28 @@ class Core:
                 self.deadlines.set(connection, due_ms)
             else:
                 self.deadlines.set_far(connection, due_ms, self.turn.now_ms)
+
+    def charge(self, connection: Connection, total: i64) -> bool:
+        """Charge a client that is not known yet with its incomplete packet; False, and closed, where all have too much.
+
+        Who sends half a CONNECT waits for its deadline at the broker's cost, and strangers may be many.
+        """
+        if self.strangers_bytes + total > STRANGERS_BYTES_MAX:
+            log.info("descriptor %d is refused: too much is kept of CONNECTs that are incomplete", connection.fd)
+            connection.close(REFUSED_FULL)
+            return False
+        self.strangers_bytes += total
+        connection.charge(total)
+        return True
+
+    def discharge(self, connection: Connection) -> None:
+        """The packet is complete, or its client gone."""
+        buffers = connection.buffers
+        if buffers is not None and buffers.charged_bytes:
+            self.strangers_bytes -= buffers.charged_bytes
+            buffers.charged_bytes = 0
+            if buffers.empty():
+                connection.buffers = None
 
     def note_crowded(self, session: Session) -> None:
         """Something waits in `session` for room in the outbox: look again once that was flushed.
