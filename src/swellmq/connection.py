@@ -89,6 +89,10 @@ class Layer:
         """Whether its next bytes take long to read, as those of a handshake do."""
         return False
 
+    def address(self) -> str:
+        """Where the peer comes from, where a proxy in front has said that; else ""."""
+        return ""
+
     def identity(self) -> str | None:
         """Who the peer is, where the layer knows that, as from a certificate."""
         return None

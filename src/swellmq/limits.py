@@ -53,6 +53,9 @@ MEMORY_SHARE_PERCENT: Final = 90  # of the control group's limit, where no budge
 TICK_MS: Final = 100  # deadlines are kept in buckets of this width
 DUE_PER_TURN: Final = 512  # each may close a connection: 5 to 10 ms for all
 
+# PROXY protocol.
+PROXY_HEADER_BYTES: Final = 4_096  # with what version 2 may carry besides, such as the name of a certificate
+
 # TLS.
 HANDSHAKE_NS: Final = 5_000_000  # of handshakes in a turn: some ten with elliptic curves, two with RSA of 4,096 bits
 HANDSHAKES_MAX: Final = 2_048  # under way at a time by one listener: some 60 MB

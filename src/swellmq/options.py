@@ -345,6 +345,9 @@ LISTENER_OPTIONS: Final[tuple[Option, ...]] = (
            meaning="Topic aliases that one client may set up, where that is below limits.topic_alias_maximum."),
     Option("listener.topic_aliases_out", INTEGER, 65_535, unit="aliases", low=0, high=65_535,
            meaning="Topic aliases that the broker sets up, where that is below limits.topic_aliases_out."),
+    Option("listener.proxy", LIST, [],
+           meaning="Addresses or networks of proxies, such as 10.0.0.0/8: they begin with a PROXY header, "
+                   "version 1 or 2, and connections from elsewhere are closed."),
     Option("listener.certificate", LIST, [],
            meaning="Files with a certificate and its chain in PEM: with them the listener has TLS. Clients that name a "
                    "server get the one that names it too, others the first."),

@@ -32,10 +32,11 @@ from swellmq.errors import SettingsError
 from swellmq.guard import MemoryGuard
 from swellmq.limits import MEMORY_LOOK_MS, MEMORY_SHARE_PERCENT
 from swellmq.logs import set_up, severity
-from swellmq.net.listener import Listener, open_tcp, open_unix
+from swellmq.net.listener import Listener, open_tcp, open_unix, parse_network
 from swellmq.net.loop import Loop
 from swellmq.net.peers import SocketPeers
 from swellmq.net.pool import Pool, PoolSettings
+from swellmq.net.proxy import ProxyLayer
 from swellmq.options import DURABILITIES
 from swellmq.process import DESCRIPTORS_BESIDE, Trimmer, calm_collector, raise_descriptor_limit, resident_bytes
 from swellmq.settings import Settings, memory_bytes
@@ -144,6 +145,9 @@ class Server:
                 from swellmq.net.tls_context import make_layer  # ssl: 3.6 MB
 
                 listener.layer = make_layer(wanted, listener.layer)
+            if wanted.proxies:
+                listener.layer = ProxyLayer(listener.layer)
+                listener.proxies = [parse_network(proxy) for proxy in wanted.proxies]
             listener.scheme = wanted.scheme()
             listener.durability = DURABILITIES.index(wanted.durability or self.settings.durability)
             self.listeners.append(listener)

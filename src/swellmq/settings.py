@@ -29,7 +29,7 @@ from swellmq.options import (
     from_text,
     unknown,
 )
-from swellmq.tls_settings import TlsSettings, tls_of
+from swellmq.tls_settings import TlsSettings, proxies_of, tls_of
 
 Given: TypeAlias = dict[str, tuple[Value, str]]  # what was set, by the option's name, with its origin
 Source: TypeAlias = tuple[str | None, Mapping[str, str], Mapping[str, str | Sequence[str]]]  # what `load` was given
@@ -76,6 +76,7 @@ class ListenerSettings:
         durability: str = "",
         rules: ListenerRules | None = None,
         tls: TlsSettings | None = None,
+        proxies: Sequence[str] = (),
     ) -> None:
         self.bind = bind
         self.port = port
@@ -87,6 +88,7 @@ class ListenerSettings:
         self.durability = durability
         self.rules = rules if rules is not None else ListenerRules()
         self.tls = tls
+        self.proxies = list(proxies)
 
     def __str__(self) -> str:
         if self.unix:
@@ -624,15 +626,16 @@ def _listeners_of(values: dict[str, Value], wheres: dict[str, str]) -> list[List
         _check_paths(paths, protocol, wheres["listener.path"])
     rules = _rules_of(values, wheres)
     tls = tls_of(values, wheres)
+    proxies = proxies_of(values, wheres)
     if unix:
         _check_unix_path(unix, "listener.unix", wheres["listener.unix"])
-        return [ListenerSettings("127.0.0.1", 0, unix, mode, backlog, protocol, paths, durability, rules, tls)]
+        return [ListenerSettings("127.0.0.1", 0, unix, mode, backlog, protocol, paths, durability, rules, tls, proxies)]
     if "listener.mode" in wheres:
         problem, where = "given without unix: only a Unix socket has a permission", wheres["listener.mode"]
         raise bad_value("listener.mode", f"{mode:04o}", problem, "Leave it out", where)
     _check_addresses(bind, "listener.bind", wheres.get("listener.bind", ""))
     return [
-        ListenerSettings(address, port, "", mode, backlog, protocol, paths, durability, rules, tls)
+        ListenerSettings(address, port, "", mode, backlog, protocol, paths, durability, rules, tls, proxies)
         for address in _numeric(bind)
     ]
 

@@ -1,9 +1,10 @@
-"""What a listener says about TLS: gathered and checked against each other. Nothing here opens a file or imports ssl."""
+"""What a listener says about TLS and proxies, checked. Nothing here opens a file or imports ssl."""
 
 from __future__ import annotations
 
 from typing import Final
 
+from swellmq.net.listener import parse_network
 from swellmq.options import Value, bad_value
 
 NAMES: Final = ("certificate", "key", "client_ca", "client_certificate", "crl", "identity", "tls_minimum", "ciphers")
@@ -69,3 +70,16 @@ def tls_of(values: dict[str, Value], wheres: dict[str, str]) -> TlsSettings | No
         texts["tls_minimum"],
         texts["ciphers"],
     )
+
+
+def proxies_of(values: dict[str, Value], wheres: dict[str, str]) -> list[str]:
+    """The networks of the proxies in front of one `[[listener]]`. Raises SettingsError where one is none."""
+    proxies = values["listener.proxy"]
+    assert isinstance(proxies, list)
+    for proxy in proxies:
+        try:
+            parse_network(proxy)
+        except (OSError, ValueError):
+            remedy = "Give an address such as 10.0.0.7, or a network such as 10.0.0.0/8 or fd00::/8"
+            raise bad_value("listener.proxy", proxy, "not a network", remedy, wheres["listener.proxy"]) from None
+    return proxies

@@ -44,8 +44,16 @@ class Listener:
         self.index = index
         self.scheme = ""  # what stands before the name where it is not plain MQTT: "ws:", "tls:" or "wss:"
         self.layer: Layer | None = None  # its connections each get a fresh one of these
+        self.proxies: list[tuple[int, int]] | None = None  # networks whose connections it takes; None: of all
         self.durability: int = ON_DISK
         self.paused_until_ms: i64 = 0  # after EMFILE and its like
+
+    def takes(self, address: object) -> bool:
+        """Whether it serves connections from a socket's address; one of a Unix socket is trusted as its file is."""
+        if self.proxies is None or not isinstance(address, tuple):
+            return True
+        number = address_number(str(address[0]).partition("%")[0])
+        return any(number & mask == network for network, mask in self.proxies)
 
     def close(self) -> None:
         """Stop listening; a Unix socket's file is removed, unless it is a successor's by now."""
@@ -56,6 +64,25 @@ class Listener:
                     os.unlink(self.path)
             except OSError:
                 pass  # somebody else removed it
+
+
+def address_number(address: str) -> int:
+    """A numeric address as a number of 128 bits, IPv4 as it stands within IPv6. Raises OSError where it is none."""
+    if ":" in address:
+        return int.from_bytes(socket.inet_pton(socket.AF_INET6, address), "big")
+    return 0xFFFF << 32 | int.from_bytes(socket.inet_pton(socket.AF_INET, address), "big")
+
+
+def parse_network(text: str) -> tuple[int, int]:
+    """An address, or a network such as 10.0.0.0/8, as number and mask. Raises ValueError or OSError."""
+    address, slash, length = text.partition("/")
+    number = address_number(address)
+    most = 128 if ":" in address else 32
+    bits = int(length) if slash else most
+    if not 0 <= bits <= most:
+        raise ValueError("prefix")
+    mask = (1 << 128) - (1 << most - bits)
+    return number & mask, mask
 
 
 def open_tcp(address: str, port: int, index: int, backlog: int = BACKLOG) -> Listener:

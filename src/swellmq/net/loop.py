@@ -311,7 +311,7 @@ class Loop:
     def _accept(self, listener: Listener, now_ms: i64) -> None:
         for _ in range(ACCEPTS_PER_TURN):
             try:
-                fd, _address = listener.sock._accept()  # type: ignore[attr-defined]  # a raw descriptor, no object
+                fd, address = listener.sock._accept()  # type: ignore[attr-defined]  # a raw descriptor, no object
             except BlockingIOError:
                 return
             except OSError as error:
@@ -319,6 +319,10 @@ class Loop:
                     self._exhausted(listener, now_ms, error)
                     return
                 continue  # ECONNABORTED and its like: that one client is gone
+            if listener.proxies is not None and not listener.takes(address):
+                self.stats.connections_dropped += 1
+                os.close(fd)
+                continue
             self.open(fd, listener.index, now_ms, listener.layer, listener.durability)
 
     def open(self, fd: int, listener: int, now_ms: i64, layer: Layer | None = None, durability: u8 = ON_DISK) -> None:

@@ -20,6 +20,11 @@ class SocketPeers(Peers):
     def address(self, connection: Connection) -> str:
         if connection.fd < 0:
             return ""
+        buffers = connection.buffers
+        if buffers is not None and buffers.layer is not None:
+            told = buffers.layer.address()
+            if told:
+                return told.removeprefix(IPV4_IN_IPV6)
         try:
             sock = socket.socket(fileno=int(connection.fd))
         except OSError:

@@ -16,6 +16,7 @@ from typing import Any, Final
 from swellmq.connection import Layer
 from swellmq.errors import SettingsError
 from swellmq.net.listener import Listener
+from swellmq.net.proxy import ProxyLayer
 from swellmq.net.tls import Terms, TlsLayer
 from swellmq.settings import ListenerSettings, Settings
 from swellmq.tls_settings import TlsSettings
@@ -44,6 +45,8 @@ def prepare_reload(listeners: Sequence[Listener], old: Settings, new: Settings) 
         layer = listener.layer
         if isinstance(layer, TlsLayer):
             layers.append((listener, make_layer(wanted, layer.above)))
+        elif isinstance(layer, ProxyLayer) and isinstance(layer.above, TlsLayer):
+            layers.append((listener, ProxyLayer(make_layer(wanted, layer.above.above))))
 
     def apply() -> list[str]:
         for listener, layer in layers:
