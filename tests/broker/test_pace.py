@@ -139,3 +139,12 @@ def test_fights_that_are_remembered_are_bounded() -> None:
     assert len(fights.now) + len(fights.before) <= FIGHTS
     assert fights.add(str(FIGHTS), 9_999) == 2
     assert fights.add(str(FIGHTS), 10_000) == 1
+
+
+def test_fights_that_are_over_are_forgotten() -> None:
+    fights = Fights()
+    for number in range(1_000):
+        fights.add(str(number), 0)
+    for now_ms in (10_000, 20_000):
+        assert fights.add("another", now_ms) == 1
+    assert len(fights.now) + len(fights.before) <= 2

@@ -18,9 +18,10 @@ WINDOW_MS: Final = 10_000
 @final
 @mypyc_attr(native_class=True)
 class Fights:
-    """Takeovers by client id, in two halves, of which the older one is forgotten when the newer one is full."""
+    """Takeovers by client id, in two halves: the older one is forgotten when the newer one is full, or too old."""
 
     def __init__(self) -> None:
+        self.now_begun_ms: i64 = 0
         self.now: dict[str, tuple[int, int]] = {}  # when the first was, and how many there were since
         self.before: dict[str, tuple[int, int]] = {}
 
@@ -29,8 +30,9 @@ class Fights:
         begin, count = self.now.get(client_id) or self.before.get(client_id) or (int(now_ms), 0)
         if now_ms - begin >= WINDOW_MS:
             begin, count = int(now_ms), 0
-        if len(self.now) >= FIGHTS // 2:
+        if len(self.now) >= FIGHTS // 2 or now_ms - self.now_begun_ms >= WINDOW_MS:
             self.before = self.now
             self.now = {}
+            self.now_begun_ms = now_ms
         self.now[client_id] = (begin, count + 1)
         return count + 1
