@@ -148,9 +148,14 @@ def show(value: Value) -> str:
 
 
 _TLS: Final = Unable(
-    "TLS comes with a later version", "Let a proxy such as HAProxy or stunnel end TLS, and leave it out"
+    "TLS is not taken over from a mosquitto.conf yet",
+    "Leave it out, make TOML of the rest by `swellmq check FILE --to-toml`, and add certificate and key to its listener",
 )
-_PROXY: Final = Unable("the PROXY protocol comes with a later version", "Let the proxy connect without it", ("false",))
+_PROXY: Final = Unable(
+    "the PROXY protocol is not taken over from a mosquitto.conf yet",
+    "Write the settings in TOML, with the addresses of the proxies as proxy in a [[listener]]",
+    ("false",),
+)
 _PLUGIN: Final = Unable("plugins are libraries of mosquitto", "Leave it out; for Python see swellmq.Broker(access=...)")
 _BRIDGE: Final = Unable(
     "bridges come with a later version", "Leave the bridge out, and let the other broker bridge to this one"
