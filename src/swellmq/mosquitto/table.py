@@ -149,7 +149,7 @@ def show(value: Value) -> str:
 
 _TLS: Final = Unable(
     "TLS is not taken over from a mosquitto.conf yet",
-    "Leave it out, make TOML of the rest by `swellmq check FILE --to-toml`, and add certificate and key to its listener",
+    "Leave it out, make TOML of the rest by `swellmq check FILE --to-toml`, and add certificate and key there",
 )
 _PROXY: Final = Unable(
     "the PROXY protocol is not taken over from a mosquitto.conf yet",
