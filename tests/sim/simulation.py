@@ -242,10 +242,12 @@ class Simulation(Talk):
         return oracle
 
     def _say_goodbye(self) -> None:
-        """An orderly end: all wills go out, MQTT 5.0 clients are told."""
+        """An orderly end: wills go out, save the delayed ones that are stored; MQTT 5.0 clients are told."""
         oracle = self.oracle
         for session in list(oracle.sessions.values()):
-            oracle.send_will(session)
+            stored = self.durable and session.expiry_s > 0
+            if session.will is not None and not (stored and session.will.delay_s):
+                oracle.send_will(session)
         self.broker.engine.shut_down()
         for _, model in self.wires:
             if model.admitted and model.open:
