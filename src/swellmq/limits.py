@@ -28,6 +28,8 @@ WRITES_PER_TURN: Final = 16  # sends to one connection in one turn
 WRITEV_PIECES: Final = 1024  # IOV_MAX: more fail
 JOIN_BYTES: Final = 65_536  # up to this a copy is cheaper than gathering
 ACCEPT_PAUSE_MS: Final = 100  # after EMFILE, ENFILE, ENOBUFS or ENOMEM
+LINGER_MS: Final = 2_000  # for a client that we have ended to read why: some round trips, even by satellite
+LINGER_MAX: Final = 256  # of them at a time: their descriptors come on top of max_connections
 
 LONGEST_WINDOW_MS: Final = 60_000  # of the longest times lately: what looks once a minute misses none
 

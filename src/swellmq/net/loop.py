@@ -8,7 +8,8 @@
 4. **seal**: what changed durably becomes a batch. Output that depends on it waits in the held lanes.
 5. **flush**: each connection that got output is written to once; a short write keeps the rest and arms EPOLLOUT. What
    would take long is late: it comes in the next turns, and input waits for it.
-6. **reap**: close the descriptors of connections that were marked, give their objects back, grow the pool by a slice.
+6. **reap**: close the descriptors of connections that were marked (some linger), give their objects back, grow the
+   pool by a slice.
 
 No phase of a turn may take long, because all others wait for it. So each has its bound: in events, accepts, deadlines,
 subscriptions to be removed, and in time where the system decides what a step costs (writes, growth). A turn that took
@@ -51,6 +52,7 @@ from swellmq.limits import (
     TURN_LONG_US,
 )
 from swellmq.net.bugs import on_bug
+from swellmq.net.linger import Linger, lingers
 from swellmq.net.listener import EXHAUSTED, Listener
 from swellmq.net.output import Output
 from swellmq.net.pool import Pool
@@ -83,6 +85,7 @@ class Loop:
         )  # a late `wake` must not write to whatever gets the number; signals re-enter
         self.epoll.register(self.waker, READABLE)
         self.output = Output(self.epoll, turn, stats)
+        self.linger = Linger(self.epoll)
         self.table: list[Connection | None] = [None] * TABLE_SLICE
         self.listeners: dict[int, Listener] = {}
         self.paused: list[Listener] = []
@@ -148,6 +151,9 @@ class Loop:
                 due = listener.paused_until_ms
         if self._watches_calm() and (due < 0 or self.calm_look_ms < due):
             due = self.calm_look_ms
+        ending = self.linger.due_ms()
+        if ending >= 0 and (due < 0 or ending < due):
+            due = ending
         return due
 
     def _watches_calm(self) -> bool:
@@ -176,6 +182,7 @@ class Loop:
         self.allowance = READ_BYTES_BEHIND if self.output.late else NO_BOUND
         self.handshake_ns = HANDSHAKE_NS
         arrivals: list[Listener] | None = None
+        ended: list[int] = []
         for fd, mask in events:
             connection = self.table[fd] if fd < len(self.table) else None
             if connection is not None:
@@ -189,6 +196,8 @@ class Loop:
                 arrivals.append(self.listeners[fd])
             elif fd == self.waker:
                 os.eventfd_read(self.waker)
+            elif fd in self.linger.until_ms:
+                ended.append(fd)
         if arrivals is not None:
             for listener in arrivals:
                 # Those whose handshakes would have to wait are better off in the system's queue: no deadline runs.
@@ -212,6 +221,8 @@ class Loop:
         if turn.flush or self.output.late:
             self.output.flush(now_ms)
         # 6. reap
+        if self.linger.until_ms:
+            self.linger.turn(ended, now_ms)
         for connection in closing:
             self._reap(connection)
         if turn.watch:
@@ -370,8 +381,12 @@ class Loop:
     def _exhausted(self, listener: Listener, now_ms: i64, error: OSError) -> None:
         """No descriptor is left: drop who waits, by means of a spare one, and look again a little later.
 
-        Without the pause the listener would be readable in every turn; without the drop its clients would hang.
+        Without the pause the listener would be readable in every turn; without the drop its clients would hang. Those
+        that only linger give up their descriptors first.
         """
+        if self.linger.until_ms:
+            self.linger.close()
+            return
         if now_ms >= self.exhausted_log_ms:
             self.exhausted_log_ms = now_ms + EXHAUSTED_LOG_MS
             log.warning("can't accept more connections: %s; `ulimit -n` lifts the limit on descriptors", error.strerror)
@@ -442,7 +457,10 @@ class Loop:
             self.output.write(connection, self.turn_state.now_ms)
         fd = connection.fd
         self.table[fd] = None
-        os.close(fd)  # takes it out of epoll too
+        if lingers(connection.close_reason):
+            self.linger.keep(fd, self.turn_state.now_ms)
+        else:
+            os.close(fd)  # takes it out of epoll too
         if connection.handler is self.refuser:
             self.pool.release_refusing(connection)
         else:
@@ -563,6 +581,7 @@ class Loop:
                 connection.close(SERVER_SHUTTING_DOWN)
         for connection in self._tell_closed(self.turn_state.now_ms):
             self._reap(connection)
+        self.linger.close()
         self.epoll.close()
         os.close(waker)
         if self.spare_fd >= 0:
