@@ -18,7 +18,7 @@ import sys
 import sysconfig
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from fnmatch import fnmatchcase
@@ -50,11 +50,46 @@ NOT_COMPILED: Final = {
     "process.py": "the collector, ctypes and resource, at start and after a crowd",
     "server.py": "joins the parts, with signals and closures, and carries no packet",
     "net/tls_context.py": "reads certificates, at start and at reload",
+    "store/errors.py": "one exception; compiled it would load the library beside at every start",
+    "store/folding.py": "starts another process now and then",
     "store/manage.py": "the commands of `swellmq data`",
+    "store/schema.py": "text in SQL",
     "bench/*": "measures from outside; its inner loops are slices and counts of bytes, which CPython does in C",
     "mosquitto/*": "a table and a reader of configuration files, used once at start",
     "cli/*": "argparse and late imports: runs once, at start",
 }
+
+# Compiled for size, not for speed: no message passes through these, and each page of code counts in memory at start.
+SMALL: Final = (
+    "access/*",
+    "broker/access.py",
+    "broker/answers.py",
+    "broker/connect.py",
+    "broker/core.py",
+    "broker/ex*.py",  # exchange, explain
+    "broker/fights.py",
+    "broker/overdue.py",
+    "broker/re[fs]*.py",  # refuse, restore
+    "broker/shelf.py",
+    "broker/storage.py",
+    "broker/subscribe.py",
+    "broker/sys_topics.py",
+    "broker/will.py",
+    "net/bugs.py",
+    "net/listener.py",
+    "net/p*.py",  # peers, pool, proxy
+    "net/tls*.py",
+    "store/[fjlms]*.py",  # all but commit and records
+    "errors.py",
+    "guard.py",
+    "limits.py",
+    "stats.py",
+    "tls_settings.py",
+)
+
+# In a shared library of their own, which is loaded when one of them is first imported: a library sets up the constants
+# of all its modules. Most brokers never need these.
+BESIDE: Final = ("access/*", "codec/websocket.py", "net/tls*.py", "net/websocket.py", "store/*")
 
 MYPYC: Final = "mypy[mypyc]>=2.4,<2.5"  # what mypyc accepts and how fast it is changes with every minor release
 SOURCES: Final = Path("src/swellmq")
@@ -126,32 +161,43 @@ def quiet() -> Iterator[None]:
             os.close(fd)
 
 
-def compiled_sources() -> list[str]:
-    names = sorted(path.relative_to(SOURCES).as_posix() for path in SOURCES.rglob("*.py"))
-    return [str(SOURCES / name) for name in names if not any(fnmatchcase(name, pattern) for pattern in NOT_COMPILED)]
+def matches(name: str, patterns: Iterable[str]) -> bool:
+    return any(fnmatchcase(name, pattern) for pattern in patterns)
+
+
+def compiled_sources() -> tuple[list[str], list[str]]:
+    """What goes into the main library, and what into the one beside it."""
+    main: list[str] = []
+    beside: list[str] = []
+    for path in sorted(SOURCES.rglob("*.py")):
+        name = path.relative_to(SOURCES).as_posix()
+        if not matches(name, NOT_COMPILED):
+            (beside if matches(name, BESIDE) else main).append(str(path))
+    return main, beside
 
 
 def write_c() -> list[Any]:
     """Turn the sources into C, one file a module; return the extension modules to be made of it."""
     from mypyc.build import mypycify  # a build requirement, installed only where it is wanted
 
-    sources = compiled_sources()
-    say(f"writing C for {len(sources)} modules")
+    main, beside = compiled_sources()
+    say(f"writing C for {len(main) + len(beside)} modules")
     started = time.monotonic()
     # The types are checked by `make check` with every library at hand; here those of the extras are missing.
     extensions: list[Any] = mypycify(
-        ["--config-file=", "--ignore-missing-imports", *sources],
+        ["--config-file=", "--ignore-missing-imports", *main, *beside],
         opt_level=OPT,
         debug_level="0",
         multi_file=True,
-        group_name="swellmq",
+        separate=[(main, "swellmq"), (beside, "swellmq_beside")],
         target_dir=str(C_FOLDER),
     )
     for extension in extensions:
         # What a compiler thinks of generated code is no news to who installs, and no reason to stop (-Werror).
         flags = [flag for flag in extension.extra_compile_args if not flag.startswith("-W")]
-        # Hidden: calls between modules skip the symbol table.
-        extension.extra_compile_args = [*flags, "-w", "-fvisibility=hidden"]
+        # Hidden: calls between modules skip the symbol table. Common: what a library takes from the other one stands
+        # in a table that mypyc defines once in each C file.
+        extension.extra_compile_args = [*flags, "-w", "-fvisibility=hidden", "-fcommon"]
         if sys.platform == "linux":
             # Each makes the broker smaller at start: by 0.2 MB (C throws nothing), 13 KB a module, and 0.2 MB.
             extension.extra_compile_args.append("-fno-asynchronous-unwind-tables")
@@ -199,6 +245,8 @@ class ObjectCache:
         return objects
 
     def make_object(self, source: str, target: str, output_dir: str, options: dict[str, Any]) -> None:
+        if OPT in ("2", "3") and is_small(source):
+            options = {**options, "extra_postargs": [*options.get("extra_postargs", []), "-Os"]}  # the last one counts
         flags = repr((options.get("macros"), options.get("extra_postargs"), options.get("debug")))
         key = hashlib.sha256(self.common + flags.encode() + Path(source).read_bytes()).hexdigest()
         kept = OBJECTS / (key + ".o")
@@ -215,6 +263,12 @@ class ObjectCache:
         if time.monotonic() - self.said_at >= 2 or self.files_done == self.files:
             self.said_at = time.monotonic()
             say(f"{self.files_done} of {self.files} C files compiled")
+
+
+def is_small(source: str) -> bool:
+    """Whether a C file of mypyc comes from a module in `SMALL`."""
+    name = Path(source).stem.removeprefix("__native_swellmq___").replace("___", "/") + ".py"
+    return matches(name, SMALL)
 
 
 def mypyc_headers() -> str:
