@@ -125,6 +125,17 @@ def test_a_fight_is_slowed_down_and_told_once(caplog: pytest.LogCaptureFixture) 
     broker.check()
 
 
+def test_a_client_that_left_in_the_same_turn_does_not_fight() -> None:
+    broker = broker_with(takeovers=3)
+    client = broker.connect("same")
+    for _ in range(7):
+        client.feed(b"\xe0\0")
+        client = broker.connect("same")
+        assert client.connack is not None and client.connack.reason_code == 0
+    assert broker.stats.refused_takeovers == 0
+    broker.check()
+
+
 def test_takeovers_without_a_bound() -> None:
     broker = broker_with(takeovers=0)
     for _ in range(50):

@@ -26,7 +26,7 @@ from swellmq.codec.decode import CONNACK_REASONS, decode_connect
 from swellmq.codec.encode import encode_connack
 from swellmq.codec.packets import ABSENT, Connack, Connect, Properties, Publish
 from swellmq.connection import GATE_HELD, GATE_OPEN, PROBLEMS_UNWANTED, PROBLEMS_WANTED, Connection
-from swellmq.errors import REFUSED, SESSION_TAKEN_OVER, SILENT, PeerError
+from swellmq.errors import OPEN, REFUSED, SESSION_TAKEN_OVER, SILENT, PeerError
 
 RETURN_CODES: Final = {
     spec.UNSUPPORTED_PROTOCOL_VERSION: spec.UNACCEPTABLE_PROTOCOL_VERSION,
@@ -243,7 +243,9 @@ def admit(core: Core, connection: Connection, connect: Connect) -> None:
     changes = core.changes
     now_ms = core.turn.now_ms
     if session is not None and session.connection is not None:
-        if not _may_take_over(core, session, session.connection, connection):
+        old = session.connection
+        # One that is closed in this turn already does not fight for its place.
+        if old.close_reason == OPEN and not _may_take_over(core, session, old, connection):
             refuse(connection, spec.SERVER_BUSY, phrase="this client identifier changes hands too often")
             return
         if core.limits.like_mosquitto and not connect.clean_start and session.expiry_interval:
