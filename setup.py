@@ -89,7 +89,7 @@ SMALL: Final = (
 
 # In a shared library of their own, which is loaded when one of them is first imported: a library sets up the constants
 # of all its modules. Most brokers never need these.
-BESIDE: Final = ("access/*", "codec/websocket.py", "net/tls*.py", "net/websocket.py", "store/*")
+BESIDE: Final = ("access/*", "codec/websocket.py", "net/proxy.py", "net/tls*.py", "net/websocket.py", "store/*")
 
 MYPYC: Final = "mypy[mypyc]>=2.4,<2.5"  # what mypyc accepts and how fast it is changes with every minor release
 SOURCES: Final = Path("src/swellmq")

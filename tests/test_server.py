@@ -291,7 +291,7 @@ def test_memory_at_start(serve: Callable[..., Process]) -> None:
     with open(f"/proc/{process.process.pid}/status") as status:
         [resident_kb] = [int(line.split()[1]) for line in status if line.startswith("VmRSS:")]
     process.end()
-    bar_mb = 16.5 if compiled() else 24.0  # 16 are promised; C libraries and kernels differ by some percent
+    bar_mb = 16.0 if compiled() else 24.0
     assert resident_kb * 1024 <= bar_mb * 1e6, f"{resident_kb * 1024 / 1e6:.2f} MB"
 
 

@@ -36,7 +36,6 @@ from swellmq.net.listener import Listener, open_tcp, open_unix, parse_network
 from swellmq.net.loop import Loop
 from swellmq.net.peers import SocketPeers
 from swellmq.net.pool import Pool, PoolSettings
-from swellmq.net.proxy import ProxyLayer
 from swellmq.options import DURABILITIES
 from swellmq.process import DESCRIPTORS_BESIDE, Trimmer, calm_collector, raise_descriptor_limit, resident_bytes
 from swellmq.settings import Settings, memory_bytes
@@ -146,6 +145,8 @@ class Server:
 
                 listener.layer = make_layer(wanted, listener.layer)
             if wanted.proxies:
+                from swellmq.net.proxy import ProxyLayer  # in the library that most brokers do not load
+
                 listener.layer = ProxyLayer(listener.layer)
                 listener.proxies = [parse_network(proxy) for proxy in wanted.proxies]
             listener.scheme = wanted.scheme()
