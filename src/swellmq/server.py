@@ -260,8 +260,7 @@ class Server:
     def take_settings(self) -> None:
         """Go by what is in `settings` now, as far as it can change while the broker runs."""
         settings = self.settings
-        core = self.broker.core
-        core.take_limits(settings.limits())
+        self.broker.take_limits(settings.limits())
         now_ms = self.turn_state.now_ms
         self._status_ms = now_ms + settings.status_interval_s * 1000 if settings.status_interval_s else -1
         self._sys_ms = now_ms + settings.sys_interval_s * 1000 if settings.sys_interval_s else -1

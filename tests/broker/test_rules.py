@@ -132,6 +132,25 @@ def test_the_qos_of_the_subscription() -> None:
     assert [(publish.payload, publish.qos) for publish in client.publishes()] == [(b"kept", 1), (b"new", 1)]
 
 
+@pytest.mark.parametrize("changed", ["rights", "limits"])
+def test_what_must_be_looked_at_one_by_one_stays_so_after_a_change(changed: str) -> None:
+    limits = Limits()
+    limits.upgrade_outgoing_qos = changed == "rights"
+    broker = MemoryBroker(limits)
+    subscriber, publisher = broker.connect("a"), broker.connect("b")
+    subscriber.subscribe("t", qos=1)
+    publisher.publish("t", b"first")  # from the second on the topic is known, and runs would take it
+    if changed == "rights":
+        broker.engine.review(None)
+    else:
+        limits = Limits()
+        limits.payload_bytes = 5
+        broker.engine.take_limits(limits)
+    publisher.send(*[Publish(b"t", b"second", 0, False) for _ in range(3)])
+    got = [(publish.payload, publish.qos) for publish in subscriber.publishes()]
+    assert got == ([(b"first", 1)] + [(b"second", 1)] * 3 if changed == "rights" else [(b"first", 0)])
+
+
 @pytest.mark.parametrize(
     ("topic", "code"),
     [

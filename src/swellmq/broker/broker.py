@@ -86,13 +86,7 @@ class MqttBroker(Engine):
         self.refuser = Refuser(self.core)
         self.heard_ms: i64 = 0  # when the connection that is being read had last shown signs of life
         self.kept_bytes: i64 = 0  # and what was kept of its packet
-        # Whether a run may pass without a look at each message.
-        self.runs_allowed: bool = not (
-            access.authorizes_publish
-            or uplink.enabled
-            or limits.upgrade_outgoing_qos
-            or limits.payload_bytes + 5 < limits.packet_bytes
-        )
+        self.runs_allowed: bool = self._may_run()
 
     # The loop calls
 
@@ -510,11 +504,26 @@ class MqttBroker(Engine):
         What is published and delivered goes by them at once. Clients that `Access.welcomes` no longer are disconnected,
         and subscriptions that are no longer allowed removed, over the next turns.
         """
-        access = self.core.access
-        access.rights = rights
-        self.runs_allowed = not (access.authorizes_publish or self.core.uplink.enabled)
+        self.core.access.rights = rights
+        self.runs_allowed = self._may_run()
         self.core.set_rights(rights)
         self.core.begin_review()
+
+    def take_limits(self, limits: Limits) -> None:
+        """Go by these limits from now on. What clients were told in their CONNACK must be the same as before."""
+        self.core.take_limits(limits)
+        self.runs_allowed = self._may_run()
+
+    def _may_run(self) -> bool:
+        """Whether a run may pass without a look at each message."""
+        core = self.core
+        limits = core.limits
+        return not (
+            core.access.authorizes_publish
+            or core.uplink.enabled
+            or limits.upgrade_outgoing_qos
+            or limits.payload_bytes + 5 < limits.packet_bytes
+        )
 
     def shut_down(self) -> None:
         """Tell all clients that the server shuts down, and close their connections.

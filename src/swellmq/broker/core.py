@@ -196,7 +196,7 @@ class Core:
         self.topics.forget_routes()
 
     def take_limits(self, limits: Limits) -> None:
-        """Go by these limits from now on. What clients were told in their CONNACK must be the same as before."""
+        """Go by these limits from now on; see `MqttBroker.take_limits`."""
         self.limits = limits
         self.turn.unread_bytes = limits.outbox_bytes * 4  # deliveries stop at a quarter of it; answers do not
 
