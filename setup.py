@@ -36,6 +36,7 @@ NOT_COMPILED: Final = {
     "__main__.py": "python -m wants a code object",
     "access/acl*.py": "read once, at start or at a reload",
     "access/build.py": "runs once, at start",
+    "access/files.py": "runs at start or at a reload",
     "access/door.py": "runs once for each login, most of whose time is its hash",
     "access/hashes.py": "calls C; what is compiled costs memory at every start, used or not",
     "access/password_file.py": "read once, at start or at a reload",

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from swellmq.access.acl_mosquitto import parse_mosquitto
 from swellmq.access.acl_toml import parse_toml
+from swellmq.access.files import read_text
 from swellmq.access.rules import Rules
-from swellmq.errors import SettingsError
 
 
 def load_acl(path: str, where: str) -> Rules:
@@ -13,11 +13,5 @@ def load_acl(path: str, where: str) -> Rules:
 
     Raises SettingsError with file and line for anything that can't be used.
     """
-    try:
-        with open(path, encoding="utf-8-sig") as file:
-            text = file.read()
-    except (OSError, ValueError) as error:
-        problem = error.strerror if isinstance(error, OSError) and error.strerror else "not text in UTF-8"
-        remedy = "Give the path of a file that the broker's user may read"
-        raise SettingsError("access.acl_file", f"{path} can't be read: {problem}", remedy, where) from None
+    text = read_text(path, "access.acl_file", "Give the path of a file that the broker's user may read", where)
     return parse_toml(text, path) if path.endswith(".toml") else parse_mosquitto(text, path)

@@ -13,6 +13,7 @@ from typing import Final, final
 
 from mypy_extensions import mypyc_attr
 
+from swellmq.access.files import read_text
 from swellmq.access.hashes import SCRAM_PREFIX, MissingLibrary, PasswordHash, ScramHash, parse_hash
 from swellmq.access.provider import Login, Provider, Verdict, wrong_password
 from swellmq.errors import SettingsError
@@ -89,14 +90,8 @@ def load_password_file(path: str, where: str) -> PasswordFile:
 
     Raises SettingsError with file and line for anything that can't be used.
     """
-    try:
-        with open(path, encoding="utf-8") as file:
-            text = file.read()
-    except (OSError, ValueError) as error:
-        problem = error.strerror if isinstance(error, OSError) and error.strerror else "not text in UTF-8"
-        remedy = "Make one with `swellmq passwd FILE USER`, and let the broker's user read it"
-        raise SettingsError("access.password_file", f"{path} can't be read: {problem}", remedy, where) from None
-    return parse_password_file(text, path)
+    remedy = "Make one with `swellmq passwd FILE USER`, and let the broker's user read it"
+    return parse_password_file(read_text(path, "access.password_file", remedy, where), path)
 
 
 def parse_password_file(text: str, path: str) -> PasswordFile:
