@@ -4,7 +4,7 @@ What the package is called and needs stands in pyproject.toml; docs/decisions/00
 The environment can say:
 
     SWELLMQ_INTERPRETED=1   do not compile
-    SWELLMQ_OPT=0..3        how hard the C compiler optimises: 3 by default, 1 where only correctness counts
+    SWELLMQ_OPT=0..3        how hard the C compiler optimises: 2 by default, 1 where only correctness counts
 """
 
 from __future__ import annotations
@@ -38,9 +38,12 @@ NOT_COMPILED: Final = {
     "access/build.py": "runs once, at start",
     "access/files.py": "runs at start or at a reload",
     "access/door.py": "runs once for each login, most of whose time is its hash",
+    "access/guard.py": "runs once for each connection, where there is a bound or a ban",
     "access/hashes.py": "calls C; what is compiled costs memory at every start, used or not",
     "access/password_file.py": "read once, at start or at a reload",
+    "access/provider.py": "runs once for each login",
     "access/scram.py": "runs once for each login, most of whose time is scramp's",
+    "access/workers.py": "threads that wait for hashes and servers",
     "access/http_hook.py": "waits for another server; its messages are classes of msgspec",
     "access/tokens.py": "waits for another server, or for cryptography; PyJWT is no compiled code either",
     "embed.py": "hosts a broker in asyncio or in a thread, and carries no packet",
@@ -51,7 +54,7 @@ NOT_COMPILED: Final = {
     "process.py": "the collector, ctypes and resource, at start and after a crowd",
     "server.py": "joins the parts, with signals and closures, and carries no packet",
     "net/tls_context.py": "reads certificates, at start and at reload",
-    "store/errors.py": "one exception; compiled it would load the library beside at every start",
+    "store/errors.py": "one exception",
     "store/folding.py": "starts another process now and then",
     "store/manage.py": "the commands of `swellmq data`",
     "store/schema.py": "text in SQL",
@@ -88,9 +91,8 @@ SMALL: Final = (
     "tls_settings.py",
 )
 
-# In a shared library of their own, which is loaded when one of them is first imported: a library sets up the constants
-# of all its modules. Most brokers never need these.
-BESIDE: Final = ("access/*", "codec/websocket.py", "net/proxy.py", "net/tls*.py", "net/websocket.py", "store/*")
+# Compiled harder than the rest: the bulk of messages passes through these, and 8 % of QoS 1 depends on it.
+FAST: Final = ("broker/acks.py", "broker/broker.py", "broker/runs.py", "connection.py", "net/loop.py", "net/output.py")
 
 MYPYC: Final = "mypy[mypyc]>=2.4,<2.5"  # what mypyc accepts and how fast it is changes with every minor release
 SOURCES: Final = Path("src/swellmq")
@@ -98,7 +100,7 @@ C_FOLDER: Final = Path("build/c")
 OBJECTS: Final = Path("build/objects")  # compiled C files, named by the hash of all that went into them
 OBJECTS_KEPT_S: Final = 30 * 86_400  # one that no build has used for so long is deleted
 JOBS: Final = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-OPT: Final = os.environ.get("SWELLMQ_OPT", "3")
+OPT: Final = os.environ.get("SWELLMQ_OPT", "2")
 
 
 def say(line: str) -> None:
@@ -166,39 +168,32 @@ def matches(name: str, patterns: Iterable[str]) -> bool:
     return any(fnmatchcase(name, pattern) for pattern in patterns)
 
 
-def compiled_sources() -> tuple[list[str], list[str]]:
-    """What goes into the main library, and what into the one beside it."""
-    main: list[str] = []
-    beside: list[str] = []
-    for path in sorted(SOURCES.rglob("*.py")):
-        name = path.relative_to(SOURCES).as_posix()
-        if not matches(name, NOT_COMPILED):
-            (beside if matches(name, BESIDE) else main).append(str(path))
-    return main, beside
+def compiled_sources() -> list[str]:
+    names = sorted(path.relative_to(SOURCES).as_posix() for path in SOURCES.rglob("*.py"))
+    return [str(SOURCES / name) for name in names if not matches(name, NOT_COMPILED)]
 
 
 def write_c() -> list[Any]:
     """Turn the sources into C, one file a module; return the extension modules to be made of it."""
     from mypyc.build import mypycify  # a build requirement, installed only where it is wanted
 
-    main, beside = compiled_sources()
-    say(f"writing C for {len(main) + len(beside)} modules")
+    sources = compiled_sources()
+    say(f"writing C for {len(sources)} modules")
     started = time.monotonic()
     # The types are checked by `make check` with every library at hand; here those of the extras are missing.
     extensions: list[Any] = mypycify(
-        ["--config-file=", "--ignore-missing-imports", *main, *beside],
+        ["--config-file=", "--ignore-missing-imports", *sources],
         opt_level=OPT,
         debug_level="0",
         multi_file=True,
-        separate=[(main, "swellmq"), (beside, "swellmq_beside")],
+        group_name="swellmq",  # one for all: objects of classes that another library may extend are 8 bytes larger
         target_dir=str(C_FOLDER),
     )
     for extension in extensions:
         # What a compiler thinks of generated code is no news to who installs, and no reason to stop (-Werror).
         flags = [flag for flag in extension.extra_compile_args if not flag.startswith("-W")]
-        # Hidden: calls between modules skip the symbol table. Common: what a library takes from the other one stands
-        # in a table that mypyc defines once in each C file.
-        extension.extra_compile_args = [*flags, "-w", "-fvisibility=hidden", "-fcommon"]
+        # Hidden: calls between modules skip the symbol table.
+        extension.extra_compile_args = [*flags, "-w", "-fvisibility=hidden"]
         if sys.platform == "linux":
             # Each makes the broker smaller at start: by 0.2 MB (C throws nothing), 13 KB a module, and 0.2 MB.
             extension.extra_compile_args.append("-fno-asynchronous-unwind-tables")
@@ -246,8 +241,10 @@ class ObjectCache:
         return objects
 
     def make_object(self, source: str, target: str, output_dir: str, options: dict[str, Any]) -> None:
-        if OPT in ("2", "3") and is_small(source):
-            options = {**options, "extra_postargs": [*options.get("extra_postargs", []), "-Os"]}  # the last one counts
+        if OPT == "2":
+            name = Path(source).stem.removeprefix("__native_swellmq___").replace("___", "/") + ".py"
+            level = "-Os" if matches(name, SMALL) else "-O3" if matches(name, FAST) else "-O2"
+            options = {**options, "extra_postargs": [*options.get("extra_postargs", []), level]}  # the last one counts
         flags = repr((options.get("macros"), options.get("extra_postargs"), options.get("debug")))
         key = hashlib.sha256(self.common + flags.encode() + Path(source).read_bytes()).hexdigest()
         kept = OBJECTS / (key + ".o")
@@ -264,12 +261,6 @@ class ObjectCache:
         if time.monotonic() - self.said_at >= 2 or self.files_done == self.files:
             self.said_at = time.monotonic()
             say(f"{self.files_done} of {self.files} C files compiled")
-
-
-def is_small(source: str) -> bool:
-    """Whether a C file of mypyc comes from a module in `SMALL`."""
-    name = Path(source).stem.removeprefix("__native_swellmq___").replace("___", "/") + ".py"
-    return matches(name, SMALL)
 
 
 def mypyc_headers() -> str:

@@ -145,7 +145,7 @@ class Server:
 
                 listener.layer = make_layer(wanted, listener.layer)
             if wanted.proxies:
-                from swellmq.net.proxy import ProxyLayer  # in the library that most brokers do not load
+                from swellmq.net.proxy import ProxyLayer  # most brokers have no proxy in front
 
                 listener.layer = ProxyLayer(listener.layer)
                 listener.proxies = [parse_network(proxy) for proxy in wanted.proxies]
