@@ -85,8 +85,8 @@ SMALL: Final = (
     "net/tls*.py",
     "store/[fjlms]*.py",  # all but commit and records
     "errors.py",
-    "guard.py",
     "limits.py",
+    "overload.py",
     "stats.py",
     "tls_settings.py",
 )

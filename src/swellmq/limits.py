@@ -48,8 +48,19 @@ REFUSING_DEADLINE_MS: Final = 3_000
 # Memory.
 SOCKET_BYTES: Final = 4_000  # what the kernel keeps for one socket that is idle; counts in a control group
 MEMORY_ROOM_PERCENT: Final = 90  # of the budget, or of the clients: so far down it must be before new ones may come
-MEMORY_LOOK_MS: Final = 100  # a storm takes 4 MB in it
+MEMORY_SHED_PERCENT: Final = 105  # of the budget: QoS 0 is shed from there on
 MEMORY_SHARE_PERCENT: Final = 90  # of the control group's limit, where no budget is set
+
+# Overload.
+OVERLOAD_LOOK_MS: Final = 100  # a storm takes 4 MB in it
+OVERLOAD_CALM_MS: Final = 5_000  # so long it must be well before a remedy is taken back
+DESCRIPTORS_LEFT: Final = 64  # fewer, and new clients are refused; to tell them so takes that many (REFUSING_SLOTS)
+DESCRIPTORS_AGAIN: Final = 96  # so many must be free before they may come again
+TURNS_LOOK_MS: Final = 1_000
+TURNS_HEAVY_PERCENT: Final = 50  # of the time in long turns: new clients are refused
+TURNS_CALM_PERCENT: Final = 25
+TURNS_SHED_MS: Final = 2_000  # refusing gets so long to help before QoS 0 is shed
+SHED_OUTBOX_BYTES: Final = 4_096  # while it is, a client that has more waiting gets no QoS 0
 
 # Deadlines.
 TICK_MS: Final = 100  # deadlines are kept in buckets of this width

@@ -8,6 +8,7 @@ from __future__ import annotations
 import gc
 import logging
 import os
+import sys
 import time
 from collections.abc import Callable
 from typing import Final
@@ -99,6 +100,24 @@ def resident_bytes() -> int:
             return int(statm.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
     except OSError:
         return 0
+
+
+def descriptor_limit() -> int:
+    """How many files this process may have open; 0: as many as it likes."""
+    import resource
+
+    soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return 0 if soft == resource.RLIM_INFINITY else soft
+
+
+def lowest_free_descriptor() -> int:
+    """The number that the next descriptor will have, which tells how many there are; a huge one where none is left."""
+    try:
+        descriptor = os.eventfd(0, os.EFD_CLOEXEC)
+    except OSError:
+        return sys.maxsize
+    os.close(descriptor)
+    return descriptor
 
 
 def raise_descriptor_limit(max_connections: int) -> int:

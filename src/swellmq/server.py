@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING, Final
 
 from swellmq.broker.access import Access
 from swellmq.broker.broker import MqttBroker
-from swellmq.broker.refuse import FULL, NO_MEMORY
 from swellmq.broker.restore import restore
 from swellmq.broker.rules import Rules
 from swellmq.broker.session import Session
@@ -29,15 +28,23 @@ from swellmq.broker.uplink import Uplink
 from swellmq.codec import spec
 from swellmq.connection import Turn
 from swellmq.errors import SettingsError
-from swellmq.guard import MemoryGuard
-from swellmq.limits import MEMORY_LOOK_MS, MEMORY_SHARE_PERCENT
+from swellmq.limits import MEMORY_SHARE_PERCENT, OVERLOAD_LOOK_MS
 from swellmq.logs import set_up, severity
 from swellmq.net.listener import Listener, open_tcp, open_unix, parse_network
-from swellmq.net.loop import Loop
+from swellmq.net.loop import NO_BOUND, Loop
 from swellmq.net.peers import SocketPeers
 from swellmq.net.pool import Pool, PoolSettings
 from swellmq.options import DURABILITIES
-from swellmq.process import DESCRIPTORS_BESIDE, Trimmer, calm_collector, raise_descriptor_limit, resident_bytes
+from swellmq.overload import Overload
+from swellmq.process import (
+    DESCRIPTORS_BESIDE,
+    Trimmer,
+    calm_collector,
+    descriptor_limit,
+    lowest_free_descriptor,
+    raise_descriptor_limit,
+    resident_bytes,
+)
 from swellmq.settings import Settings, memory_bytes
 from swellmq.stats import Stats
 from swellmq.store.errors import StoreError
@@ -51,6 +58,7 @@ log = logging.getLogger("swellmq.server")
 
 VERSIONS: Final = {"3.1": spec.MQTT_3_1, "3.1.1": spec.MQTT_3_1_1, "5.0": spec.MQTT_5_0}
 NODE: Final = "node-0"  # several nodes may share a data folder
+CALM: Final = ("", False)  # new clients are welcome, and nothing is shed
 DRAIN_S: Final = 1.0  # a stop waits so long for clients to take what is under way to them
 
 
@@ -89,13 +97,15 @@ class Server:
         self.broker.core.rules = _rules(settings)
         self.loop = Loop(self.broker, self.broker.refuser, self.pool, self.turn_state, self.stats)
         self.sys_topics = SysTopics(self.broker.core, VERSION)
+        self.loop.heavy_from_us = _heavy_from_us(settings)
         self.listeners: list[Listener] = []
         self.calls: deque[Callable[[], None]] = deque()
         self.stopping = False
         self.trimmer: Trimmer | None = None  # of the `serve` command
         self._renewals = 0
-        self.guard = MemoryGuard(settings.memory_budget_bytes)
-        self._guard_ms = 0
+        self.overload = Overload(settings.memory_budget_bytes)
+        self._overload_ms = 0  # when to look at it next
+        self._overload_words = CALM  # what was last said of it
         # When the status line and $SYS are due next; -1: never.
         self._status_ms = settings.status_interval_s * 1000 if settings.status_interval_s else -1
         self._sys_ms = 0 if settings.sys_interval_s else -1
@@ -123,6 +133,10 @@ class Server:
             self.loop.set_wall_clock(self.storage.open(time.time_ns() // 1_000_000))
             self.loop.read_clocks()
             restore(self.broker.core)
+            limit = descriptor_limit()
+            if limit:
+                self.overload.descriptors.limit = limit
+                self.loop.descriptors_max = self.overload.descriptors.bound()
             self._listen()
         except BaseException:
             self.loop.close()
@@ -167,7 +181,8 @@ class Server:
         if self.calls:
             return 0
         due = self.loop.deadline_ms()
-        for moment_ms in (self._status_ms, self._sys_ms):
+        overload_ms = self._overload_ms if self._overload_words != CALM else -1  # or its end would wait for a client
+        for moment_ms in (self._status_ms, self._sys_ms, overload_ms):
             if moment_ms >= 0:
                 wait_ms = max(0, moment_ms - self.turn_state.now_ms)
                 due = wait_ms if due < 0 else min(due, wait_ms)
@@ -184,9 +199,9 @@ class Server:
         if self.pool.renewals != self._renewals:
             self._give_back()
         now_ms = self.turn_state.now_ms
-        if self.guard.budget_bytes and now_ms >= self._guard_ms:
-            self._guard_ms = now_ms + MEMORY_LOOK_MS
-            self._look_at_memory()
+        if now_ms >= self._overload_ms or self.loop.descriptors_short:
+            self._overload_ms = now_ms + OVERLOAD_LOOK_MS
+            self._look_at_overload(now_ms)
         if 0 <= self._status_ms <= now_ms:
             self._status_ms = now_ms + self.settings.status_interval_s * 1000
             self.log_status()
@@ -194,25 +209,34 @@ class Server:
             self._sys_ms = now_ms + self.settings.sys_interval_s * 1000
             self._publish_sys(now_ms)
 
-    def _look_at_memory(self) -> None:
-        """Refuse new clients while the memory budget is used up; those that are here are left alone."""
-        guard = self.guard
-        was_full = guard.full
-        full = guard.look(resident_bytes(), self.pool.active)
-        if full == was_full:
+    def _look_at_overload(self, now_ms: int) -> None:
+        """Refuse new clients, and shed QoS 0, while it takes that; those that are here are left alone."""
+        overload = self.overload
+        loop = self.loop
+        if overload.memory.budget_bytes:
+            overload.memory.look(resident_bytes(), self.pool.active, now_ms)
+        overload.turns.look(loop.heavy_us, now_ms)
+        if loop.descriptors_short:
+            loop.descriptors_short = False
+            overload.descriptors.run_short()
+        elif overload.descriptors.short:
+            overload.descriptors.look(lowest_free_descriptor())
+        words = (overload.refusing(), overload.shedding())
+        if words == self._overload_words:
             return
-        self.pool.refusing = full
-        self.broker.refuser.why = NO_MEMORY if full else FULL
-        used_mb, budget_mb = int(guard.used_bytes) / 1e6, int(guard.budget_bytes) / 1e6
-        if full:
-            log.warning(
-                "memory: %.1f of %.1f MB are used with %d connections; new clients are refused until some have gone",
-                used_mb,
-                budget_mb,
-                self.pool.active,
-            )
-        else:
-            log.info("memory: %.1f of %.1f MB are used; new clients may come again", used_mb, budget_mb)
+        self._overload_words = words
+        self.pool.refusing = words[0] != ""
+        self.broker.refuser.overload = words[0]
+        self.broker.core.shed(words[1])
+        log.log(
+            logging.INFO if words == CALM else logging.WARNING,
+            "overload: %s; %d connections, %.1f of %.1f MB, longest turn lately %.0f ms",
+            describe_overload(words[0], words[1]),
+            self.pool.active,
+            int(overload.memory.used_bytes) / 1e6,
+            int(overload.memory.budget_bytes) / 1e6,
+            self.stats.turn.recent_us(now_ms) / 1e3,
+        )
 
     def _give_back(self) -> None:
         """A crowd has gone, and the pool has renewed itself: give back what else was there for it."""
@@ -261,6 +285,7 @@ class Server:
         """Go by what is in `settings` now, as far as it can change while the broker runs."""
         settings = self.settings
         self.broker.take_limits(settings.limits())
+        self.loop.heavy_from_us = _heavy_from_us(settings)
         now_ms = self.turn_state.now_ms
         self._status_ms = now_ms + settings.status_interval_s * 1000 if settings.status_interval_s else -1
         self._sys_ms = now_ms + settings.sys_interval_s * 1000 if settings.sys_interval_s else -1
@@ -319,7 +344,7 @@ class Server:
         counters.update({"store_" + name: value for name, value in self.storage.statistics().items()})
         counters.update(self.broker.core.statistics())
         counters.update(self.stats.statistics())
-        counters.update(self.guard.statistics())
+        counters.update(self.overload.statistics())
         if self.door is not None:
             counters.update(self.door.statistics())
         return counters
@@ -343,6 +368,16 @@ class Server:
             len(self.broker.core.sessions),
             resident_bytes() / 1e6,
         )
+
+
+def _heavy_from_us(settings: Settings) -> int:
+    return settings.overload_turn_ms * 1000 if settings.overload_turn_ms else NO_BOUND
+
+
+def describe_overload(why: str, shedding: bool) -> str:
+    """What the broker does about its overload, for the log: `why` new clients are refused, whether QoS 0 is shed."""
+    door = f"{why}, so new clients are refused" if why else "new clients may come again"
+    return door + (", and QoS 0 that waits is shed" if shedding else "")
 
 
 def _random_stem() -> str:
@@ -428,8 +463,8 @@ def serve(settings: Settings, make: Callable[[Settings], Server] = Server) -> in
         log.info("%s", line)
     calm_collector(server.stats)
     server.trimmer = Trimmer()
-    if not server.guard.budget_bytes:  # the process is all the broker's
-        server.guard.budget_bytes = memory_bytes() * MEMORY_SHARE_PERCENT // 100
+    if not server.overload.memory.budget_bytes:  # the process is all the broker's
+        server.overload.memory.budget_bytes = memory_bytes() * MEMORY_SHARE_PERCENT // 100
     server.run()
     if settings.pid_file:
         with contextlib.suppress(OSError):  # somebody else removed it

@@ -145,6 +145,7 @@ class Settings:
     durability: str
     max_connections: int
     memory_budget_bytes: int
+    overload_turn_ms: int
     status_interval_s: int
     sys_interval_s: int
     user: str

@@ -76,6 +76,7 @@ class Stats:
         self.publish_bytes_sent: i64 = 0
         # Messages that reached no one, by cause
         self.dropped_outbox_full: i64 = 0  # QoS 0 for a client that reads too slowly
+        self.dropped_overload: i64 = 0  # QoS 0 that would have waited, while it is shed
         self.dropped_queue_full: i64 = 0  # QoS 1 and 2 for a session whose queue is full
         self.dropped_too_large: i64 = 0  # larger than the client's Maximum Packet Size
         self.dropped_retained_full: i64 = 0  # not kept as retained: the store is full
@@ -118,6 +119,7 @@ class Stats:
             "publish_bytes_received": int(self.publish_bytes_received),
             "publish_bytes_sent": int(self.publish_bytes_sent),
             "dropped_outbox_full": int(self.dropped_outbox_full),
+            "dropped_overload": int(self.dropped_overload),
             "dropped_queue_full": int(self.dropped_queue_full),
             "dropped_too_large": int(self.dropped_too_large),
             "dropped_retained_full": int(self.dropped_retained_full),

@@ -29,7 +29,7 @@ from swellmq.limits import (
     EVENTS_PER_TURN,
     FAN_OUT_WIDE,
     JOIN_BYTES,
-    MEMORY_LOOK_MS,
+    OVERLOAD_LOOK_MS,
     READ_BYTES,
     READ_BYTES_BEHIND,
     READ_BYTES_LEAST,
@@ -1020,7 +1020,7 @@ def test_a_broker_that_had_a_crowd_gives_back_what_was_there_for_it(server: Serv
 
 
 def look_at_memory(one: Server) -> None:
-    pass_time(one, MEMORY_LOOK_MS)
+    pass_time(one, OVERLOAD_LOOK_MS)
     one.turn(0)
 
 
@@ -1032,7 +1032,7 @@ def test_new_clients_are_refused_while_the_memory_budget_is_used_up(
     served = [clients(one, 5, name) for name in "ab"]
     look_at_memory(one)
     assert one.statistics()["memory_full"] == 0
-    one.guard.budget_bytes = 1_000_000
+    one.overload.memory.budget_bytes = 1_000_000
     for _ in range(3):
         look_at_memory(one)
     for version in (4, 5):
@@ -1062,10 +1062,10 @@ def test_new_clients_are_refused_while_the_memory_budget_is_used_up(
     clients(one, 5, "late").ping()
     found = one.statistics()
     assert (found["memory_full"], found["memory_full_times"], found["memory_budget"]) == (0, 1, 1_000_000)
-    texts = [record.getMessage() for record in caplog.records if record.getMessage().startswith("memory:")]
+    texts = [record.getMessage() for record in caplog.records if record.getMessage().startswith("overload:")]
     assert len(texts) == 2
-    assert texts[0].endswith("MB are used with 2 connections; new clients are refused until some have gone")
-    assert texts[1].endswith("new clients may come again")
+    assert texts[0].startswith("overload: the memory budget is used up, so new clients are refused, and QoS 0")
+    assert texts[1].startswith("overload: new clients may come again")
 
 
 OUT_OF_MEMORY = """

@@ -26,7 +26,7 @@ from swellmq.broker.uplink import Uplink
 from swellmq.codec.spec import BAD_USER_NAME_OR_PASSWORD, IMPLEMENTATION_SPECIFIC_ERROR, NOT_AUTHORIZED
 from swellmq.connection import Connection, Peers, Turn
 from swellmq.errors import REFUSED_FULL, PeerError
-from swellmq.limits import SEAL_RETRY_MS, STRANGERS_BYTES_MAX, Limits
+from swellmq.limits import SEAL_RETRY_MS, SHED_OUTBOX_BYTES, STRANGERS_BYTES_MAX, Limits
 from swellmq.stats import Stats
 
 log: Final = logging.getLogger("swellmq.broker")
@@ -78,6 +78,8 @@ class Core:
         self.strangers_bytes: i64 = 0  # of the incomplete CONNECTs that are charged
         self.seal_due_ms: i64 = 0  # the store has failed to seal: when it is tried again; 0: it has not
         self.stopping: bool = False
+        self.shedding: bool = False
+        self.qos_0_bytes: i64 = 0  # a client with more output waiting gets no QoS 0
         self.set_rights(access.rights)
         turn.durable = storage.durable or uplink.enabled
         self.take_limits(limits)
@@ -199,6 +201,20 @@ class Core:
         """Go by these limits from now on; see `MqttBroker.take_limits`."""
         self.limits = limits
         self.turn.unread_bytes = limits.outbox_bytes * 4  # deliveries stop at a quarter of it; answers do not
+        self.shed(self.shedding)
+
+    def shed(self, shedding: bool) -> None:
+        """From now on drop QoS 0 for clients that do not keep up, or no longer: see overload.py."""
+        self.shedding = shedding
+        limits = self.limits
+        self.qos_0_bytes = min(SHED_OUTBOX_BYTES, limits.outbox_bytes) if shedding else limits.outbox_bytes
+
+    def count_dropped_qos_0(self, connection: Connection, count: i64) -> None:
+        """QoS 0 messages were dropped for a client, since more than `qos_0_bytes` waits for it."""
+        if connection.outbox_bytes > self.limits.outbox_bytes:
+            self.stats.dropped_outbox_full += count
+        else:
+            self.stats.dropped_overload += count
 
     def begin_review(self) -> None:
         """Look again, some in each turn, at who is connected and at what they subscribed to."""

@@ -210,11 +210,16 @@ def deliver_to(
     connection = _open_connection(session)
     if qos == 0:
         if core.limits.queue_qos_0 and (connection is None or session.queue is not None):  # [MQTT-4.6.0-6]
-            enqueue(core, session, Delivery(publish, 0, retain, identifiers, shared))
+            if core.shedding:
+                core.stats.dropped_overload += 1
+            else:
+                enqueue(core, session, Delivery(publish, 0, retain, identifiers, shared))
         elif connection is None:
             core.stats.dropped_offline += 1
-        elif connection.outbox_bytes > core.limits.outbox_bytes:
-            core.stats.dropped_outbox_full += 1
+        elif connection.outbox_bytes > core.qos_0_bytes and (
+            not retain or connection.outbox_bytes > core.limits.outbox_bytes  # what a new subscriber asked for is kept
+        ):
+            core.count_dropped_qos_0(connection, 1)
         else:
             _send_qos_0(core, connection, publish, retain, identifiers)
         return

@@ -1,8 +1,9 @@
-"""Clients past `max_connections`: told politely that the broker is full, or let in where they replace themselves.
+"""Clients past `max_connections`, or in overload: told politely, or let in where they replace themselves.
 
 A refused client is not served: it has one of a few slots, and a few seconds to send its CONNECT. The answer is MQTT 5.0
-0x97 Quota exceeded, or 3.x 3 Server unavailable. One client is let in all the same: one whose client id is connected
-here. A device whose old socket is half dead must never be locked out by itself.
+0x97 Quota exceeded (0x89 Server busy where turns are too long), or 3.x 3 Server unavailable. One client is let in all
+the same: one whose client id is connected here. A device whose old socket is half dead must never be locked out by
+itself.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from swellmq.broker.core import Core
 from swellmq.broker.explain import disconnect
 from swellmq.codec.decode import header_length, packet_length
 from swellmq.codec.packets import Connect
-from swellmq.codec.spec import CONNECT, QUOTA_EXCEEDED, SESSION_TAKEN_OVER
+from swellmq.codec.spec import CONNECT, QUOTA_EXCEEDED, SERVER_BUSY, SESSION_TAKEN_OVER
 from swellmq.connection import Connection, Handler
 from swellmq.errors import (
     MALFORMED_PACKET,
@@ -30,12 +31,12 @@ from swellmq.errors import (
     SESSION_TAKEN_OVER as TAKEN_OVER,
 )
 from swellmq.limits import CONNECT_BYTES_MAX, REFUSING_DEADLINE_MS
+from swellmq.overload import NO_TIME
 
 log: Final = logging.getLogger("swellmq.broker")
 
 LOG_EVERY_MS: Final = 10_000
 FULL: Final = "all connections are in use"
-NO_MEMORY: Final = "the memory budget is used up"
 
 
 @final
@@ -47,14 +48,14 @@ class Refuser(Handler):
         self.core = core
         self.log_at_ms: i64 = 0
         self.asked: set[Connection] = set()  # those for whom a place was looked for in vain
-        self.why: str = FULL  # as clients are told
+        self.overload: str = ""  # why nobody is let in although there is a place; "": there is none
 
     def on_open(self, connection: Connection, now_ms: i64) -> None:
         """A client has come while the broker is full."""
         self.core.deadlines.set(connection, now_ms + REFUSING_DEADLINE_MS)
-        if now_ms >= self.log_at_ms:
+        if not self.overload and now_ms >= self.log_at_ms:
             self.log_at_ms = now_ms + LOG_EVERY_MS
-            log.warning("full: %s; %d clients are served, further ones are refused", self.why, self.core.clients)
+            log.warning("full: %s; %d clients are served, further ones are refused", FULL, self.core.clients)
 
     def on_data(self, connection: Connection, data: bytes, now_ms: i64) -> None:
         """Wait for the whole CONNECT, then answer it."""
@@ -106,7 +107,8 @@ class Refuser(Handler):
         if self.core.limits.like_mosquitto:
             connection.close(REFUSED_FULL)
         else:
-            refuse(connection, QUOTA_EXCEEDED, REFUSED_FULL, self.why)
+            code = SERVER_BUSY if self.overload == NO_TIME else QUOTA_EXCEEDED
+            refuse(connection, code, REFUSED_FULL, self.overload or FULL)
 
     def on_answered(self, request: Request) -> None:
         """Access has answered whether the client may take its place over."""

@@ -169,7 +169,7 @@ def _send_qos_0(core: Core, connection: Connection, route: Route, piece: bytes, 
     """Give the packets of a run to all targets; how many packets went out as they came in."""
     stats = core.stats
     five = connection.protocol_version == MQTT_5_0
-    limit = core.limits.outbox_bytes
+    limit = core.qos_0_bytes
     queues = core.limits.queue_qos_0
     sent: i64 = 0
     slow: list[Subscription] | None = None
@@ -189,7 +189,7 @@ def _send_qos_0(core: Core, connection: Connection, route: Route, piece: bytes, 
         ):
             slow = _append(slow, subscription)
         elif target.outbox_bytes > limit:
-            stats.dropped_outbox_full += count
+            core.count_dropped_qos_0(target, count)
         else:
             target.send(piece)
             sent += count

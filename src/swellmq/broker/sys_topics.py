@@ -60,7 +60,12 @@ class SysTopics:
             ("publish/messages/sent", int(stats.publishes_sent)),
             (
                 "publish/messages/dropped",
-                int(stats.dropped_outbox_full + stats.dropped_queue_full + stats.dropped_too_large),
+                int(
+                    stats.dropped_outbox_full
+                    + stats.dropped_overload
+                    + stats.dropped_queue_full
+                    + stats.dropped_too_large
+                ),
             ),
             ("publish/bytes/received", int(stats.publish_bytes_received)),
             ("publish/bytes/sent", int(stats.publish_bytes_sent)),

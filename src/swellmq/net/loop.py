@@ -96,6 +96,10 @@ class Loop:
         self.allowance: i64 = NO_BOUND  # bytes that are still to be read in this turn
         self.handshake_ns: i64 = HANDSHAKE_NS  # left in this turn for what is costly to read
         self.calm_look_ms: i64 = 0
+        self.heavy_from_us: i64 = NO_BOUND  # a turn that took so long is heavy
+        self.heavy_us: i64 = 0  # spent in heavy turns
+        self.descriptors_max: i64 = NO_BOUND  # clients get those below
+        self.descriptors_short: bool = False  # one got none of them since the last look
         self.exhausted_log_ms: i64 = 0  # when the next lack of descriptors may be logged
         self.start_ns: i64 = time.monotonic_ns()
         self.wall_base_ms: i64 = 0  # the turn's wall clock less its monotonic one
@@ -245,6 +249,8 @@ class Loop:
         stats.turn.note(took_us, now_ms)
         if took_us > TURN_LONG_US:
             self.events_max = max(EVENTS_LEAST, self.events_max // 2)
+            if took_us >= self.heavy_from_us:
+                self.heavy_us += took_us
         elif self.events_max < EVENTS_PER_TURN:
             self.events_max *= 2
 
@@ -340,7 +346,9 @@ class Loop:
         """Serve a connected socket, or refuse it when the broker is full. `fd` is ours from now on."""
         pool = self.pool
         handler: Handler = self.engine
-        connection = pool.acquire(now_ms)
+        connection: Connection | None = None
+        if fd < self.descriptors_max or self._spared(fd):
+            connection = pool.acquire(now_ms)
         if connection is None:
             connection = pool.acquire_refusing()
             handler = self.refuser
@@ -372,6 +380,14 @@ class Loop:
             handler.on_open(connection, now_ms)
         except Exception:
             on_bug(self.stats, "with a new connection", connection)
+
+    def _spared(self, fd: int) -> bool:
+        """Whether those that only linger give up so many descriptors that `fd` is not one of the last."""
+        if len(self.linger.until_ms) > fd - self.descriptors_max:
+            self.linger.close()
+            return True
+        self.descriptors_short = True
+        return False
 
     def _enter(self, fd: int, connection: Connection) -> None:
         while fd >= len(self.table):
