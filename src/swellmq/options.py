@@ -350,20 +350,26 @@ LISTENER_OPTIONS: Final[tuple[Option, ...]] = (
     Option("listener.proxy", LIST, [],
            meaning="Addresses or networks of proxies, such as 10.0.0.0/8: they begin with a PROXY header, "
                    "version 1 or 2, and connections from elsewhere are closed."),
+    Option("listener.proxy_tls", CHOICE, "", choices=("required", "certificate"),
+           meaning="What PROXY headers must say, of version 2 then: that the client came to the proxy by TLS, or with "
+                   "a certificate that the proxy has found to be good."),
     Option("listener.certificate", LIST, [],
            meaning="Files with a certificate and its chain in PEM: with them the listener has TLS. Clients that name a "
                    "server get the one that names it too, others the first."),
     Option("listener.key", LIST, [],
            meaning="Files with the private key of each certificate; without them it stands in the certificate's file."),
-    Option("listener.client_ca", TEXT, "",
-           meaning="File or folder of the authorities that sign client certificates; with it clients need one."),
+    Option("listener.client_ca", LIST, [],
+           meaning="Files or folders of the authorities that sign client certificates; with them clients need one."),
     Option("listener.client_certificate", CHOICE, "required", choices=("required", "optional"),
            meaning="Whether a client without a certificate is turned away, where client_ca is given."),
+    Option("listener.client_certificate_dates", BOOLEAN, True,
+           meaning="Whether a client certificate whose time is over, or still to come, is turned away."),
     Option("listener.crl", TEXT, "",
            meaning="File of revocation lists in PEM, one of each authority that signs client certificates."),
     Option("listener.identity", CHOICE, "", choices=("cn", "subject", "san"),
            meaning="What of a client's certificate is its user name, whatever CONNECT says: the common name, the "
-                   "whole subject, or the first alternative name (e-mail, URI, DNS). No password is asked for then."),
+                   "whole subject, or the first alternative name (e-mail, URI, DNS). No password is asked for then. "
+                   "With proxy_tls it is the common name that the proxy says."),
     Option("listener.tls_minimum", CHOICE, "1.2", choices=("1.2", "1.3"),
            meaning="Oldest version of TLS."),
     Option("listener.ciphers", TEXT, "",

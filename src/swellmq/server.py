@@ -150,19 +150,12 @@ class Server:
                 listener = open_unix(wanted.unix, wanted.unix_mode, index, wanted.backlog)
             else:
                 listener = open_tcp(wanted.bind, wanted.port, index, wanted.backlog)
-            if wanted.protocol == "websocket":
-                from swellmq.net.websocket import WebSocketLayer  # hashlib loads OpenSSL: 3.7 MB
+            if wanted.has_layers():
+                from swellmq.net.layers import make_layers  # most brokers speak MQTT straight on the socket
 
-                listener.layer = WebSocketLayer([path.encode() for path in wanted.paths])
-            if wanted.tls is not None:
-                from swellmq.net.tls_context import make_layer  # ssl: 3.6 MB
-
-                listener.layer = make_layer(wanted, listener.layer)
-            if wanted.proxies:
-                from swellmq.net.proxy import ProxyLayer  # most brokers have no proxy in front
-
-                listener.layer = ProxyLayer(listener.layer)
-                listener.proxies = [parse_network(proxy) for proxy in wanted.proxies]
+                listener.layer = make_layers(wanted)
+            if wanted.proxies is not None:
+                listener.proxies = [parse_network(network) for network in wanted.proxies.networks]
             listener.scheme = wanted.scheme()
             listener.durability = DURABILITIES.index(wanted.durability or self.settings.durability)
             self.listeners.append(listener)
@@ -268,7 +261,7 @@ class Server:
         return prepare_change(self.door, self.broker, settings)
 
     def _prepare_certificates(self, settings: Settings) -> Callable[[], list[str]]:
-        from swellmq.net.tls_context import prepare_reload  # whoever has a TLS listener has this
+        from swellmq.net.layers import prepare_reload  # whoever has a TLS listener has this
 
         return prepare_reload(self.listeners, self.settings, settings)
 

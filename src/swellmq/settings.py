@@ -29,7 +29,7 @@ from swellmq.options import (
     from_text,
     unknown,
 )
-from swellmq.tls_settings import TlsSettings, proxies_of, tls_of
+from swellmq.tls_settings import ProxySettings, TlsSettings, proxies_of, tls_of
 
 Given: TypeAlias = dict[str, tuple[Value, str]]  # what was set, by the option's name, with its origin
 Source: TypeAlias = tuple[str | None, Mapping[str, str], Mapping[str, str | Sequence[str]]]  # what `load` was given
@@ -76,7 +76,7 @@ class ListenerSettings:
         durability: str = "",
         rules: ListenerRules | None = None,
         tls: TlsSettings | None = None,
-        proxies: Sequence[str] = (),
+        proxies: ProxySettings | None = None,
     ) -> None:
         self.bind = bind
         self.port = port
@@ -88,7 +88,7 @@ class ListenerSettings:
         self.durability = durability
         self.rules = rules if rules is not None else ListenerRules()
         self.tls = tls
-        self.proxies = list(proxies)
+        self.proxies = proxies
 
     def __str__(self) -> str:
         if self.unix:
@@ -102,8 +102,14 @@ class ListenerSettings:
             return "wss:" if self.tls is not None else "ws:"
         return "tls:" if self.tls is not None else ""
 
+    def has_layers(self) -> bool:
+        """Whether anything stands between its sockets and MQTT."""
+        return self.protocol == "websocket" or self.tls is not None or self.proxies is not None
+
     def knows_clients(self) -> bool:
         """Whether nobody comes in by it without a certificate."""
+        if self.proxies is not None and self.proxies.tls == "certificate":
+            return True
         return self.tls is not None and self.tls.required
 
 

@@ -105,3 +105,12 @@ def test_the_files_of_access_are_read(tmp_path: Path, capsys: pytest.CaptureFixt
     users.write_text("joe\n")
     assert main(["check", str(config)]) == 2
     assert f"{users}:1: password file: not a line of the form user:hash" in capsys.readouterr().err
+
+
+def test_the_files_of_tls_are_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "c.pem"
+    text = f'[[listener]]\nport = 8883\ncertificate = "{file}"\n'
+    assert "c.pem can't be read" in check(text, tmp_path, capsys)[2]
+    file.write_text("nonsense")
+    code, _, err = check(text, tmp_path, capsys)
+    assert code == 2 and "c.pem is of no use" in err

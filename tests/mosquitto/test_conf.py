@@ -168,6 +168,66 @@ def test_settings_of_each_listener(tmp_path: Path) -> None:
     assert error(tmp_path, text).startswith("mosquitto.conf:5: password_file b: another value than at ")
 
 
+TLS = "listener 1884 127.0.0.1\ncertfile c.pem\nkeyfile k.pem\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("listener 1\ncertfile c\n", "2: certfile c: without keyfile, so that there is no TLS. Add keyfile PATH"),
+        ("listener 1\nkeyfile k\n", "2: keyfile k: without certfile, so that there is no TLS. Add certfile PATH"),
+        ("listener 1\nrequire_certificate true\n", "2: require_certificate true: without certfile and keyfile there"),
+        ("listener 1\nuse_identity_as_username true\n", "2: use_identity_as_username true: without certfile and"),
+        (TLS + "use_identity_as_username true\n", "4: use_identity_as_username true: without require_certificate"),
+        (TLS + "use_subject_as_username true\n", "4: use_subject_as_username true: without require_certificate"),
+        (TLS + "require_certificate true\n", "4: require_certificate true: without cafile and capath no certificate"),
+        (TLS + "tls_version tlsv1\n", "4: tls_version tlsv1: not a value for it. Give tlsv1.2 or tlsv1.3"),
+        (TLS + "tls_keyform engine\n", "4: tls_keyform engine: keys are in files in PEM"),
+        (TLS + "enable_proxy_protocol 2\n", "2: certfile c.pem: beside the PROXY protocol"),
+        ("listener 1\nenable_proxy_protocol 3\n", "2: enable_proxy_protocol 3: not a value for it"),
+        (
+            "listener 1\nproxy_protocol_v2_require_tls true\n",
+            "2: proxy_protocol_v2_require_tls true: without the PROXY",
+        ),
+        ("listener 1\nenable_proxy_protocol 1\nrequire_certificate true\n", "3: require_certificate true: version 1"),
+        (
+            "listener 1\nenable_proxy_protocol 2\nuse_identity_as_username true\n",
+            "3: use_identity_as_username true: without require_certificate a PROXY header need not name anybody",
+        ),
+    ],
+)
+def test_transports_that_make_no_sense(tmp_path: Path, text: str, expected: str) -> None:
+    assert error(tmp_path, text).startswith("mosquitto.conf:" + expected)
+
+
+def test_tls(tmp_path: Path) -> None:
+    text = TLS + "cafile ca.pem\ncapath /etc/ca\nrequire_certificate true\ncrlfile r.pem\ntls_keyform pem\n"
+    settings = load(tmp_path, text + "use_identity_as_username true\nuse_subject_as_username true\n")
+    tls = settings.listeners[0].tls
+    assert tls is not None and str(settings.listeners[0]) == "tls:127.0.0.1:1884"
+    assert (tls.certificates, tls.keys, tls.client_cas) == (["c.pem"], ["k.pem"], ["ca.pem", "/etc/ca"])
+    assert (tls.required, tls.crl, tls.identity, tls.minimum, tls.dates) == (True, "r.pem", "cn", "1.2", True)
+    assert settings.warnings == []
+    settings = load(tmp_path, TLS + "cafile ca.pem\ntls_version tlsv1.1\n")
+    tls = settings.listeners[0].tls
+    assert tls is not None and not tls.client_cas and "TLS 1.2 is the oldest version" in settings.warnings[0]
+    settings = load(tmp_path, "listener 1884 127.0.0.1\ncafile ca.pem\n")
+    assert settings.listeners[0].tls is None and "cafile has no effect: there is no certfile" in settings.warnings[0]
+
+
+def test_proxies(tmp_path: Path) -> None:
+    text = "listener 1884 127.0.0.1\nallow_anonymous true\nenable_proxy_protocol 2\n"
+    settings = load(tmp_path, text)
+    proxies = settings.listeners[0].proxies
+    assert proxies is not None and (proxies.tls, proxies.named) == ("", False)
+    assert proxies.networks == ["0.0.0.0/0", "::/0"] and "may take any address" in settings.warnings[0]
+    proxies = load(tmp_path, text + "proxy_protocol_v2_require_tls true\n").listeners[0].proxies
+    assert proxies is not None and (proxies.tls, proxies.named) == ("required", False)
+    text += "require_certificate true\nuse_identity_as_username true\n"
+    proxies = load(tmp_path, text).listeners[0].proxies
+    assert proxies is not None and (proxies.tls, proxies.named) == ("certificate", True)
+
+
 def test_a_store(tmp_path: Path) -> None:
     (tmp_path / "mosquitto.db").write_bytes(b"")
     settings = load(tmp_path, f"persistence true\npersistence_location {tmp_path}/\nautosave_interval 60\n")
@@ -271,6 +331,11 @@ def test_as_toml(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "mosquitto.conf"
     file.write_text(
         "listener 1884 127.0.0.1\nprotocol websockets\nmaximum_qos 1\nmax_keepalive 60\nlistener 0 /tmp/s\n"
+        + TLS
+        + "listener 1885 127.0.0.1\ncertfile c\nkeyfile k\ncafile a\nrequire_certificate true\nciphers X:Y\n"
+        + "use_subject_as_username true\ntls_version tlsv1.3\ndisable_client_cert_date_checks true\ncrlfile r\n"
+        + "listener 1886 127.0.0.1\nenable_proxy_protocol 2\nrequire_certificate true\n"
+        + "use_identity_as_username true\n"
     )
     assert main(["check", str(file), "--to-toml"]) == 0
     written = tmp_path / "ours.toml"
@@ -282,6 +347,9 @@ def test_as_toml(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert vars(before.limits()) == vars(after.limits()) if hasattr(before.limits(), "__dict__") else True
     assert places(before) == places(after)
     assert [vars(one.rules) for one in before.listeners] == [vars(one.rules) for one in after.listeners]
+    for one, other in zip(before.listeners, after.listeners, strict=True):
+        assert (one.tls and vars(one.tls)) == (other.tls and vars(other.tls))
+        assert (one.proxies and vars(one.proxies)) == (other.proxies and vars(other.proxies))
     for option in OPTIONS:
         if option.name not in ("bind", "port"):
             assert before.explain(option.name)[0] == after.explain(option.name)[0]

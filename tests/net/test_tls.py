@@ -229,7 +229,7 @@ def refused(one: Server, secure: Secure, phrase: str, caplog: pytest.LogCaptureF
 def test_clients_need_certificates(
     server: Servers, secure: Secure, authority: Authority, certificate: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    one = server(**listening(certificate, client_ca=authority.path))
+    one = server(**listening(certificate, client_cas=[authority.path]))
     secure(one, "a", certificate=authority.sign("pump")).disconnect()
     refused(one, secure, "peer did not return a certificate", caplog)
 
@@ -242,7 +242,7 @@ def test_strangers_certificates(
     caplog: pytest.LogCaptureFixture,
     tmp_path: Path,
 ) -> None:
-    one = server(**listening(certificate, client_ca=authority.path))
+    one = server(**listening(certificate, client_cas=[authority.path]))
     stranger = Authority(tmp_path, "stranger").sign("pump")
     refused(one, secure, "client certificate: unable to get local issuer", caplog, certificate=stranger)
 
@@ -251,7 +251,7 @@ def test_revoked_certificates(
     server: Servers, secure: Secure, authority: Authority, certificate: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     good, bad = authority.sign("good"), authority.sign("bad")
-    one = server(**listening(certificate, client_ca=authority.path, crl=authority.revoke(bad)))
+    one = server(**listening(certificate, client_cas=[authority.path], crl=authority.revoke(bad)))
     secure(one, "a", certificate=good).disconnect()
     refused(one, secure, "certificate revoked", caplog, certificate=bad)
 
@@ -263,7 +263,7 @@ def test_identity(
     server: Servers, secure: Secure, authority: Authority, certificate: str, kind: str, name: str
 ) -> None:
     """The certificate says who a client is, whatever CONNECT says, and no password is asked for."""
-    one = server(**listening(certificate, client_ca=authority.path, identity=kind), access_anonymous="no")
+    one = server(**listening(certificate, client_cas=[authority.path], identity=kind), access_anonymous="no")
     names = [x509.IPAddress(ip_address("10.0.0.1")), x509.RFC822Name("pump7@example.org")]
     mine = authority.sign("pump 7", *names, organization="Works, Ltd", file="identity")
     secure(one, "a", certificate=mine, username="somebody else")
@@ -274,12 +274,12 @@ def test_identity(
 def test_no_identity_to_be_had(
     server: Servers, secure: Secure, authority: Authority, certificate: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    one = server(**listening(certificate, client_ca=authority.path, identity="san"))
+    one = server(**listening(certificate, client_cas=[authority.path], identity="san"))
     refused(one, secure, "without a san that can be a user name", caplog, certificate=authority.sign("bare"))
 
 
 def test_an_optional_certificate(server: Servers, secure: Secure, authority: Authority, certificate: str) -> None:
-    options = {"client_ca": authority.path, "identity": "cn", "required": False}
+    options = {"client_cas": [authority.path], "identity": "cn", "required": False}
     one = server(**listening(certificate, **options), access_anonymous="no")
     secure(one, "a", certificate=authority.sign("known"))
     assert secure(one).connect("b").reason_code == 5
@@ -425,9 +425,9 @@ def test_a_listener_of_a_file(tmp_path: Path) -> None:
     ("options", "problem"),
     [
         ({"certificates": ["/nowhere.pem"]}, "listener.certificate: /nowhere.pem can't be read"),
-        ({"client_ca": "/nowhere.pem"}, "listener.client_ca: /nowhere.pem can't be read"),
+        ({"client_cas": ["/nowhere.pem"]}, "listener.client_ca: /nowhere.pem can't be read"),
         ({"keys": ["AUTHORITY"]}, "listener.certificate: .* is of no use"),
-        ({"client_ca": "AUTHORITY", "crl": "AUTHORITY"}, "listener.crl: .* has no revocation list"),
+        ({"client_cas": ["AUTHORITY"], "crl": "AUTHORITY"}, "listener.crl: .* has no revocation list"),
         ({"ciphers": "nonsense"}, "OpenSSL knows none of nonsense"),
     ],
 )
@@ -485,7 +485,7 @@ def connected(one: Server, *arguments: str) -> tuple[int, str]:
 
 @pytest.mark.slow
 def test_pub(server: Servers, authority: Authority, certificate: str, tmp_path: Path) -> None:
-    one = server(**listening(certificate, client_ca=authority.path))
+    one = server(**listening(certificate, client_cas=[authority.path]))
     mine = authority.sign("mine")
     assert connected(one, "--cafile", authority.path, "--cert", mine) == (0, "")
     assert connected(one, "--insecure", "--cert", mine) == (0, "")

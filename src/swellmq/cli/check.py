@@ -34,6 +34,7 @@ def run(arguments: argparse.Namespace) -> int:
 
             print(to_toml(settings), end="")
             return 0
+        check_certificates(settings)
     except SettingsError as error:
         print(f"swellmq: {error}", file=sys.stderr)
         return EXIT_BAD_SETTINGS
@@ -67,6 +68,15 @@ def access_lines(settings: Settings) -> list[str]:
 
     door = build_door(settings)
     return ["Access:", *("  " + line for line in door.describe())]
+
+
+def check_certificates(settings: Settings) -> None:
+    """Read what TLS needs; raises SettingsError where a file is of no use."""
+    for listener in settings.listeners:
+        if listener.tls is not None:
+            from swellmq.net.tls_context import make_terms
+
+            make_terms(listener.tls, listener.protocol)
 
 
 def pool_lines(settings: Settings) -> list[str]:

@@ -6,6 +6,7 @@ import json
 
 from swellmq.options import LISTENER_OPTIONS, OPTIONS, PERMISSION, Option, Value
 from swellmq.settings import ListenerSettings, Settings
+from swellmq.tls_settings import TlsSettings
 
 
 def to_toml(settings: Settings) -> str:
@@ -33,12 +34,36 @@ def _listener(listener: ListenerSettings) -> list[str]:
         given |= {"bind": [listener.bind], "port": listener.port}
     if listener.protocol == "websocket":
         given["path"] = listener.paths
+    if listener.durability:
+        given["durability"] = listener.durability
+    if listener.tls is not None:
+        given |= _tls(listener.tls)
+    if listener.proxies is not None:
+        given |= {"proxy": listener.proxies.networks, "proxy_tls": listener.proxies.tls}
+        given |= {"identity": "cn"} if listener.proxies.named else {}
     lines = []
     for option in LISTENER_OPTIONS:
         name = option.name.rpartition(".")[2]
         if name in given and (given[name] != option.default or name in ("bind", "port")):
             lines.append(f"{name} = {_literal(option, given[name])}")
     return lines
+
+
+def _tls(tls: TlsSettings) -> dict[str, Value]:
+    given: dict[str, Value] = {
+        "certificate": tls.certificates,
+        "tls_minimum": tls.minimum,
+        "ciphers": tls.ciphers,
+        "client_ca": tls.client_cas,
+        "client_certificate_dates": tls.dates,
+        "crl": tls.crl,
+        "identity": tls.identity,
+    }
+    if tls.keys != tls.certificates:
+        given["key"] = tls.keys
+    if tls.client_cas and not tls.required:
+        given["client_certificate"] = "optional"
+    return given
 
 
 def _literal(option: Option, value: Value) -> str:

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import _socket as socket
 import os
-from collections.abc import Iterator
-from typing import Final
+from typing import Any, Final
 
 from swellmq.errors import SettingsError
+from swellmq.mosquitto.lines import Line, Place, lines_of
 from swellmq.mosquitto.table import (
     Accepted,
     Harmless,
@@ -25,7 +25,8 @@ from swellmq.mosquitto.table import (
     show,
     similar,
 )
-from swellmq.options import Value, bad_value
+from swellmq.mosquitto.transport import proxies_of, tls_of
+from swellmq.options import Value
 from swellmq.settings import Configuration, Given, ListenerRules, ListenerSettings, has_ipv6_loopback
 
 LOCAL: Final = "localhost"
@@ -44,73 +45,9 @@ LOG_TYPES: Final = {
 SEVERITY: Final = ("debug", "info", "warning", "error")
 
 
-class Line:
-    """One option with its value, and where it stands: "mosquitto.conf:12"."""
-
-    def __init__(self, name: str, value: str, where: str) -> None:
-        self.name = name
-        self.value = value
-        self.where = where
-
-    def error(self, problem: str, remedy: str) -> SettingsError:
-        """What is wrong with this line."""
-        shown = f"{self.name} {self.value}".strip()
-        return SettingsError(shown if len(shown) < 80 else shown[:77] + "...", problem, remedy, self.where)
-
-
-class Place:
-    """One listener of the file. `values` has what its options set, with the line of each."""
-
-    def __init__(self, where: str, port: int = 0, host: str = "") -> None:
-        self.where = where
-        self.port = port
-        self.host = host
-        self.unix = ""
-        self.values: dict[str, tuple[Value, Line]] = {}
-
-    def value(self, attribute: str, default: Value) -> Value:
-        """What an option of this listener set, or `default`."""
-        return self.values[attribute][0] if attribute in self.values else default
-
-
 def read_mosquitto_conf(path: str) -> Configuration:
     """The settings and listeners of a mosquitto.conf; raises SettingsError for what can't be honoured."""
     return Reading(path).configuration()
-
-
-def lines_of(path: str, included_by: Line | None = None) -> Iterator[Line]:
-    """The options of a file in their order, with those of the files that it includes in their place."""
-    for count, text in enumerate(_text_of(path, included_by).splitlines(), 1):
-        name, _, value = text.strip().replace("\t", " ").partition(" ")
-        if not name or name.startswith("#"):
-            continue
-        line = Line(name, value.strip(), f"{path}:{count}")
-        if name != "include_dir":
-            yield line
-        elif included_by is not None:
-            raise line.error("within an included file", "Move it into the main file")
-        else:
-            for file in _included(line):
-                yield from lines_of(file, line)
-
-
-def _included(line: Line) -> list[str]:
-    try:
-        names = os.listdir(line.value)
-    except OSError as error:
-        raise line.error(f"can't be read: {error.strerror}", "Give the path of a folder") from None
-    return [os.path.join(line.value, name) for name in sorted(names) if name.endswith(".conf")]
-
-
-def _text_of(path: str, included_by: Line | None) -> str:
-    try:
-        with open(path, encoding="utf-8-sig") as file:
-            return file.read()
-    except (OSError, ValueError) as error:
-        problem = error.strerror if isinstance(error, OSError) and error.strerror else "not text in UTF-8"
-        where = included_by.where if included_by is not None else ""
-        remedy = "Give the path of a mosquitto.conf"
-        raise bad_value("config", path, f"can't be read: {problem}", remedy, where) from None
 
 
 class Reading:
@@ -280,7 +217,7 @@ class Reading:
         """What was read, as the settings take it."""
         usual = self.usual
         places = list(self.places)
-        if usual is not None and (usual.port or usual.host):
+        if usual is not None and (usual.port or usual.host or "certfile" in usual.values):
             usual.port = usual.port or 1883
             places.insert(0, usual)
         elif usual is not None and places:
@@ -339,14 +276,16 @@ class Reading:
         if "mount_point" in place.values:
             raise place.values["mount_point"][1].error("mount points come with a later version", "Leave it out")
         rules = _rules_of(place)
-        protocol = str(place.value("protocol", "mqtt"))
-        paths = ["*"]
+        common: dict[str, Any] = {
+            "protocol": str(place.value("protocol", "mqtt")),
+            "paths": ["*"],
+            "rules": rules,
+            "tls": tls_of(place, self.warnings),
+            "proxies": proxies_of(place, self.warnings),
+        }
         if place.unix:
-            return [ListenerSettings(unix=place.unix, unix_mode=0o666, protocol=protocol, paths=paths, rules=rules)]
-        return [
-            ListenerSettings(address, place.port, protocol=protocol, paths=paths, rules=rules)
-            for address in _addresses(place)
-        ]
+            return [ListenerSettings(unix=place.unix, unix_mode=0o666, **common)]
+        return [ListenerSettings(address, place.port, **common) for address in _addresses(place)]
 
 
 def _rules_of(place: Place) -> ListenerRules:

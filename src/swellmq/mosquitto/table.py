@@ -128,6 +128,13 @@ def protocol(value: str) -> str:
     raise ValueError("mqtt or websockets")
 
 
+def tls_version(value: str) -> str:
+    """The oldest version of TLS, as mosquitto spells it."""
+    if value in ("tlsv1.3", "tlsv1.2", "tlsv1.1"):
+        return value
+    raise ValueError("tlsv1.2 or tlsv1.3")
+
+
 def domain(value: str) -> str:
     """`ipv4` or `ipv6`."""
     if value in ("ipv4", "ipv6"):
@@ -147,14 +154,8 @@ def show(value: Value) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-_TLS: Final = Unable(
-    "TLS is not taken over from a mosquitto.conf yet",
-    "Leave it out, make TOML of the rest by `swellmq check FILE --to-toml`, and add certificate and key there",
-)
-_PROXY: Final = Unable(
-    "the PROXY protocol is not taken over from a mosquitto.conf yet",
-    "Write the settings in TOML, with the addresses of the proxies as proxy in a [[listener]]",
-    ("false",),
+_ENGINE: Final = Unable(
+    "keys of engines and hardware can't be used", "Give a key in a file by keyfile, and leave it out"
 )
 _PLUGIN: Final = Unable("plugins are libraries of mosquitto", "Leave it out; for Python see swellmq.Broker(access=...)")
 _BRIDGE: Final = Unable(
@@ -195,13 +196,23 @@ TABLE: Final[dict[str, Row]] = {
     "psk_file": _PSK,
     "psk_hint": _PSK,
     # TLS
-    "cafile": _TLS, "capath": _TLS, "certfile": _TLS, "keyfile": _TLS, "crlfile": _TLS, "require_certificate": _TLS,
-    "tls_version": _TLS, "ciphers": _TLS, "ciphers_tls1.3": _TLS, "disable_client_cert_date_checks": _TLS,
-    "use_identity_as_username": _TLS, "use_subject_as_username": _TLS,
-    "tls_engine": _TLS, "tls_engine_kpass_sha1": _TLS, "tls_keyform": _TLS,
+    "cafile": OfListener("cafile", text),
+    "capath": OfListener("capath", text),
+    "certfile": OfListener("certfile", text),
+    "keyfile": OfListener("keyfile", text),
+    "crlfile": OfListener("crlfile", text),
+    "require_certificate": OfListener("require_certificate", boolean),
+    "tls_version": OfListener("tls_version", tls_version),
+    "ciphers": OfListener("ciphers", text),
+    "ciphers_tls1.3": Unable("Python can't choose ciphers of TLS 1.3", "Set Ciphersuites in an openssl.cnf"),
+    "disable_client_cert_date_checks": OfListener("disable_client_cert_date_checks", boolean),
+    "use_identity_as_username": OfListener("use_identity_as_username", boolean),
+    "use_subject_as_username": OfListener("use_subject_as_username", boolean),
+    "tls_keyform": Unable("keys are in files in PEM", "Give such a file by keyfile, and leave it out", ("pem",)),
+    "tls_engine": _ENGINE, "tls_engine_kpass_sha1": _ENGINE,
     "dhparamfile": Harmless("current TLS needs no such file"),
-    "enable_proxy_protocol": _PROXY,
-    "proxy_protocol_v2_require_tls": _PROXY,
+    "enable_proxy_protocol": OfListener("enable_proxy_protocol", number(1, 2)),
+    "proxy_protocol_v2_require_tls": OfListener("proxy_protocol_v2_require_tls", boolean),
     # What is kept
     "persistence": Row(),
     "retained_persistence": Row(),

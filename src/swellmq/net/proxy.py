@@ -24,6 +24,30 @@ COMMAND_LOCAL: Final = 0x20  # the proxy's own connection, such as a check of he
 COMMAND_PROXY: Final = 0x21
 TCP_4: Final = 0x11
 TCP_6: Final = 0x21
+UNIX: Final = 0x31
+# Bytes of the addresses; what follows them are vectors of type, length and value, section 2.2.
+ADDRESS_BYTES: Final = {TCP_4: 12, TCP_6: 36, UNIX: 216}
+
+# What a vector may say of TLS between client and proxy, section 2.2.6.
+TYPE_SSL: Final = 0x20
+TYPE_SSL_CN: Final = 0x22  # within that
+CLIENT_SSL: Final = 0x01
+CLIENT_CERTIFICATE: Final = 0x02 | 0x04  # on this connection, or in the TLS session that it resumes
+SSL_HEAD_BYTES: Final = 5  # what the client has, and how its certificate was judged: 0 is good
+
+TLS_REQUIRED: Final = "required"
+CERTIFICATE_REQUIRED: Final = "certificate"
+
+
+@final
+@mypyc_attr(native_class=True, acyclic=True)
+class ProxyTerms:
+    """What the headers of one listener must say of TLS: `tls` is "", "required" or "certificate". Where `named`, the
+    common name in the client's certificate is its user name."""
+
+    def __init__(self, tls: str = "", named: bool = False) -> None:
+        self.tls = tls
+        self.named = named
 
 
 @final
@@ -31,17 +55,21 @@ TCP_6: Final = 0x21
 class ProxyLayer(Layer):
     """Reads the header of one connection, then passes everything; `above` is TLS or WebSocket."""
 
-    def __init__(self, above: Layer | None) -> None:
+    def __init__(self, terms: ProxyTerms, above: Layer | None) -> None:
         self.reason: u8 = OPEN
         self.phrase: str = ""
+        self.terms = terms
         self.above = above
         self.rest: bytes = b""  # an incomplete header
         self.passed: bool = False
         self.peer: str = ""  # for whom the proxy connects; "": not said
+        self.secure: bool = False  # the client came to the proxy by TLS
+        self.certified: bool = False  # with a certificate that the proxy found to be good
+        self.name: str | None = None  # the common name in that
 
     def fresh(self) -> Layer:
         """A new one for another connection."""
-        return ProxyLayer(self.above.fresh() if self.above is not None else None)
+        return ProxyLayer(self.terms, self.above.fresh() if self.above is not None else None)
 
     def address(self) -> str:
         """The address that the proxy says."""
@@ -52,7 +80,9 @@ class ProxyLayer(Layer):
         return self.above is not None and self.above.costly()
 
     def identity(self) -> str | None:
-        """Who the peer is by its certificate, where TLS stands above."""
+        """Who the peer is by its certificate, as the proxy says, or where TLS stands above."""
+        if self.terms.named:
+            return self.name
         return self.above.identity() if self.above is not None else None
 
     def owes(self) -> bool:
@@ -67,12 +97,12 @@ class ProxyLayer(Layer):
             data = self.rest + data
             self.rest = b""
             end = self._read_header(data)
-            if end <= 0:
-                if end < 0:
-                    self.reason = PROTOCOL_ERROR
-                    self.phrase = "no PROXY header, or one that is malformed"
-                else:
-                    self.rest = data
+            if end == 0:
+                self.rest = data
+                return b""
+            self.phrase = "no PROXY header, or one that is malformed" if end < 0 else self._refusal()
+            if self.phrase:
+                self.reason = PROTOCOL_ERROR
                 return b""
             self.passed = True
             data = data[end:]
@@ -126,13 +156,59 @@ class ProxyLayer(Layer):
         if len(data) < end:
             return 0
         if command == COMMAND_PROXY:
-            size = 4 if family == TCP_4 else 16 if family == TCP_6 else 0
-            if size:
-                if length < 2 * size + 4:
-                    return -1
-                kind = socket.AF_INET if size == 4 else socket.AF_INET6
-                self.peer = socket.inet_ntop(kind, data[HEAD_BYTES : HEAD_BYTES + size])
+            addresses: i64 = ADDRESS_BYTES.get(int(family), 0)
+            if length < addresses:
+                return -1
+            if family == TCP_4:
+                self.peer = socket.inet_ntop(socket.AF_INET, data[HEAD_BYTES : HEAD_BYTES + 4])
+            elif family == TCP_6:
+                self.peer = socket.inet_ntop(socket.AF_INET6, data[HEAD_BYTES : HEAD_BYTES + 16])
+            if self.terms.tls:
+                self._read_tls(_vector(data[HEAD_BYTES + addresses : end], TYPE_SSL))
         return end
+
+    def _read_tls(self, value: bytes) -> None:
+        """Take what the header says of TLS; where it says nothing that is nothing."""
+        if len(value) < SSL_HEAD_BYTES:
+            return
+        client: i64 = value[0]
+        self.secure = client & CLIENT_SSL != 0
+        self.certified = self.secure and client & CLIENT_CERTIFICATE != 0 and value[1:SSL_HEAD_BYTES] == bytes(4)
+        if self.certified and self.terms.named:
+            self.name = _name(_vector(value[SSL_HEAD_BYTES:], TYPE_SSL_CN))
+
+    def _refusal(self) -> str:
+        """Why a connection with this header is not served, or ""."""
+        terms = self.terms
+        if terms.tls and not self.secure:
+            return "a PROXY header that does not say that its client uses TLS"
+        if terms.tls == CERTIFICATE_REQUIRED and not self.certified:
+            return "a PROXY header that does not say that its client has a good certificate"
+        if terms.named and self.name is None:
+            return "a PROXY header without a common name that can be a user name"
+        return ""
+
+
+def _vector(data: bytes, wanted: i64) -> bytes:
+    """The value of the first vector of a type; empty where there is none, or something is cut off."""
+    pos: i64 = 0
+    while pos + 3 <= len(data):
+        high: i64 = data[pos + 1]
+        low: i64 = data[pos + 2]
+        end = pos + 3 + high * 256 + low
+        if data[pos] == wanted:
+            return data[pos + 3 : end] if end <= len(data) else b""
+        pos = end
+    return b""
+
+
+def _name(value: bytes) -> str | None:
+    """A common name that MQTT can carry as a user name."""
+    try:
+        name = value.decode()
+    except UnicodeDecodeError:
+        return None
+    return name if name and name.isprintable() else None
 
 
 def _address(word: bytes, version_6: bool) -> str:

@@ -10,50 +10,24 @@ import logging
 import os
 import ssl
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, Final
 
-from swellmq.connection import Layer
 from swellmq.errors import SettingsError
-from swellmq.net.listener import Listener
-from swellmq.net.proxy import ProxyLayer
-from swellmq.net.tls import Terms, TlsLayer
-from swellmq.settings import ListenerSettings, Settings
+from swellmq.net.tls import Terms
 from swellmq.tls_settings import TlsSettings
 
 log = logging.getLogger("swellmq.tls")
 
 DAY_S: Final = 86_400
 EXPIRES_SOON_S: Final = 14 * DAY_S  # a certificate with less to live is warned about
+NO_CHECK_TIME: Final = ssl.VerifyFlags(0x200000)  # X509_V_FLAG_NO_CHECK_TIME, which Python has no name for
 MINIMUM: Final = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
 
 
-def make_layer(wanted: ListenerSettings, above: Layer | None) -> Layer:
-    """What the connections of a listener each get a fresh one of. Raises SettingsError where a file is of no use."""
-    assert wanted.tls is not None
-    return TlsLayer(Terms(make_context(wanted.tls, wanted.protocol), wanted.tls.identity), above)
-
-
-def prepare_reload(listeners: Sequence[Listener], old: Settings, new: Settings) -> Callable[[], list[str]]:
-    """Read all certificates again, see reload.py: connections that come later go by them, who is connected stays.
-
-    Where the listeners themselves have changed, what they had before is read: they take a restart.
-    """
-    same = [str(one) for one in old.listeners] == [str(one) for one in new.listeners]
-    layers: list[tuple[Listener, Layer]] = []
-    for listener, wanted in zip(listeners, (new if same else old).listeners, strict=True):
-        layer = listener.layer
-        if isinstance(layer, TlsLayer):
-            layers.append((listener, make_layer(wanted, layer.above)))
-        elif isinstance(layer, ProxyLayer) and isinstance(layer.above, TlsLayer):
-            layers.append((listener, ProxyLayer(make_layer(wanted, layer.above.above))))
-
-    def apply() -> list[str]:
-        for listener, layer in layers:
-            listener.layer = layer
-        return [f"certificates read again: {', '.join(listener.name for listener, _ in layers)}"]
-
-    return apply
+def make_terms(tls: TlsSettings, protocol: str) -> Terms:
+    """What the connections of a listener share. Raises SettingsError where a file is of no use."""
+    return Terms(make_context(tls, protocol), tls.identity)
 
 
 def make_context(tls: TlsSettings, protocol: str) -> ssl.SSLContext:
@@ -101,15 +75,8 @@ def _context_of(tls: TlsSettings, protocol: str, certificate: str, key: str) -> 
         raise SettingsError("listener.key", f"{key} has a password", "Take it off with `openssl pkey`")
 
     _read("listener.certificate", certificate, remedy, lambda: context.load_cert_chain(certificate, key, no_password))
-    if tls.client_ca:
-        ca, is_folder = tls.client_ca, os.path.isdir(tls.client_ca)
-        remedy = "Give a file with certificates in PEM, or a folder prepared by `openssl rehash`"
-        _read(
-            "listener.client_ca",
-            ca,
-            remedy,
-            lambda: context.load_verify_locations(None if is_folder else ca, ca if is_folder else None),
-        )
+    for ca in tls.client_cas:
+        _trust(context, ca)
         context.verify_mode = ssl.CERT_REQUIRED if tls.required else ssl.CERT_OPTIONAL
     if tls.crl:
         remedy = "Give a file with revocation lists in PEM"
@@ -117,7 +84,17 @@ def _context_of(tls: TlsSettings, protocol: str, certificate: str, key: str) -> 
         if not context.cert_store_stats()["crl"]:
             raise SettingsError("listener.crl", f"{tls.crl} has no revocation list", remedy)
         context.verify_flags |= ssl.VERIFY_CRL_CHECK_LEAF
+    if not tls.dates:
+        context.verify_flags |= NO_CHECK_TIME
     return context
+
+
+def _trust(context: ssl.SSLContext, authorities: str) -> None:
+    """Trust what is signed by the authorities in a file or a folder."""
+    is_folder = os.path.isdir(authorities)
+    remedy = "Give a file with certificates in PEM, or a folder prepared by `openssl rehash`"
+    file, folder = (None, authorities) if is_folder else (authorities, None)
+    _read("listener.client_ca", authorities, remedy, lambda: context.load_verify_locations(file, folder))
 
 
 def _read(key: str, path: str, remedy: str, read: Callable[[], None]) -> None:

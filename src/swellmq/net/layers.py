@@ -1,0 +1,50 @@
+"""What stands between the sockets of a listener and MQTT, joined from the bottom up: PROXY, TLS, WebSocket."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from swellmq.connection import Layer
+from swellmq.net.listener import Listener
+from swellmq.settings import ListenerSettings, Settings
+
+
+def make_layers(wanted: ListenerSettings) -> Layer | None:
+    """What the connections of a listener each get a fresh one of; None where MQTT is straight on the socket.
+
+    Raises SettingsError where a file that TLS needs is of no use.
+    """
+    layer: Layer | None = None
+    if wanted.protocol == "websocket":
+        from swellmq.net.websocket import WebSocketLayer  # hashlib loads OpenSSL: 3.7 MB
+
+        layer = WebSocketLayer([path.encode() for path in wanted.paths])
+    if wanted.tls is not None:
+        from swellmq.net.tls import TlsLayer  # ssl: 3.6 MB
+        from swellmq.net.tls_context import make_terms
+
+        layer = TlsLayer(make_terms(wanted.tls, wanted.protocol), layer)
+    if wanted.proxies is not None:
+        from swellmq.net.proxy import ProxyLayer, ProxyTerms
+
+        layer = ProxyLayer(ProxyTerms(wanted.proxies.tls, wanted.proxies.named), layer)
+    return layer
+
+
+def prepare_reload(listeners: Sequence[Listener], old: Settings, new: Settings) -> Callable[[], list[str]]:
+    """Read all certificates again, see reload.py: connections that come later go by them, who is connected stays.
+
+    Where the listeners themselves have changed, what they had before is read: they take a restart.
+    """
+    same = [str(one) for one in old.listeners] == [str(one) for one in new.listeners]
+    layers: list[tuple[Listener, Layer | None]] = []
+    for listener, wanted in zip(listeners, (new if same else old).listeners, strict=True):
+        if wanted.tls is not None:
+            layers.append((listener, make_layers(wanted)))
+
+    def apply() -> list[str]:
+        for listener, layer in layers:
+            listener.layer = layer
+        return [f"certificates read again: {', '.join(listener.name for listener, _ in layers)}"]
+
+    return apply
