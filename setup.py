@@ -46,6 +46,7 @@ NOT_COMPILED: Final = {
     "access/workers.py": "threads that wait for hashes and servers",
     "access/http_hook.py": "waits for another server; its messages are classes of msgspec",
     "access/tokens.py": "waits for another server, or for cryptography; PyJWT is no compiled code either",
+    "codec/reasons.py": "a table of texts for people",
     "embed.py": "hosts a broker in asyncio or in a thread, and carries no packet",
     "logs.py": "subclasses of logging.Formatter; nothing is logged per packet",
     "options.py": "tables of settings, read once at start",
@@ -73,6 +74,7 @@ SMALL: Final = (
     "broker/core.py",
     "broker/ex*.py",  # exchange, explain
     "broker/fights.py",
+    "broker/life.py",
     "broker/overdue.py",
     "broker/re[fs]*.py",  # refuse, restore
     "broker/shelf.py",

@@ -31,7 +31,8 @@ class HumanFormatter(logging.Formatter):
 
 
 class JsonFormatter(logging.Formatter):
-    """A JSON object: `time` in seconds since 1970, `level`, `logger`, `message`, `traceback` where there is one."""
+    """A JSON object: `time` in seconds since 1970, `level`, `logger`, `message`, the facts of a line about a client,
+    each by its name, and `traceback` where there is one."""
 
     def format(self, record: logging.LogRecord) -> str:
         """One line of JSON."""
@@ -43,6 +44,7 @@ class JsonFormatter(logging.Formatter):
             "logger": record.name,
             "message": record.getMessage(),
         }
+        fields.update(getattr(record, "fields", {}))
         if record.exc_info:
             fields["traceback"] = self.formatException(record.exc_info)
         return json.dumps(fields, ensure_ascii=False)

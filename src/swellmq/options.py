@@ -177,6 +177,9 @@ OPTIONS: Final[tuple[Option, ...]] = (
            meaning="Path of a file that the log is appended to, instead of the standard error."),
     Option("log.timestamp_format", TEXT, "%Y-%m-%d %H:%M:%S",
            meaning="Time in front of a line for reading, as in strftime; empty where another program adds one."),
+    Option("log.clients_per_second", INTEGER, 20, unit="lines/s", low=0, high=10_000,
+           meaning="Lines a second of each kind about clients that come, are refused or go; more are counted in one "
+                   "line, and 0 writes none."),
     Option("access.anonymous", CHOICE, "auto", choices=("auto", "yes", "no", "loopback"),
            meaning="Who may come in without a user name: loopback is this machine alone, auto is yes where nothing "
                    "here says how users are known, else no."),

@@ -36,7 +36,13 @@ FIXED_LIMITS: Final = (
     "limits.subscription_identifier_available",
     "limits.overlapping",
 )
-LIVE: Final = ("log.level", "status_interval_s", "sys_interval_s", "overload_turn_ms")
+LIVE: Final = (
+    "log.level",
+    "log.clients_per_second",
+    "status_interval_s",
+    "sys_interval_s",
+    "overload_turn_ms",
+)
 
 
 def is_live(option: Option) -> bool:

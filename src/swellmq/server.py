@@ -109,6 +109,8 @@ class Server:
         # When the status line and $SYS are due next; -1: never.
         self._status_ms = settings.status_interval_s * 1000 if settings.status_interval_s else -1
         self._sys_ms = 0 if settings.sys_interval_s else -1
+        self.lines = self.broker.core.lines
+        self.lines.per_second = settings.log_clients_per_second
 
     def _make_storage(self) -> Storage:
         """The store that the settings ask for."""
@@ -175,7 +177,7 @@ class Server:
             return 0
         due = self.loop.deadline_ms()
         overload_ms = self._overload_ms if self._overload_words != CALM else -1  # or its end would wait for a client
-        for moment_ms in (self._status_ms, self._sys_ms, overload_ms):
+        for moment_ms in (self._status_ms, self._sys_ms, overload_ms, self.lines.due_ms or -1):
             if moment_ms >= 0:
                 wait_ms = max(0, moment_ms - self.turn_state.now_ms)
                 due = wait_ms if due < 0 else min(due, wait_ms)
@@ -195,6 +197,8 @@ class Server:
         if now_ms >= self._overload_ms or self.loop.descriptors_short:
             self._overload_ms = now_ms + OVERLOAD_LOOK_MS
             self._look_at_overload(now_ms)
+        if 0 < self.lines.due_ms <= now_ms:
+            self.lines.tell()
         if 0 <= self._status_ms <= now_ms:
             self._status_ms = now_ms + self.settings.status_interval_s * 1000
             self.log_status()
@@ -279,6 +283,7 @@ class Server:
         settings = self.settings
         self.broker.take_limits(settings.limits())
         self.loop.heavy_from_us = _heavy_from_us(settings)
+        self.lines.per_second = settings.log_clients_per_second
         now_ms = self.turn_state.now_ms
         self._status_ms = now_ms + settings.status_interval_s * 1000 if settings.status_interval_s else -1
         self._sys_ms = now_ms + settings.sys_interval_s * 1000 if settings.sys_interval_s else -1

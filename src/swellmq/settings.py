@@ -170,6 +170,7 @@ class Settings:
     log_format: str
     log_file: str
     log_timestamp_format: str
+    log_clients_per_second: int
     access_anonymous: str
     access_password_file: str
     access_acl_file: str

@@ -380,8 +380,6 @@ class Door(Access):
             if verdict.is_guess and self.guard.fail(login.address, milliseconds()):
                 log.warning("%s is banned for failed logins, the last one of client %s", login.address, name_of(login))
             request.reason_string = verdict.reason_string or UNKNOWN
-            if log.isEnabledFor(20):
-                log.info("client %s from %s is refused: %s", name_of(login), login.address, request.reason_string)
         self.reply(request, code)
 
     def reply(self, request: Request, code: int) -> None:

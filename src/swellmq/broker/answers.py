@@ -21,7 +21,7 @@ def go_on(core: Core, request: Request, connection: Connection) -> None:
     if kind == AUTHENTICATE or kind == ACQUIRE or kind == READ_BACK:
         assert request.connect is not None
         if request.result != 0:
-            refuse(connection, core.refusal(request.result), request=request)
+            refuse(core, connection, core.refusal(request.result), request=request)
         elif kind == AUTHENTICATE:
             note_answer(request.connect, request)
             core.note_lease(connection, request)
@@ -56,7 +56,7 @@ def _exchanged(core: Core, request: Request, connection: Connection) -> None:
     if request.result == spec.CONTINUE_AUTHENTICATION:
         send_auth(core, connection, request)
     elif request.result != 0 and connect is not None:
-        refuse(connection, request.result, request=request)  # [MQTT-4.12.0-4]
+        refuse(core, connection, request.result, request=request)  # [MQTT-4.12.0-4]
     elif request.result != 0:
         disconnect(connection, request.result, REFUSED, request=request)  # [MQTT-4.12.1-2]
     elif connect is not None:

@@ -28,6 +28,7 @@ from swellmq.broker.core import Core, log
 from swellmq.broker.exchange import on_auth
 from swellmq.broker.explain import disconnect
 from swellmq.broker.inbound import on_publish
+from swellmq.broker.life import accepted, never_connected
 from swellmq.broker.meter import Pause
 from swellmq.broker.overdue import connection_name, on_connection_due, watch
 from swellmq.broker.pace import measure, over
@@ -63,6 +64,7 @@ from swellmq.errors import (
     PACKET_TOO_LARGE,
     PROTOCOL_ERROR,
     SERVER_SHUTTING_DOWN,
+    SESSION_TAKEN_OVER,
     SILENT,
     MalformedPacket,
     PeerError,
@@ -94,6 +96,7 @@ class MqttBroker(Engine):
         """A client has come; it has so long to send its CONNECT."""
         connection.last_ms = now_ms
         self.core.deadlines.set(connection, now_ms + self.core.limits.connect_timeout_ms)
+        accepted(self.core, connection)
 
     def on_data(self, connection: Connection, data: bytes, now_ms: i64) -> None:
         """Handle all packets that are complete, and keep the rest.
@@ -149,7 +152,10 @@ class MqttBroker(Engine):
         if self.core.access.follows_connections:
             self.core.access.on_left(connection)
         self.core.discharge(connection)
+        if connection.owner is None and connection.close_reason != SESSION_TAKEN_OVER:
+            never_connected(self.core, connection)
         detach(self.core, connection, now_ms)
+        self.core.lines.forget(connection)
 
     def begin(self) -> None:
         """A turn begins, and with it a batch."""
@@ -436,12 +442,11 @@ class MqttBroker(Engine):
         reason = MALFORMED_PACKET if isinstance(error, MalformedPacket) else PROTOCOL_ERROR
         if error.reason_code == spec.PACKET_TOO_LARGE:
             reason = PACKET_TOO_LARGE
-        if log.isEnabledFor(20):
-            log.info("%s: %s", connection_name(connection), error.phrase)
+        self.core.lines.faults[connection] = error.phrase
         if reason_code == SILENT:
             connection.close(reason)
         elif connection.owner is None and connection in self.core.exchanges:
-            refuse(connection, reason_code, reason, error.phrase)  # [MQTT-4.12.0-4]
+            refuse(self.core, connection, reason_code, reason, error.phrase)  # [MQTT-4.12.0-4]
         else:
             disconnect(connection, reason_code, reason, error.phrase)
 

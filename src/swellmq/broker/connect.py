@@ -16,6 +16,7 @@ from swellmq.broker.core import Core, log
 from swellmq.broker.exchange import begin_exchange, end_exchange
 from swellmq.broker.explain import NOT_STORED, allowed_reason, disconnect, explained, explained_by, reference
 from swellmq.broker.inbound import payload_is_as_said
+from swellmq.broker.life import connected, refused
 from swellmq.broker.publish import pump, replay
 from swellmq.broker.session import Session
 from swellmq.broker.shelf import count_no_longer, has_shelf, read_back
@@ -45,6 +46,11 @@ RETURN_CODES: Final = {
     spec.CONNECTION_RATE_EXCEEDED: spec.SERVER_UNAVAILABLE_3,
 }
 
+NOT_SERVED: Final = "this version of MQTT is not served here"
+NAME_WANTED: Final = "the user name is to be the client identifier"
+METHOD_UNKNOWN: Final = "this authentication method is not supported"
+CONNACK_TOO_LARGE: Final = "CONNACK is above the Maximum Packet Size"
+
 
 def peek_protocol_version(data: bytes, pos: i64, end: i64) -> int:
     """The protocol level that a CONNECT body names, without the bridge bit; -1 where it names no MQTT at all."""
@@ -67,12 +73,12 @@ def read_connect(core: Core, connection: Connection, data: bytes, pos: i64, end:
             if level >= 0:
                 newer = level > spec.MQTT_5_0 or core.limits.like_mosquitto
                 connection.protocol_version = spec.MQTT_5_0 if newer else spec.MQTT_3_1_1
-                refuse(connection, error.reason_code)  # [MQTT-3.1.2-2] [MQTT311-3.1.2-2]
+                refuse(core, connection, error.reason_code, fault=error.phrase)  # [MQTT-3.1.2-2] [MQTT311-3.1.2-2]
         elif level == spec.MQTT_5_0:
             connection.protocol_version = spec.MQTT_5_0
             reason_code = core.reason_code(error)
             if reason_code != SILENT:
-                refuse(connection, reason_code)  # [MQTT-3.1.4-1]
+                refuse(core, connection, reason_code, fault=error.phrase)  # [MQTT-3.1.4-1]
         raise  # [MQTT311-3.1.4-1]
     connection.protocol_version = connect.protocol_version
     properties = connect.properties
@@ -91,13 +97,25 @@ def read_connect(core: Core, connection: Connection, data: bytes, pos: i64, end:
 
 
 def refuse(
-    connection: Connection, reason_code: int, reason: u8 = REFUSED, phrase: str = "", request: Request | None = None
+    core: Core,
+    connection: Connection,
+    reason_code: int,
+    reason: u8 = REFUSED,
+    phrase: str = "",
+    request: Request | None = None,
+    connect: Connect | None = None,
+    fault: str = "",
 ) -> None:
     """Answer CONNECT with a CONNACK that refuses, and close; without one where 3.x has no return code that fits.
 
     `request` is the question that access answered so. A CONNECT that could not be read gets no phrase: how large a
-    packet its client takes is not known.
+    packet its client takes is not known. `fault` is only for the log.
     """
+    if connect is None and request is not None:
+        connect = request.connect
+    if request is not None and request.reason_string is not None:
+        fault = request.reason_string
+    refused(core, connection, connect, reason, reason_code, fault or phrase)
     code = allowed_reason(reason_code, CONNACK_REASONS)  # [MQTT-3.2.2-8]
     if connection.protocol_version == spec.MQTT_5_0:
         connack = explained(connection, Connack(False, code, reference(code, request)), phrase, request)
@@ -109,36 +127,40 @@ def refuse(
     connection.close(reason)  # [MQTT-3.1.4-2] [MQTT-3.2.2-7] [MQTT-4.13.2-1]
 
 
+def turn_away(core: Core, connection: Connection, connect: Connect, reason_code: int, phrase: str = "") -> None:
+    """Refuse a client whose CONNECT is well-formed."""
+    refuse(core, connection, reason_code, phrase=phrase, connect=connect)
+
+
 def on_connect(core: Core, connection: Connection, connect: Connect) -> None:
     """Take a CONNECT that is well-formed."""
     rules = core.rules_of(connection)
     if int(connect.protocol_version) not in rules.protocol_versions:
-        refuse(connection, spec.UNSUPPORTED_PROTOCOL_VERSION, phrase="this version of MQTT is not served here")
+        turn_away(core, connection, connect, spec.UNSUPPORTED_PROTOCOL_VERSION, NOT_SERVED)
         return
     identity = connection.identity()
     if identity is not None:
         connect.username = identity  # its transport vouches for that, whatever the client says
     if rules.username_as_client_id:
         if not connect.username:
-            refuse(connection, spec.BAD_USER_NAME_OR_PASSWORD, phrase="the user name is to be the client identifier")
+            turn_away(core, connection, connect, spec.BAD_USER_NAME_OR_PASSWORD, NAME_WANTED)
             return
         connect.client_id = connect.username
     refusal = _client_id_refusal(core, connect)
     if refusal:
-        refuse(connection, refusal, phrase="a client identifier of this length is not allowed")
+        turn_away(core, connection, connect, refusal, "a client identifier of this length is not allowed")
         return
     if core.limits.like_mosquitto and _keep_alive_refused(core, connect):
-        refuse(connection, spec.CLIENT_IDENTIFIER_NOT_VALID)
+        turn_away(core, connection, connect, spec.CLIENT_IDENTIFIER_NOT_VALID)
         return
     if core.stopping:
-        refuse(connection, spec.SERVER_UNAVAILABLE, phrase="the server is shutting down")
+        turn_away(core, connection, connect, spec.SERVER_UNAVAILABLE, "the server is shutting down")
         return
     method = connect.properties.authentication_method if connect.properties is not None else None
     if method is not None and method not in core.access.authentication_methods:
-        # [MQTT-4.12.0-1]
-        refuse(connection, spec.BAD_AUTHENTICATION_METHOD, phrase="this authentication method is not supported")
+        turn_away(core, connection, connect, spec.BAD_AUTHENTICATION_METHOD, METHOD_UNKNOWN)  # [MQTT-4.12.0-1]
         return
-    if connect.will is not None and not _will_allowed(core, connection, connect.will.publish):
+    if connect.will is not None and not _will_allowed(core, connection, connect, connect.will.publish):
         return
     if not connect.client_id:
         prefix = rules.client_id_prefix or core.limits.client_id_prefix
@@ -154,19 +176,19 @@ def on_connect(core: Core, connection: Connection, connect: Connect) -> None:
         acquire(core, connection, connect)
 
 
-def _will_allowed(core: Core, connection: Connection, will: Publish) -> bool:
+def _will_allowed(core: Core, connection: Connection, connect: Connect, will: Publish) -> bool:
     """Whether the broker could publish this will; refuses its client where not."""
     if closed_to_clients(will.topic_name):
-        refuse(connection, spec.NOT_AUTHORIZED, phrase="a will for a topic that is closed to clients")
+        turn_away(core, connection, connect, spec.NOT_AUTHORIZED, "a will for a topic that is closed to clients")
     elif int(will.qos) > core.maximum_qos(connection):
-        refuse(connection, spec.QOS_NOT_SUPPORTED, phrase="a will above the Maximum QoS")  # [MQTT-3.2.2-12]
+        turn_away(core, connection, connect, spec.QOS_NOT_SUPPORTED, "a will above the Maximum QoS")  # [MQTT-3.2.2-12]
     elif len(will.payload) > core.limits.payload_bytes:
-        refuse(connection, spec.PACKET_TOO_LARGE, phrase="a will larger than is taken here")
+        turn_away(core, connection, connect, spec.PACKET_TOO_LARGE, "a will larger than is taken here")
     elif will.retain and not core.limits.retain_available:
         # [MQTT-3.2.2-13]
-        refuse(connection, spec.RETAIN_NOT_SUPPORTED, phrase="a retained will where retain is not available")
+        turn_away(core, connection, connect, spec.RETAIN_NOT_SUPPORTED, "a retained will where retain is not available")
     elif core.limits.check_payload_format and not payload_is_as_said(will):
-        refuse(connection, spec.PAYLOAD_FORMAT_INVALID, phrase="a will that is not UTF-8, as it says")
+        turn_away(core, connection, connect, spec.PAYLOAD_FORMAT_INVALID, "a will that is not UTF-8, as it says")
     else:
         return True
     return False
@@ -209,7 +231,7 @@ def acquire(core: Core, connection: Connection, connect: Connect) -> None:
     """The client may come in: make this node the home of its client id, then admit it."""
     will = connect.will
     if core.permissions is not None and will is not None and not core.permissions.may_have_will(connect, will.publish):
-        refuse(connection, spec.NOT_AUTHORIZED, phrase="a will that access control does not allow")
+        turn_away(core, connection, connect, spec.NOT_AUTHORIZED, "a will that access control does not allow")
         return
     if core.uplink.enabled:
         request = core.park(ACQUIRE, connection, connect.client_id, connect.username)
@@ -226,16 +248,16 @@ def admit(core: Core, connection: Connection, connect: Connect) -> None:
     connack = Connack(False, spec.SUCCESS, _connack_properties(core, connection, connect, expiry_interval))
     frame = _encode_accepting(connection, connect, connack)
     if not connection.takes(frame):
-        refuse(connection, spec.PACKET_TOO_LARGE, phrase="CONNACK is above the Maximum Packet Size")  # [MQTT-3.1.2-24]
+        turn_away(core, connection, connect, spec.PACKET_TOO_LARGE, CONNACK_TOO_LARGE)  # [MQTT-3.1.2-24]
         return
     session = core.session(connect.client_id)
     if core.storage.refusal and (expiry_interval or (session is not None and core.kept(session))):
         core.stats.refused_not_stored += 1
         full = core.storage.refusal == spec.QUOTA_EXCEEDED
-        refuse(connection, spec.QUOTA_EXCEEDED if full else spec.SERVER_UNAVAILABLE, phrase=NOT_STORED)
+        turn_away(core, connection, connect, spec.QUOTA_EXCEEDED if full else spec.SERVER_UNAVAILABLE, NOT_STORED)
         return
     if session is None and len(core.sessions) >= core.limits.sessions:
-        refuse(connection, spec.SERVER_BUSY, phrase="no room for another session")
+        turn_away(core, connection, connect, spec.SERVER_BUSY, "no room for another session")
         return
     if session is not None and not connect.clean_start and has_shelf(session):
         read_back(core, connection, connect, session)
@@ -246,7 +268,7 @@ def admit(core: Core, connection: Connection, connect: Connect) -> None:
         old = session.connection
         # One that is closed in this turn already does not fight for its place.
         if old.close_reason == OPEN and not _may_take_over(core, session, old, connection):
-            refuse(connection, spec.SERVER_BUSY, phrase="this client identifier changes hands too often")
+            turn_away(core, connection, connect, spec.SERVER_BUSY, "this client identifier changes hands too often")
             return
         if core.limits.like_mosquitto and not connect.clean_start and session.expiry_interval:
             session.connection.will_wanted = False  # it takes the client for still there
@@ -270,6 +292,7 @@ def admit(core: Core, connection: Connection, connect: Connect) -> None:
     session.expiry_asked = asked is not None and asked.session_expiry_interval > 0
     core.expire_after(session, expiry_interval)
     session.connection = connection
+    session.since_ms = now_ms
     connection.owner = session
     if core.exchanges:
         exchange = core.exchanges.get(connection)
@@ -285,6 +308,7 @@ def admit(core: Core, connection: Connection, connect: Connect) -> None:
     if present:
         connack.session_present = True
         frame = encode_connack(connack, connect.protocol_version)
+    connected(core, session, connection, present)
     core.acknowledge(connection, frame, changes)  # [MQTT-3.1.4-5] [MQTT-3.2.0-2]
     if connection.gate == GATE_OPEN and connection.holds():
         connection.gate = GATE_HELD  # [MQTT-3.2.0-1]: nothing leaves before the CONNACK
@@ -320,7 +344,6 @@ def _may_take_over(core: Core, session: Session, old: Connection, new: Connectio
 
 def _take_over(core: Core, session: Session, old: Connection) -> None:
     """Close the connection that has this client id now, MQTT 5.0 section 3.1.4. Its will is due as at any loss."""
-    log.info("client %s takes its place over from another connection", session.name())
     disconnect(old, spec.SESSION_TAKEN_OVER, SESSION_TAKEN_OVER)  # [MQTT-3.1.4-3]
     detach(core, old, core.turn.now_ms)  # now, so that nothing that comes late on it can touch the session
 

@@ -14,6 +14,7 @@ from mypy_extensions import i64, mypyc_attr, u8
 from swellmq.broker.access import Access, Exchange, Request, Rights, SessionEvent
 from swellmq.broker.deadlines import Deadlines
 from swellmq.broker.fights import Fights
+from swellmq.broker.life import Lines
 from swellmq.broker.meter import Meter
 from swellmq.broker.permissions import Permissions
 from swellmq.broker.retained import Retained
@@ -49,6 +50,7 @@ class Core:
         self.deadlines = Deadlines()
         self.sessions: ShardedMap[bytes, Session] = ShardedMap()
         self.peers = Peers()
+        self.lines = Lines()
         self.permissions: Permissions | None = None
         self.last_number: i64 = 0  # that `permissions` had given to a session when they were last replaced
         self.topics = Topics(limits.overlapping == "each")
@@ -148,7 +150,7 @@ class Core:
         Who sends half a CONNECT waits for its deadline at the broker's cost, and strangers may be many.
         """
         if self.strangers_bytes + total > STRANGERS_BYTES_MAX:
-            log.info("descriptor %d is refused: too much is kept of CONNECTs that are incomplete", connection.fd)
+            self.lines.faults[connection] = "too much is kept of CONNECTs that are incomplete"
             connection.close(REFUSED_FULL)
             return False
         self.strangers_bytes += total

@@ -8,9 +8,10 @@ from mypy_extensions import i64
 
 from swellmq.broker.access import KIND_NAMES, Request
 from swellmq.broker.connect import refuse
-from swellmq.broker.core import Core, log
+from swellmq.broker.core import Core
 from swellmq.broker.exchange import exchange_until
 from swellmq.broker.explain import disconnect
+from swellmq.broker.life import unanswered
 from swellmq.broker.session import Session
 from swellmq.codec import spec
 from swellmq.connection import Connection
@@ -38,16 +39,16 @@ def on_connection_due(core: Core, connection: Connection, now_ms: i64, refused: 
         if now_ms < question.deadline_ms:
             core.deadlines.set(connection, question.deadline_ms)
             return
-        log.warning("%s: no answer in time to: %s", connection_name(connection), KIND_NAMES[question.kind])
+        unanswered(core, connection, question.client_id, KIND_NAMES[question.kind])
         if connection.owner is None:
-            refuse(connection, spec.SERVER_UNAVAILABLE, PENDING_TIMEOUT, UNANSWERED)
+            refuse(core, connection, spec.SERVER_UNAVAILABLE, PENDING_TIMEOUT, UNANSWERED, connect=question.connect)
         else:
             disconnect(connection, spec.SERVER_BUSY, PENDING_TIMEOUT, UNANSWERED)
         return
     until = exchange_until(core, connection)
     if until and until <= now_ms:
         if connection.owner is None:
-            refuse(connection, spec.NOT_AUTHORIZED, CONNECT_TIMEOUT, TOO_SLOW)  # [MQTT-4.12.0-4]
+            refuse(core, connection, spec.NOT_AUTHORIZED, CONNECT_TIMEOUT, TOO_SLOW)  # [MQTT-4.12.0-4]
         else:
             disconnect(connection, spec.NOT_AUTHORIZED, REFUSED, TOO_SLOW)  # [MQTT-4.12.1-2]
         return

@@ -17,6 +17,7 @@ from swellmq.broker.access import TAKE_OVER, Request
 from swellmq.broker.connect import read_connect, refuse
 from swellmq.broker.core import Core
 from swellmq.broker.explain import disconnect
+from swellmq.broker.life import never_connected, refused
 from swellmq.codec.decode import header_length, packet_length
 from swellmq.codec.packets import Connect
 from swellmq.codec.spec import CONNECT, QUOTA_EXCEEDED, SERVER_BUSY, SESSION_TAKEN_OVER
@@ -92,37 +93,39 @@ class Refuser(Handler):
         properties = connect.properties
         by_method = properties is not None and properties.authentication_method is not None
         if session is None or session.connection is None:
-            self.refuse(connection)
+            self.refuse(connection, connect)
         elif core.access.authenticates:
             request = core.park(TAKE_OVER, connection, connect.client_id, connect.username)
             request.connect = connect
             core.requests.append(request)
         elif by_method:
-            self.refuse(connection)  # no exchange is held here to prove who it is
+            self.refuse(connection, connect)  # no exchange is held here to prove who it is
         else:
-            self.take_over(connection, connect.client_id)
+            self.take_over(connection, connect)
 
-    def refuse(self, connection: Connection) -> None:
+    def refuse(self, connection: Connection, connect: Connect) -> None:
         """Tell a client that the broker is full; mosquitto only closes."""
         if self.core.limits.like_mosquitto:
+            refused(self.core, connection, connect, REFUSED_FULL, QUOTA_EXCEEDED, self.overload or FULL)
             connection.close(REFUSED_FULL)
         else:
             code = SERVER_BUSY if self.overload == NO_TIME else QUOTA_EXCEEDED
-            refuse(connection, code, REFUSED_FULL, self.overload or FULL)
+            refuse(self.core, connection, code, REFUSED_FULL, self.overload or FULL, connect=connect)
 
     def on_answered(self, request: Request) -> None:
         """Access has answered whether the client may take its place over."""
         if request.result == 0:
-            self.take_over(request.connection, request.client_id)
+            assert request.connect is not None
+            self.take_over(request.connection, request.connect)
         else:
-            refuse(request.connection, request.result, REFUSED_FULL, request=request)
+            refuse(self.core, request.connection, request.result, REFUSED_FULL, request=request)
 
-    def take_over(self, connection: Connection, client_id: str) -> None:
+    def take_over(self, connection: Connection, connect: Connect) -> None:
         """Close the client's old connection, and ask the loop to give this one a proper place once that is free."""
-        session = self.core.session(client_id)
+        session = self.core.session(connect.client_id)
         old = session.connection if session is not None else None
         if old is None:
-            self.refuse(connection)
+            self.refuse(connection, connect)
             return
         disconnect(old, SESSION_TAKEN_OVER, TAKEN_OVER)
         connection.protocol_version = 0
@@ -135,3 +138,5 @@ class Refuser(Handler):
         if isinstance(connection.question, Request):
             self.core.unpark(connection.question)
         self.core.deadlines.clear(connection)
+        never_connected(self.core, connection)
+        self.core.lines.forget(connection)

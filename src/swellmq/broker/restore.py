@@ -37,7 +37,7 @@ class CoreRestorer(Restorer):
     def restore_session(self, session: Session) -> None:
         """A session waits for its client, its will for its delay.
 
-        Where its client was connected, the connection was lost when the broker went down: `left_ms` is now.
+        Where its client was connected, the connection was lost when the broker went down: `since_ms` is now.
         """
         self.core.sessions.put(session.client_id.encode(), session)
         set_deadline(self.core, session)

@@ -23,7 +23,7 @@ class Restorer:
         self.now_ms: i64 = 0  # monotonic
 
     def restore_session(self, session: Session) -> None:
-        """A session without its client: client id, username, expiry interval, will, and `left_ms` on the monotonic
+        """A session without its client: client id, username, expiry interval, will, and `since_ms` on the monotonic
         clock, where what lies before its start is negative."""
 
     def restore_subscription(self, subscription: Subscription) -> None:

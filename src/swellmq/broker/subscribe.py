@@ -8,8 +8,9 @@ from typing import Final
 from mypy_extensions import i64
 
 from swellmq.broker.access import BARRIER, SUBSCRIBE, Request
-from swellmq.broker.core import Core, log
+from swellmq.broker.core import Core
 from swellmq.broker.explain import NOT_STORED, allowed_reason, disconnect, explained
+from swellmq.broker.life import revoked, subscribed, unsubscribed
 from swellmq.broker.publish import replay
 from swellmq.broker.retained import Replay
 from swellmq.broker.session import Session, Subscription
@@ -20,9 +21,11 @@ from swellmq.codec.encode import encode_suback
 from swellmq.codec.packets import Suback, Subscribe, TopicRequest, Unsubscribe
 from swellmq.codec.topic import split_share
 from swellmq.connection import Connection
-from swellmq.errors import ADMINISTRATIVE, STORE_FAILING, ProtocolError, printable
+from swellmq.errors import ADMINISTRATIVE, STORE_FAILING, ProtocolError
 
 REVIEW_SLICE: Final = 512  # sessions and subscriptions looked at in one turn; each takes some 2 microseconds
+
+USERS_CHANGED: Final = "the server's users have changed"
 
 # Why a request is not granted.
 PHRASES: Final = {
@@ -110,6 +113,7 @@ def subscribe(
         elif connection.protocol_version != spec.MQTT_5_0:
             reason_code = spec.SUBACK_FAILURE
         reason_codes.append(reason_code)  # [MQTT-3.8.4-6] [MQTT-3.9.3-1]
+    subscribed(core, session, packet.requests, reason_codes)
     answer = Suback(spec.SUBACK, packet.packet_identifier, bytes(reason_codes))  # [MQTT-2.2.1-6] [MQTT-3.8.4-2]
     suback = explained(connection, answer, "; ".join(phrases), answered)
     ticket = core.turn.ticket_open if core.changes != changes else core.turn.ticket_stored
@@ -227,6 +231,7 @@ def on_unsubscribe(core: Core, connection: Connection, session: Session, packet:
             continue
         remove_subscription(core, session, subscription)
         reason_codes.append(spec.SUCCESS)  # [MQTT-3.11.3-1]
+    unsubscribed(core, session, packet.topic_filters)
     unsuback = Suback(spec.UNSUBACK, packet.packet_identifier, bytes(reason_codes))  # [MQTT-2.2.1-6] [MQTT-3.10.4-5]
     phrase = "no such subscription" if spec.NO_SUBSCRIPTION_EXISTED in reason_codes else ""
     core.acknowledge(connection, explained(connection, unsuback, phrase), changes)  # [MQTT-3.10.4-4]
@@ -262,8 +267,8 @@ def _review_client(core: Core, session: Session) -> None:
     """Disconnect a client that is no longer welcome."""
     connection = session.connection
     if connection is not None and not core.access.welcomes(connection, session.username):
-        log.info("client %s is no longer welcome, and disconnected", session.name())
-        disconnect(connection, spec.NOT_AUTHORIZED, ADMINISTRATIVE, "the server's users have changed")
+        core.lines.faults[connection] = USERS_CHANGED
+        disconnect(connection, spec.NOT_AUTHORIZED, ADMINISTRATIVE, USERS_CHANGED)
 
 
 def _review_subscription(core: Core, subscription: Subscription) -> None:
@@ -275,5 +280,4 @@ def _review_subscription(core: Core, subscription: Subscription) -> None:
     if core.topics.find(session, subscription.topic_filter) is subscription:
         remove_subscription(core, session, subscription)
         core.stats.subscriptions_revoked += 1
-        text = printable(subscription.topic_filter.decode())
-        log.info("client %s: its subscription to %s is no longer allowed, and removed", session.name(), text)
+        revoked(core, session, subscription.topic_filter)

@@ -10,6 +10,7 @@ from mypy_extensions import i64
 
 from swellmq.broker.access import DISCONNECTED, SESSION_ENDED, SessionEvent
 from swellmq.broker.core import Core
+from swellmq.broker.life import closed
 from swellmq.broker.publish import hand_over, route_publish, suspend_replays
 from swellmq.broker.session import Session
 from swellmq.broker.shelf import count_left, count_no_longer
@@ -44,6 +45,7 @@ def detach(core: Core, connection: Connection, now_ms: i64) -> None:
     session = connection.owner
     if not isinstance(session, Session):
         return
+    closed(core, session, connection)
     connection.owner = None
     session.connection = None
     core.clients -= 1
@@ -55,7 +57,7 @@ def detach(core: Core, connection: Connection, now_ms: i64) -> None:
         end_session(core, session)  # [MQTT311-3.1.2-6] [MQTT-4.1.0-2]
         return
     suspend_replays(core, session)
-    session.left_ms = now_ms
+    session.since_ms = now_ms
     count_left(core, session)
     if session.will is not None and session.will.will_delay_interval == 0:
         publish_will(core, session)
@@ -70,7 +72,7 @@ def set_deadline(core: Core, session: Session) -> None:
     due = _ends_at_ms(session)
     will = session.will
     if will is not None:
-        will_due = max(1, session.left_ms + will.will_delay_interval * 1000)
+        will_due = max(1, session.since_ms + will.will_delay_interval * 1000)
         due = will_due if due == 0 else min(due, will_due)
     if due:
         core.deadlines.set_far(session, due, core.turn.now_ms)
@@ -82,7 +84,7 @@ def _ends_at_ms(session: Session) -> i64:
     """When a session that has no client ends; 0: never."""
     if session.expiry_interval == SESSION_EXPIRY_NEVER:
         return 0
-    return max(1, session.left_ms + session.expiry_interval * 1000)  # [MQTT-3.1.2-23]: it may be from before our start
+    return max(1, session.since_ms + session.expiry_interval * 1000)  # [MQTT-3.1.2-23]: it may be from before our start
 
 
 def on_session_due(core: Core, session: Session, now_ms: i64) -> None:
@@ -95,7 +97,7 @@ def on_session_due(core: Core, session: Session, now_ms: i64) -> None:
         end_session(core, session)  # [MQTT-4.1.0-2]
         return
     will = session.will
-    if will is not None and session.left_ms + will.will_delay_interval * 1000 <= now_ms:
+    if will is not None and session.since_ms + will.will_delay_interval * 1000 <= now_ms:
         publish_will(core, session)  # [MQTT-3.1.2-8]
     set_deadline(core, session)
 

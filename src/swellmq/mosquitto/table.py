@@ -97,8 +97,8 @@ def text(value: str) -> str:
     return value
 
 
-def answer(yes: str, no: str) -> Converter:
-    """One of two words for true and false."""
+def answer(yes: Value, no: Value) -> Converter:
+    """One of two values for true and false."""
     return lambda value: yes if boolean(value) else no
 
 
@@ -247,7 +247,7 @@ TABLE: Final[dict[str, Row]] = {
     "log_facility": Harmless("there is no syslog here"),
     "log_timestamp": Row(),
     "log_timestamp_format": Setting("log.timestamp_format", text),
-    "connection_messages": Harmless("connects and disconnects are counted, not logged"),
+    "connection_messages": Setting("log.clients_per_second", answer(20, 0)),
     "websockets_log_level": Harmless("WebSocket has no log of its own"),
     "websockets_headers_size": Accepted(number(0, 65_535)),
     "packet_buffer_size": Accepted(number(0, 65_535)),

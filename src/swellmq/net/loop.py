@@ -310,7 +310,6 @@ class Loop:
             handler.on_data(connection, data, now_ms)
         if layer.phrase:
             self.stats.errors_peer += 1
-            log.info("descriptor %d: %s", connection.fd, layer.phrase)
         self._send_own(connection, layer)
         self._end_with(connection, layer)
 

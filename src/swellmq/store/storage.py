@@ -170,7 +170,7 @@ class DiskStorage(Storage):
             self.next_number += 1
         left_wall_ms: i64 = 0
         if session.connection is None:
-            left_wall_ms = max(1, session.left_ms + self.clock_base_ms)
+            left_wall_ms = max(1, session.since_ms + self.clock_base_ms)
         add_session(self.pieces, session.stored_id, session, left_wall_ms)
         if is_new:
             for subscription in session.subscriptions():
