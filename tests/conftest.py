@@ -11,6 +11,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import chromium
 import pytest
 from socket_client import Clients, quiet_settings
 
@@ -30,9 +31,11 @@ def pytest_report_header() -> str:
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    if item.get_closest_marker("needs_mosquitto") is None:
-        return
-    missing = [program for program in MOSQUITTO if shutil.which(program) is None]
+    missing: list[str] = []
+    if item.get_closest_marker("needs_mosquitto") is not None:
+        missing += [program for program in MOSQUITTO if shutil.which(program) is None]
+    if item.get_closest_marker("needs_chromium") is not None and chromium.program() is None:
+        missing.append(chromium.PROGRAMS[0])
     if missing:
         text = f"not installed: {', '.join(missing)} (the Debian packages in apt-packages.txt)"
         if os.environ.get("CI"):
