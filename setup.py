@@ -34,6 +34,7 @@ from setuptools.errors import CCompilerError, ExecError, PlatformError
 NOT_COMPILED: Final = {
     "*__init__.py": "re-exports and nothing else",
     "__main__.py": "python -m wants a code object",
+    "admin/*": "serves operators, and carries no message; its libraries are no compiled code either",
     "access/acl*.py": "read once, at start or at a reload",
     "access/build.py": "runs once, at start",
     "access/files.py": "runs at start or at a reload",

@@ -52,6 +52,7 @@ from swellmq.version import VERSION, advice, describe
 
 if TYPE_CHECKING:
     from swellmq.access.door import Door
+    from swellmq.admin.host import Admin
     from swellmq.reload import Prepare
 
 log = logging.getLogger("swellmq.server")
@@ -99,6 +100,8 @@ class Server:
         self.sys_topics = SysTopics(self.broker.core, VERSION)
         self.loop.heavy_from_us = _heavy_from_us(settings)
         self.listeners: list[Listener] = []
+        self.admin: Admin | None = None
+        self._admin_ms = -1  # when its next turn is due by itself; -1: never
         self.calls: deque[Callable[[], None]] = deque()
         self.stopping = False
         self.trimmer: Trimmer | None = None  # of the `serve` command
@@ -140,7 +143,10 @@ class Server:
                 self.overload.descriptors.limit = limit
                 self.loop.descriptors_max = self.overload.descriptors.bound()
             self._listen()
+            if self.settings.admin:
+                self._open_admin()
         except BaseException:
+            self._close_admin()
             self.loop.close()
             self.storage.close()
             raise
@@ -163,6 +169,32 @@ class Server:
             self.listeners.append(listener)
             self.loop.add_listener(listener)
 
+    def _open_admin(self) -> None:
+        try:
+            from swellmq.admin.host import Admin  # with h11 and msgspec, which most brokers do without
+        except ModuleNotFoundError as error:
+            if error.name is None or error.name.startswith("swellmq"):
+                raise
+            remedy = "Install the libraries of admin: pip install 'swellmq[admin]'"
+            where = self.settings.where("admin")
+            problem = f"the Python package {error.name} is not installed"
+            raise SettingsError(f"admin = {self.settings.admin}", problem, remedy, where) from None
+        self.admin = Admin(self)
+        self.admin.open()
+
+    def _turn_admin(self) -> None:
+        """Run a turn of admin's own loop, because something has come for it or is due there."""
+        assert self.admin is not None
+        self.loop.guest_ready = False
+        wait_ms = self.admin.turn()
+        self._admin_ms = -1 if wait_ms < 0 else self.turn_state.now_ms + wait_ms
+
+    def _close_admin(self) -> None:
+        if self.admin is not None:
+            self.admin.close()
+            self.admin = None
+            self._admin_ms = -1
+
     @property
     def port(self) -> int:
         """The port of the first TCP listener; 0 where there is none."""
@@ -177,7 +209,8 @@ class Server:
             return 0
         due = self.loop.deadline_ms()
         overload_ms = self._overload_ms if self._overload_words != CALM else -1  # or its end would wait for a client
-        for moment_ms in (self._status_ms, self._sys_ms, overload_ms, self.lines.due_ms or -1):
+        lines_ms = self.lines.due_ms or -1
+        for moment_ms in (self._status_ms, self._sys_ms, overload_ms, lines_ms, self._admin_ms):
             if moment_ms >= 0:
                 wait_ms = max(0, moment_ms - self.turn_state.now_ms)
                 due = wait_ms if due < 0 else min(due, wait_ms)
@@ -199,6 +232,8 @@ class Server:
             self._look_at_overload(now_ms)
         if 0 < self.lines.due_ms <= now_ms:
             self.lines.tell()
+        if self.loop.guest_ready or 0 <= self._admin_ms <= now_ms:
+            self._turn_admin()
         if 0 <= self._status_ms <= now_ms:
             self._status_ms = now_ms + self.settings.status_interval_s * 1000
             self.log_status()
@@ -318,6 +353,7 @@ class Server:
 
     def finish(self) -> None:
         """The last turns: wills, DISCONNECTs, and every descriptor closed."""
+        self._close_admin()
         self.broker.shut_down()
         self.loop.turn(0)
         self.loop.turn(0)
@@ -345,6 +381,8 @@ class Server:
         counters.update(self.overload.statistics())
         if self.door is not None:
             counters.update(self.door.statistics())
+        if self.admin is not None:
+            counters.update({"admin_" + name: value for name, value in self.admin.statistics().items()})
         return counters
 
     def report(self) -> None:
@@ -527,6 +565,7 @@ def banner(server: Server, fitting: int) -> list[str]:
     lines = [
         describe(),
         "listening on " + ", ".join(one.scheme + one.name for one in server.listeners),
+        *([f"admin: {server.admin.url()}"] if server.admin is not None else []),
         f"pool: {settings.pool_mode}, {pool['capacity']} objects preheated, up to {pool['max_size']}; "
         f"up to {settings.max_connections} connections",
         durability(settings),

@@ -156,6 +156,11 @@ class Settings:
     sys_interval_s: int
     user: str
     pid_file: str
+    admin: str
+    admin_token: str
+    admin_token_file: str
+    admin_certificate: str
+    admin_key: str
     pool_initial_size: int
     pool_max_size: int
     pool_mode: str
@@ -342,6 +347,10 @@ class Settings:
         self.listeners = self._make_listeners(given, listeners, file.rules if file is not None else None)
         if not self.data and "durability" in given:
             self.notes.append("durability has no effect without data")
+        if self.admin or any(name.startswith("admin_") and given[name][0] for name in given):
+            from swellmq.admin.settings import check_admin  # most brokers have none
+
+            check_admin(self)
         self._warn()
 
     def _fit(self, name: str, ceiling: str) -> None:
@@ -381,10 +390,10 @@ class Settings:
         if not listeners or replacing or self.websocket_port:
             _check_addresses(self.bind, "bind", _where(BY_NAME["bind"], self._origins["bind"]))
         if not listeners or replacing:
-            listeners = [ListenerSettings(address, self.port, rules=rules) for address in _numeric(self.bind)]
+            listeners = [ListenerSettings(address, self.port, rules=rules) for address in numeric(self.bind)]
         if self.websocket_port:
             port = self.websocket_port
-            more = [ListenerSettings(address, port, protocol="websocket") for address in _numeric(self.bind)]
+            more = [ListenerSettings(address, port, protocol="websocket") for address in numeric(self.bind)]
             listeners = [*listeners, *more]
         if self.unix:
             _check_unix_path(self.unix, "unix", _where(BY_NAME["unix"], self._origins["unix"]))
@@ -476,7 +485,7 @@ def _check_addresses(addresses: list[str], key: str, where: str) -> None:
             raise bad_value(key, address, "not an address", remedy, where) from None
 
 
-def _numeric(addresses: list[str]) -> list[str]:
+def numeric(addresses: list[str]) -> list[str]:
     """The addresses, with both loopbacks for localhost, or one where the system has no IPv6."""
     numeric: list[str] = []
     for address in addresses:
@@ -644,7 +653,7 @@ def _listeners_of(values: dict[str, Value], wheres: dict[str, str]) -> list[List
     _check_addresses(bind, "listener.bind", wheres.get("listener.bind", ""))
     return [
         ListenerSettings(address, port, "", mode, backlog, protocol, paths, durability, rules, tls, proxies)
-        for address in _numeric(bind)
+        for address in numeric(bind)
     ]
 
 

@@ -43,7 +43,7 @@ def test_help_has_every_option_with_its_default(capsys: pytest.CaptureFixture[st
 
 @pytest.mark.parametrize("option", OPTIONS, ids=lambda option: option.name)
 def test_every_flag_reaches_its_setting(option: Option, served: list[Settings]) -> None:
-    texts = {"bind": "::1", "unix": "s.sock", "pool.factor": "7/4", "max_connections": "200000"}
+    texts = {"bind": "::1", "unix": "s.sock", "pool.factor": "7/4", "max_connections": "200000", "admin": "localhost:1"}
     value = option.choices[-1] if option.choices else texts.get(option.name, str(option.low))
     if option.kind == BOOLEAN:
         value = "false" if option.default else "true"

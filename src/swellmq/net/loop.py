@@ -86,6 +86,8 @@ class Loop:
         self.epoll.register(self.waker, READABLE)
         self.output = Output(self.epoll, turn, stats)
         self.linger = Linger(self.epoll)
+        self.guest_fd: int = -1  # the epoll descriptor of another loop, whose turns our host runs
+        self.guest_ready: bool = False  # it was readable
         self.table: list[Connection | None] = [None] * TABLE_SLICE
         self.listeners: dict[int, Listener] = {}
         self.paused: list[Listener] = []
@@ -202,6 +204,8 @@ class Loop:
                 os.eventfd_read(self.waker)
             elif fd in self.linger.until_ms:
                 ended.append(fd)
+            elif fd == self.guest_fd:
+                self.guest_ready = True
         if arrivals is not None:
             for listener in arrivals:
                 # Those whose handshakes would have to wait are better off in the system's queue: no deadline runs.
@@ -343,6 +347,10 @@ class Loop:
 
     def open(self, fd: int, listener: int, now_ms: i64, layer: Layer | None = None, durability: u8 = ON_DISK) -> None:
         """Serve a connected socket, or refuse it when the broker is full. `fd` is ours from now on."""
+        self._open(fd, listener, now_ms, layer.fresh() if layer is not None else None, durability)
+
+    def _open(self, fd: int, listener: int, now_ms: i64, layer: Layer | None, durability: u8) -> Connection | None:
+        """As `open`; `layer` is the connection's own. None where there was no place for it, and it is closed."""
         pool = self.pool
         handler: Handler = self.engine
         connection: Connection | None = None
@@ -354,7 +362,7 @@ class Loop:
             if connection is None:
                 self.stats.connections_dropped += 1
                 os.close(fd)
-                return
+                return None
             self.stats.connections_refused += 1
         else:
             self.stats.connections_accepted += 1
@@ -365,7 +373,7 @@ class Loop:
         connection.interest = READABLE
         if layer is not None:
             connection.buffers = Buffers()
-            connection.buffers.layer = layer.fresh()
+            connection.buffers.layer = layer
         self._enter(fd, connection)
         try:
             os.set_blocking(fd, False)
@@ -374,11 +382,12 @@ class Loop:
             log.warning("can't watch one more connection: %s", error.strerror)
             self.stats.connections_dropped += 1
             self._reap(connection)
-            return
+            return None
         try:
             handler.on_open(connection, now_ms)
         except Exception:
             on_bug(self.stats, "with a new connection", connection)
+        return connection
 
     def _spared(self, fd: int) -> bool:
         """Whether those that only linger give up so many descriptors that `fd` is not one of the last."""
@@ -540,6 +549,42 @@ class Loop:
             on_bug(self.stats, "with a client that is refused", slot)
 
     # Life
+
+    def host(self, fd: int) -> None:
+        """Tell by `guest_ready` when another loop's `fileno()` is readable; -1 ends that."""
+        if self.guest_fd >= 0:
+            self.epoll.unregister(self.guest_fd)
+        self.guest_fd = fd
+        if fd >= 0:
+            self.epoll.register(fd, READABLE)
+
+    def let_go(self, connection: Connection) -> int:
+        """Serve a connection no longer, without a word to it or its handler: its descriptor is the caller's now.
+
+        Between two turns, and where nothing waits to be sent.
+        """
+        fd = connection.fd
+        self.table[fd] = None
+        self.epoll.unregister(fd)
+        self.pool.release(connection)
+        return fd
+
+    def adopt(self, fd: int, listener: int, layer: Layer, data: bytes, durability: u8 = ON_DISK) -> None:
+        """Serve, between two turns, a socket that another loop has let go of; `data` is what `layer` has passed up."""
+        now_ms = self.turn_state.now_ms
+        connection = self._open(fd, listener, now_ms, layer, durability)
+        if connection is None:
+            return
+        handler = connection.handler
+        assert handler is not None
+        try:
+            if data:
+                handler.on_data(connection, data, now_ms)
+        except Exception:
+            on_bug(self.stats, "with what was read", connection)
+        self._send_own(connection, layer)
+        self._end_with(connection, layer)
+        self.more = True
 
     def add_listener(self, listener: Listener) -> None:
         """Accept from `listener` from the next turn on."""

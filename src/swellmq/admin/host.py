@@ -1,0 +1,156 @@
+"""Admin beside a broker: a second, small loop of its own, hosted in the broker's.
+
+Its connections take nothing from the broker's pool and are never refused for its bounds: an operator gets in just when
+it is full. The broker's loop watches one descriptor more, that of this loop's epoll, and its host runs a turn of ours
+when that was readable or something here is due.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Generator
+from typing import TYPE_CHECKING, Final
+
+import h11
+
+from swellmq.admin.answer import ApiError, Headers, Response
+from swellmq.admin.api import ROUTES
+from swellmq.admin.engine import Busy, HttpEngine, Peer
+from swellmq.admin.files import Files
+from swellmq.admin.route import Request, Router, not_allowed
+from swellmq.admin.security import Security
+from swellmq.admin.settings import parse_place, read_token
+from swellmq.connection import Connection, Turn
+from swellmq.errors import SettingsError
+from swellmq.net.listener import Listener, open_tcp
+from swellmq.net.loop import Loop
+from swellmq.net.peers import SocketPeers
+from swellmq.net.pool import Pool, PoolSettings
+from swellmq.stats import Stats
+
+if TYPE_CHECKING:
+    from swellmq.server import Server
+
+log = logging.getLogger("swellmq.admin")
+
+CONNECTIONS_MAX: Final = 64
+BACKLOG: Final = 64
+
+
+class Site:
+    """What is served: routes, the page's files, and who may see them."""
+
+    def __init__(self, server: Server, security: Security) -> None:
+        self.server = server
+        self.security = security
+        self.router = Router(ROUTES)
+        self.files = Files()
+        self.peers = SocketPeers()
+
+    def address(self, connection: Connection) -> str:
+        """Where a peer comes from."""
+        return self.peers.address(connection)
+
+    def headers(self) -> Headers:
+        """What every answer has."""
+        return [
+            ("Date", time.strftime("%a, %d %b %Y %H:%M:%S GMT", time.gmtime())),
+            ("Server", "swellmq"),
+            ("X-Content-Type-Options", "nosniff"),
+            ("Referrer-Policy", "no-referrer"),
+        ]
+
+    def answer(self, peer: Peer, asked: h11.Request, body: bytes) -> Response | Generator[None, None, Response] | None:
+        """The answer to a request, or what leads to it in slices; None where it asks for the WebSocket.
+
+        Raises ApiError.
+        """
+        headers: dict[str, str] = {}
+        for name, value in asked.headers:
+            key, text = name.decode(), value.decode("latin-1")
+            headers[key] = headers[key] + ", " + text if key in headers else text
+        method = asked.method.decode()
+        request = Request(method, asked.target.decode(), headers, body, self.address(peer.connection))
+        now_ms = peer.connection.turn.now_ms
+        security = self.security
+        security.check_host(headers)
+        found = self.router.find(method, request.path)
+        if found is None:
+            file = self.files.find(request.path, headers)
+            if file is None:
+                raise ApiError(404, "not_found", "there is nothing at this path")
+            if method not in ("GET", "HEAD"):
+                raise not_allowed(["GET"])
+            return file
+        route, parameters = found
+        security.check_origin(method, headers)
+        if route.public:
+            request.known = security.knows(headers, request.address, now_ms)
+        else:
+            security.demand(headers, request.address, now_ms)
+        if method not in ("GET", "HEAD"):
+            log.info("admin: %s %s by %s", method, request.path, request.address or "this machine")
+        return route.call(self.server, request, parameters)
+
+
+class Admin:
+    """The admin of one broker, from `open` to `close`."""
+
+    def __init__(self, server: Server) -> None:
+        settings = server.settings
+        self.server = server
+        self.addresses, self.wanted_port = parse_place(settings.admin, settings.where("admin"))
+        self.scheme = "https" if settings.admin_certificate else "http"
+        self.security = Security(read_token(settings), self.addresses, self.scheme)
+        self.turn_state = Turn()
+        self.stats = Stats()
+        sizes = PoolSettings()
+        sizes.mode = "none"
+        sizes.max_connections = CONNECTIONS_MAX
+        self.engine = HttpEngine(Site(server, self.security), self.turn_state)
+        pool = Pool(sizes, self.turn_state)
+        self.loop = Loop(self.engine, Busy(), pool, self.turn_state, self.stats)
+        pool.preheat()
+        self.listeners: list[Listener] = []
+
+    def open(self) -> None:
+        """Listen. Raises SettingsError where an address can't be had."""
+        settings = self.server.settings
+        port = self.wanted_port
+        for index, address in enumerate(self.addresses):
+            try:
+                listener = open_tcp(address, port, index, BACKLOG)
+            except SettingsError as error:
+                remedy = "Choose another address or port, or stop the program that listens there"
+                raise SettingsError(
+                    f"admin = {settings.admin}", error.problem, remedy, settings.where("admin")
+                ) from None
+            port = listener.port  # of both loopbacks, where any port will do
+            listener.scheme = self.scheme + "://"
+            self.listeners.append(listener)
+            self.loop.add_listener(listener)
+        self.server.loop.host(self.loop.fileno())
+
+    @property
+    def port(self) -> int:
+        """The port it listens on."""
+        return self.listeners[0].port
+
+    def url(self) -> str:
+        """Where a browser finds the page."""
+        return f"{self.scheme}://{self.listeners[0].name}/"
+
+    def turn(self) -> int:
+        """Run a turn without waiting; milliseconds until the next one is due by itself, -1: never."""
+        self.loop.turn(0)
+        return self.loop.deadline_ms()
+
+    def statistics(self) -> dict[str, int]:
+        """Counters of the admin server itself."""
+        return {**self.engine.statistics(), "refused": self.security.refused}
+
+    def close(self) -> None:
+        """Close everything."""
+        self.server.loop.host(-1)
+        self.loop.close()

@@ -1,0 +1,184 @@
+"""HTTP as admin speaks it: requests in a row and in pieces, every malformed one answered and counted, all bounds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import pytest
+from admin_client import RawClient, admin_port, ask
+from socket_client import await_true
+
+from swellmq import Broker
+from swellmq.admin.engine import BODY_BYTES_MAX, HEAD_BYTES_MAX
+from swellmq.admin.host import CONNECTIONS_MAX
+
+Start = Callable[..., Broker]
+
+HEALTH = b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n"
+
+
+@pytest.fixture
+def raw() -> Iterator[Callable[[Broker], RawClient]]:
+    made: list[RawClient] = []
+
+    def connect(broker: Broker) -> RawClient:
+        made.append(RawClient(broker))
+        return made[-1]
+
+    yield connect
+    for one in made:
+        one.close()
+
+
+Raw = Callable[[Broker], RawClient]
+
+
+def test_without_admin_nothing_of_it_is_there(broker: Start) -> None:
+    one = broker()
+    assert one.server.admin is None
+    assert not any(name.startswith("admin_") for name in one.statistics())
+
+
+def test_a_request_is_answered(broker: Start) -> None:
+    answer = ask(broker(admin="127.0.0.1:0"), "/health")
+    assert answer.status == 200
+    assert answer.json() == {"status": "ok", "reasons": []}
+    assert answer.headers["cache-control"] == "no-store"
+    assert answer.headers["x-content-type-options"] == "nosniff"
+
+
+def test_requests_in_a_row_are_answered_in_order(broker: Start, raw: Raw) -> None:
+    one = broker(admin="127.0.0.1:0")
+    client = raw(one)
+    requests = [b"GET /%s HTTP/1.1\r\nHost: localhost\r\n\r\n" % path for path in (b"health", b"nothing", b"ready")]
+    client.send(b"".join(requests * 20))
+    assert [client.answer().status for _ in range(60)] == [200, 404, 200] * 20
+    client.send(HEALTH)  # the connection is still open
+    assert client.answer().status == 200
+
+
+def test_a_request_may_come_byte_by_byte(broker: Start, raw: Raw) -> None:
+    one = broker(admin="127.0.0.1:0")
+    client = raw(one)
+    for index in range(len(HEALTH)):
+        client.send(HEALTH[index : index + 1])
+    assert client.answer().status == 200
+
+
+def test_connection_close_and_http_1_0_end_the_connection(broker: Start, raw: Raw) -> None:
+    one = broker(admin="127.0.0.1:0")
+    for request in (
+        b"GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n",
+        b"GET /health HTTP/1.0\r\nHost: localhost\r\n\r\n",
+    ):
+        client = raw(one)
+        client.send(request)
+        assert client.answer().status == 200
+        assert client.is_closed()
+
+
+def test_head_is_get_without_the_body(broker: Start, raw: Raw) -> None:
+    client = raw(broker(admin="127.0.0.1:0"))
+    client.send(HEALTH.replace(b"GET", b"HEAD") + HEALTH)
+    head = client.answer("HEAD")
+    get = client.answer()
+    assert (head.status, head.body) == (200, b"")
+    assert head.headers["content-length"] == str(len(get.body))
+
+
+MALFORMED = {
+    "no request line": (b"\x10\x0e\x00\x04MQTT\x04\r\n\r\n", 400),
+    "no host": (b"GET / HTTP/1.1\r\n\r\n", 400),
+    "two hosts": (b"GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", 400),
+    "a space in the name of a field": (b"GET / HTTP/1.1\r\nHost: a\r\nA B: c\r\n\r\n", 400),
+    "two lengths": (b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab", 400),
+    "a length that is none": (b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: -1\r\n\r\n", 400),
+    "a transfer coding nobody knows": (b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: zip\r\n\r\n", 501),
+    "a chunk without a length": (b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", 400),
+    "a head without an end": (b"GET / HTTP/1.1\r\nHost: a\r\nX: " + b"x" * (HEAD_BYTES_MAX + 1), 431),
+    "a body that is too large": (
+        b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n" % (BODY_BYTES_MAX + 1),
+        413,
+    ),
+    "a body that becomes too large": (
+        b"POST / HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n" % (BODY_BYTES_MAX + 1)
+        + b"x" * (BODY_BYTES_MAX + 1),
+        413,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", MALFORMED)
+def test_what_is_malformed_or_too_large_is_answered_counted_and_closed(name: str, broker: Start, raw: Raw) -> None:
+    one = broker(admin="127.0.0.1:0")
+    data, status = MALFORMED[name]
+    client = raw(one)
+    try:
+        client.send(data)
+    except (ConnectionResetError, BrokenPipeError):  # it answers before all has been sent
+        pass
+    answer = client.answer()
+    assert answer.status == status
+    assert answer.code() in ("malformed_request", "not_implemented", "head_too_large", "body_too_large")
+    assert answer.headers["connection"] == "close"
+    assert client.is_closed()
+    assert one.statistics()["admin_requests"] == 1
+    assert one.statistics()["admin_requests_malformed"] == (status != 413)
+    assert one.statistics()["admin_answers_4xx"] + one.statistics()["admin_answers_5xx"] == 1
+    assert ask(one, "/health").status == 200
+
+
+def test_a_body_is_asked_for_where_the_client_waits_for_that(broker: Start, raw: Raw) -> None:
+    client = raw(broker(admin="127.0.0.1:0"))
+    client.send(b"POST /nothing HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\nExpect: 100-continue\r\n\r\n")
+    assert client.file.readline().startswith(b"HTTP/1.1 100")
+    assert client.file.readline() == b"\r\n"
+    client.send(b"{}")
+    assert client.answer().status == 404
+
+
+def test_another_method_and_another_path(broker: Start) -> None:
+    one = broker(admin="127.0.0.1:0")
+    answer = ask(one, "/api/v1/overview", "PUT")
+    assert (answer.status, answer.code(), answer.headers["allow"]) == (405, "method_not_allowed", "GET, HEAD")
+    assert ask(one, "/index.html", "POST").status == 405
+    for path in (
+        "/nothing",
+        "/api/v2/overview",
+        "/../setup.py",
+        "/%2e%2e/x.html",
+        "//etc/passwd.html",
+        "/x/index.html",
+    ):
+        assert ask(one, path).code() == "not_found"
+
+
+def test_connections_have_a_bound_of_their_own(broker: Start, raw: Raw) -> None:
+    one = broker(admin="127.0.0.1:0")
+    clients = [raw(one) for _ in range(CONNECTIONS_MAX)]
+    for client in clients:
+        client.send(HEALTH)
+        assert client.answer().status == 200
+    late = raw(one)
+    late.send(HEALTH)
+    assert late.answer().code() == "too_many_connections"
+    assert late.is_closed()
+    clients[0].close()
+    await_true(lambda: one.statistics()["admin_connections"] < CONNECTIONS_MAX)
+    assert ask(one, "/health").status == 200
+    assert one.statistics()["pool_active"] == 0
+
+
+def test_admin_is_reached_while_the_broker_is_full(broker: Start, clients: Callable[..., object]) -> None:
+    one = broker(admin="127.0.0.1:0", max_connections=1, pool_initial_size=1)
+    clients(one, client_id="first")
+    assert ask(one, "/health").status == 200
+    answer = ask(one, "/ready")
+    assert (answer.status, answer.json()["status"]) == (503, "not ok")
+    assert "max_connections" in answer.json()["reasons"][0]
+
+
+def test_the_port_is_told_at_start(broker: Start) -> None:
+    one = broker(admin="127.0.0.1:0")
+    assert one.server.admin is not None
+    assert one.server.admin.url() == f"http://127.0.0.1:{admin_port(one)}/"
