@@ -91,7 +91,7 @@ def test_rules_hold_for_live_clients(
     joe.publish("a/1", b"no longer")
     joe.publish("b/1", b"still")
     assert jim.expect(Publish).payload == b"still"
-    assert said(caplog) == ["reload: access.acl_file: 1 -> 2 rules", "reload: done"]
+    assert said(caplog) == [f"reload: {files.acl}: 1 -> 2 rules", "reload: done"]
 
 
 @pytest.mark.parametrize("where", ["config", "users", "acl"])
@@ -161,3 +161,44 @@ def test_settings_of_a_program_read_their_files_again(
 def test_the_names_of_settings_are_right() -> None:
     names = [option.name for option in OPTIONS]
     assert set(FIXED_LIMITS) | set(LIVE) <= set(names)
+
+
+def test_files_of_one_listener(tmp_path: Path, clients: Clients, caplog: pytest.LogCaptureFixture) -> None:
+    users, acl = write_passwords(tmp_path / "users", joe="a", jim="b"), tmp_path / "acl.toml"
+    acl.write_text(ACL.format("a/#"))
+    config = tmp_path / "swellmq.toml"
+    config.write_text(
+        "sys_interval_s = 0\n[pool]\ninitial_size = 16\n[[listener]]\nport = 0\n[[listener]]\nport = 0\n"
+        f'password_file = "{users}"\nacl_file = "{acl}"\n'
+    )
+    one = Server(Settings.load(str(config), {}, {}))
+    one.open()
+    second = ("127.0.0.1", one.listeners[1].port)
+    caplog.set_level("INFO", "swellmq")
+
+    def turn() -> None:
+        one.turn(1)
+
+    anybody = clients(one, 5, "1")  # the first listener asks nobody
+    joe = clients(second, 5, "2", step=turn, username="joe", password=b"a")
+    jim = clients(second, 5, "3", step=turn, username="jim", password=b"b")
+    assert joe.subscribe("b") == b"\x87" and anybody.subscribe("b") == b"\x00"
+    write_passwords(users, joe="a")
+    acl.write_text(ACL.format("a/#") + ACL.format("b"))
+    assert one.reload()
+    assert said(caplog) == [
+        "reload: users: 0 added, 1 removed, 0 with a new password",
+        f"reload: {acl}: 1 -> 2 rules",
+        "reload: done",
+    ]
+    assert jim.expect(Disconnect).reason_code == spec.NOT_AUTHORIZED
+    assert joe.subscribe("b") == b"\x00"
+    anybody.ping()
+    for path in (users, acl):
+        text = path.read_text()
+        path.write_text("nonsense")
+        assert not one.reload()
+        path.write_text(text)
+    acl.unlink()
+    assert not one.reload() and "listener.acl_file: " in caplog.text
+    one.finish()

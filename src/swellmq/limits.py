@@ -152,6 +152,7 @@ class Limits:
         self.client_id_bytes: i64 = 65_535
         self.assign_client_ids: bool = True
         self.client_id_prefix: str = "auto-"  # of those that are assigned
+        self.client_ids_begin: str = ""  # what all client ids have to begin with
         self.client_id_3_1_strict: bool = False  # 3.1: 1 to 23 characters
         # Messages
         self.maximum_qos: i64 = 2

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 
 from swellmq.errors import SettingsError
 from swellmq.options import OPTIONS, Option, show
-from swellmq.settings import Settings
+from swellmq.settings import ListenerSettings, Settings
 
 if TYPE_CHECKING:
     from swellmq.server import Server
@@ -80,6 +80,13 @@ def reload(server: Server) -> bool:
             log.info("reload: %s", line)
     log.info("reload: done")
     return True
+
+
+def live_listeners(old: Settings, new: Settings) -> list[ListenerSettings]:
+    """The listeners by which files are read again: where they have changed themselves, that takes a restart, and what
+    they had before counts until then."""
+    same = [str(one) for one in old.listeners] == [str(one) for one in new.listeners]
+    return new.listeners if same else old.listeners
 
 
 def differences(old: Settings, new: Settings) -> list[str]:

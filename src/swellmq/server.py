@@ -30,7 +30,7 @@ from swellmq.connection import Turn
 from swellmq.errors import SettingsError
 from swellmq.limits import MEMORY_SHARE_PERCENT, OVERLOAD_LOOK_MS
 from swellmq.logs import set_up, severity
-from swellmq.net.listener import Listener, open_tcp, open_unix, parse_network
+from swellmq.net.listener import Bound, Listener, open_tcp, open_unix, parse_network
 from swellmq.net.loop import NO_BOUND, Loop
 from swellmq.net.peers import SocketPeers
 from swellmq.net.pool import Pool, PoolSettings
@@ -153,17 +153,20 @@ class Server:
 
     def _listen(self) -> None:
         self.pool.preheat()
+        bounds: dict[int, Bound] = {}  # the addresses of one listener share their rules, and so its bound
         for index, wanted in enumerate(self.settings.listeners):
             if wanted.unix:
                 listener = open_unix(wanted.unix, wanted.unix_mode, index, wanted.backlog)
             else:
-                listener = open_tcp(wanted.bind, wanted.port, index, wanted.backlog)
+                listener = open_tcp(wanted.bind, wanted.port, index, wanted.backlog, wanted.rules.interface)
             if wanted.has_layers():
                 from swellmq.net.layers import make_layers  # most brokers speak MQTT straight on the socket
 
                 listener.layer = make_layers(wanted)
             if wanted.proxies is not None:
                 listener.proxies = [parse_network(network) for network in wanted.proxies.networks]
+            if wanted.rules.max_connections:
+                listener.bound = bounds.setdefault(id(wanted.rules), Bound(wanted.rules.max_connections))
             listener.scheme = wanted.scheme()
             listener.durability = DURABILITIES.index(wanted.durability or self.settings.durability)
             self.listeners.append(listener)
@@ -295,9 +298,10 @@ class Server:
 
     def _prepare_door(self, settings: Settings) -> Callable[[], list[str]]:
         from swellmq.access.build import prepare_change  # whoever has a door has this
+        from swellmq.reload import live_listeners
 
         assert self.door is not None
-        return prepare_change(self.door, self.broker, settings)
+        return prepare_change(self.door, self.broker, settings, live_listeners(self.settings, settings))
 
     def _prepare_certificates(self, settings: Settings) -> Callable[[], list[str]]:
         from swellmq.net.layers import prepare_reload  # whoever has a TLS listener has this
@@ -436,6 +440,7 @@ def _rules(settings: Settings) -> list[Rules]:
         rules.topic_aliases_out = given.topic_aliases_out
         rules.client_id_prefix = given.client_id_prefix
         rules.username_as_client_id = given.username_as_client_id
+        rules.assign_client_ids = given.assign_client_ids
         every.append(rules)
     return every
 

@@ -51,6 +51,11 @@ class ListenerRules:
         self.maximum_qos = 2
         self.topic_alias_maximum = 65_535
         self.topic_aliases_out = 65_535
+        self.assign_client_ids = True
+        self.max_connections = 0
+        self.interface = ""
+        self.password_file = ""
+        self.acl_file = ""
 
     def are_usual(self) -> bool:
         """Whether they change nothing."""
@@ -230,6 +235,7 @@ class Settings:
     limits_client_id_bytes: int
     limits_assign_client_ids: bool
     limits_client_id_prefix: str
+    limits_client_ids_begin: str
     limits_client_id_3_1_strict: bool
     limits_maximum_qos: int
     limits_retain_available: bool
@@ -315,8 +321,10 @@ class Settings:
         """Whether anything here says who may come in, or what they may do."""
         if self.knows_users() or self.access_anonymous != "auto" or self.access_acl_file or self.access_http_url:
             return True
-        if any(listener.rules.anonymous != "auto" for listener in self.listeners):
-            return True
+        for listener in self.listeners:
+            rules = listener.rules
+            if rules.anonymous != "auto" or rules.password_file or rules.acl_file:
+                return True
         bounds = (self.access_ban_connects, self.access_connects_per_s)
         return any((*bounds, self.access_connections_per_address, self.access_connections_per_user))
 
@@ -407,9 +415,10 @@ class Settings:
         if self.access_acl_file and not self.knows_users():
             self.warnings.append("access.acl_file, but nothing says who the users are: clients may take any name")
         anonymous = self.access_anonymous
-        is_open = anonymous == "yes" or (anonymous == "auto" and not self.knows_users())
         for listener in self.listeners:
             own = listener.rules.anonymous
+            known = self.knows_users() or bool(listener.rules.password_file)
+            is_open = anonymous == "yes" or (anonymous == "auto" and not known)
             nameless = (own == "yes" or (own == "auto" and is_open)) and not listener.knows_clients()
             if nameless and not listener.unix and not is_loopback(listener.bind):
                 self.warnings.append(f"{listener} is open to whoever can reach it: there is no authentication")

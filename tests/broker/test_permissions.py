@@ -265,3 +265,69 @@ def test_decisions_that_are_remembered_are_bounded_in_bytes() -> None:
         assert permissions.allows(session, MAY_PUBLISH, topic + b"%d" % number)
         most = max(most, permissions.statistics()["decisions"])
     assert most * 60_000 <= DECISION_BYTES + 60_000
+
+
+def at_two_listeners() -> tuple[MemoryBroker, Table, Table]:
+    """A broker whose second listener has rights of its own."""
+    access = Access()
+    usual, second = Table(bob=["s:#", "r:a"], alice=[ALL]), Table(bob=["s:#", "r:b"])
+    access.rights, access.rights_at = usual, {1: second}
+    return MemoryBroker(access=access), usual, second
+
+
+def come(broker: MemoryBroker, client_id: str, listener: int) -> MemoryClient:
+    """A client with a kept session, by a listener."""
+    client = broker.open(4)
+    client.connection.listener = listener
+    client.connect(client_id, clean_start=False)
+    return client
+
+
+def test_rights_follow_the_listener() -> None:
+    broker, usual, second = at_two_listeners()
+    alice = broker.connect("alice")
+    bob = come(broker, "bob", 0)
+    bob.subscribe("#", qos=1)
+    for listener, allowed in ((0, b"a"), (1, b"b"), (0, b"a")):
+        bob.disconnect()
+        bob = come(broker, "bob", listener)
+        for topic_name in (b"a", b"b"):
+            alice.publish(topic_name, topic_name)
+        assert bob.payloads() == [allowed]
+    bob.disconnect()
+    for topic_name in (b"a", b"b"):  # while it is away the rights of its last listener count
+        alice.publish(topic_name, topic_name, qos=1)
+    bob = come(broker, "bob", 1)
+    assert bob.payloads() == []  # and when it is back those of the one it came by
+    assert usual.asked and second.asked
+    broker.check()
+
+
+def test_whose_listener_is_not_known_keeps_what_any_would_allow() -> None:
+    broker, _usual, _second = at_two_listeners()
+    alice = broker.connect("alice")
+    bob = come(broker, "bob", 0)
+    bob.subscribe("#", qos=1)
+    bob.disconnect()
+    session = broker.core.session("bob")
+    assert session is not None
+    session.number = 0  # as it comes out of the store
+    broker.core.topics.forget_routes()
+    for topic_name in (b"a", b"b", b"c"):
+        alice.publish(topic_name, topic_name, qos=1)
+    assert session.queued() == 2
+    assert come(broker, "bob", 1).payloads() == [b"b"]
+    broker.check()
+
+
+def test_rights_of_listeners_change_for_live_clients() -> None:
+    broker, usual, _second = at_two_listeners()
+    alice, bob = broker.connect("alice"), come(broker, "bob", 1)
+    bob.subscribe("#")
+    broker.engine.review(usual)
+    alice.publish("a", b"a")
+    broker.engine.review(usual, {1: Table()})
+    alice.publish("b", b"b")
+    assert bob.payloads() == [b"a"]
+    broker.turn()
+    assert broker.core.topics.count == 0  # and its subscription went with its rights

@@ -54,3 +54,15 @@ def test_bad_usage(config: str, capsys: pytest.CaptureFixture[str], right: str, 
     assert said in capsys.readouterr().err
     assert main(["explain", "--acl", config + ".none", "publish", "a"]) == 2
     assert "can't be read" in capsys.readouterr().err
+
+
+def test_the_file_of_a_listener(tmp_path: Path, config: str, capsys: pytest.CaptureFixture[str]) -> None:
+    own = tmp_path / "own"
+    own.write_text("topic write a\n")
+    text = Path(config).read_text() + f'[[listener]]\nport = 1884\nacl_file = "{own}"\n[[listener]]\nunix = "/run/s"\n'
+    Path(config).write_text(text)
+    assert main(["explain", "--config", config, "--listener", "1884", "publish", "a"]) == 0
+    assert f"{own}:1: topic write a" in capsys.readouterr().out
+    assert main(["explain", "--config", config, "--listener", "/run/s", "publish", "a"]) == 1
+    assert main(["explain", "--config", config, "--listener", "1", "publish", "a"]) == 2
+    assert "no listener has the port or path 1" in capsys.readouterr().err

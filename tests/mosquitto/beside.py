@@ -77,11 +77,19 @@ def beside(tmp_path: Path, text: str, talk: Talk) -> Any:
     file.write_text(ALWAYS + text.format(*ports))
     with mosquitto(file, ports[0]):
         theirs = told(talk, ports)
-    settings = Settings.load(str(file), {}, {"log.level": "warning"})
-    with Broker(settings):
+    with Broker(Settings.load(str(file), {}, {"log.level": "warning"})):
         ours = told(talk, ports)
     assert ours == theirs
     return ours
+
+
+def alone(tmp_path: Path, text: str, talk: Talk) -> Any:
+    """What the talk brings with this broker, where the mosquitto that is at hand is too old, or at fault."""
+    ports = free_ports(2)
+    file = tmp_path / "mosquitto.conf"
+    file.write_text(text.format(*ports))
+    with Broker(Settings.load(str(file), {}, {"log.level": "warning"})):
+        return told(talk, ports)
 
 
 def told(talk: Talk, ports: list[int]) -> Any:
@@ -101,7 +109,9 @@ def mosquitto(file: Path, port: int) -> Iterator[subprocess.Popen[bytes]]:
         give_up = time.monotonic() + PATIENCE_S
         while True:
             assert process.poll() is None and time.monotonic() < give_up, "mosquitto does not start"
-            with suppress(OSError), socket.create_connection(("127.0.0.1", port)):
+            with suppress(OSError), socket.create_connection(("127.0.0.1", port), PATIENCE_S) as probe:
+                probe.shutdown(socket.SHUT_WR)
+                probe.recv(64)  # that it is gone from the counts, too
                 break
             time.sleep(0.005)
         yield process

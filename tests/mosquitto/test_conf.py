@@ -114,6 +114,9 @@ SETTINGS = [
     ("upgrade_outgoing_qos true", "limits_upgrade_outgoing_qos", True),
     ("queue_qos0_messages true", "limits_queue_qos_0", True),
     ("allow_duplicate_messages false", "limits_overlapping", "one"),
+    ("clientid_prefixes dev-", "limits_client_ids_begin", "dev-"),
+    ("memory_limit 0", "memory_budget_bytes", 0),
+    ("memory_limit 64000000", "memory_budget_bytes", 64_000_000),
     ("sys_interval 0", "sys_interval_s", 0),
     ("max_connections 10", "max_connections", 10),
     ("max_topic_alias 3", "limits_topic_alias_maximum", 3),
@@ -164,8 +167,19 @@ def test_settings_of_each_listener(tmp_path: Path) -> None:
     first, second = load(tmp_path, text).listeners
     assert (first.rules.anonymous, second.rules.anonymous) == ("yes", "no")
     assert (first.rules.client_id_prefix, second.rules.client_id_prefix) == ("", "a-")
-    text = "per_listener_settings true\nlistener 1\npassword_file a\nlistener 2\npassword_file b\n"
-    assert error(tmp_path, text).startswith("mosquitto.conf:5: password_file b: another value than at ")
+    text = "per_listener_settings true\nlistener 1 127.0.0.1\npassword_file a\nacl_file c\n"
+    text += "listener 2 127.0.0.1\npassword_file b\nallow_zero_length_clientid false\n"
+    settings = load(tmp_path, text)
+    first, second = (listener.rules for listener in settings.listeners)
+    assert (first.password_file, first.acl_file, first.assign_client_ids) == ("a", "c", True)
+    assert (second.password_file, second.acl_file, second.assign_client_ids) == ("b", "", False)
+    assert not settings.access_password_file and not settings.access_acl_file
+
+
+def test_bounds_of_listeners(tmp_path: Path) -> None:
+    settings = load(tmp_path, "listener 1 127.0.0.1\nmax_connections 5\nlistener 2 127.0.0.1\nmax_connections -1\n")
+    assert [listener.rules.max_connections for listener in settings.listeners] == [5, 0]
+    assert settings.max_connections == 1_000_000
 
 
 TLS = "listener 1884 127.0.0.1\ncertfile c.pem\nkeyfile k.pem\n"
@@ -274,7 +288,6 @@ def test_included_files(tmp_path: Path) -> None:
         ("log_dest paper\n", "1: log_dest paper: no such destination. Give stderr, file PATH or none"),
         ("log_dest file\n", "1: log_dest file: without a path. Give one behind `file`"),
         ("log_type loud\n", "1: log_type loud: no such type. Give error, warning, notice, information, debug"),
-        ("listener 1\nmax_connections 5\nlistener 2\n", "2: max_connections 5: a bound for one of several listeners"),
         ("listener 1883 no.such.host.invalid\n", "1: listener 1883 no.such.host.invalid: "),
         ("plugin /lib/x.so\n", "1: plugin /lib/x.so: plugins are libraries of mosquitto. "),
         ("plugin_opt_a b\n", "1: plugin_opt_a b: plugins are libraries of mosquitto. "),

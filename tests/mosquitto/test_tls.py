@@ -8,11 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from beside import CLOSED, Dial, beside, echo, free_ports, told
+from beside import CLOSED, Dial, alone, beside, echo
 from net_certificates import Authority
-
-from swellmq import Broker
-from swellmq.settings import Settings
 
 pytestmark = pytest.mark.needs_mosquitto
 
@@ -124,21 +121,14 @@ def test_names_out_of_certificates(tmp_path: Path, authority: Authority, option:
 
 def test_a_certificate_without_a_name(tmp_path: Path, authority: Authority) -> None:
     text = conf(authority, MUTUAL) + "use_identity_as_username true\n"
-    file = tmp_path / "m.conf"
-    ports = free_ports(1)
-    file.write_text(text.format(*ports))
-    with Broker(Settings.load(str(file), {}, {})):
-        assert told(lambda dial: dial.enter(tls=context(authority, "nameless")), ports) == CLOSED
+    assert alone(tmp_path, text, lambda dial: dial.enter(tls=context(authority, "nameless"))) == CLOSED
 
 
 def test_dates_that_do_not_matter(tmp_path: Path, authority: Authority) -> None:
-    """An option of mosquitto 2.1; the one that is at hand may not have it."""
-    file = tmp_path / "m.conf"
-    ports = free_ports(1)
-    file.write_text((conf(authority, MUTUAL) + "disable_client_cert_date_checks true\n").format(*ports))
+    """An option of mosquitto 2.1."""
 
     def talk(dial: Dial) -> Any:
         return dial.enter(tls=context(authority, "old")), dial.enter(tls=context(authority, "mallory"))
 
-    with Broker(Settings.load(str(file), {}, {})):
-        assert told(talk, ports) == (0, CLOSED)
+    text = conf(authority, MUTUAL) + "disable_client_cert_date_checks true\n"
+    assert alone(tmp_path, text, talk) == (0, CLOSED)

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from ipaddress import ip_network
 
 from swellmq.access.acl import load_acl
-from swellmq.access.door import ANYBODY, NOBODY, Door
+from swellmq.access.door import ANYBODY, NOBODY, Door, Entrance
 from swellmq.access.guard import Guard, GuardSettings
 from swellmq.access.password_file import PasswordFile, load_password_file
 from swellmq.access.provider import Authorizer, Provider
 from swellmq.access.remembered import Remembered
 from swellmq.access.rules import Rules
 from swellmq.access.workers import Workers
-from swellmq.broker.access import Access
+from swellmq.broker.access import Access, Rights
 from swellmq.broker.broker import MqttBroker
 from swellmq.options import bad_value
-from swellmq.settings import Settings
+from swellmq.settings import ListenerRules, ListenerSettings, Settings
 
 
 def build_door(settings: Settings) -> Door:
@@ -27,30 +27,57 @@ def build_door(settings: Settings) -> Door:
     asking = Workers("ask", settings.access_http_threads, places, patience_s)
     remembered = Remembered(settings.access_remember_s * 1000)
     guard = Guard(make_guard_settings(settings))
-    door = Door(make_providers(settings), who_is_nameless(settings), computing, asking, remembered, guard)
-    for index, listener in enumerate(settings.listeners):
-        if listener.rules.anonymous != "auto":
-            door.anonymous_at[index] = listener.rules.anonymous
-    door.offer(make_methods(door.providers))
+    door = Door([], NOBODY, computing, asking, remembered, guard)
+    door.usual, door.own = make_entrances(settings, settings.listeners)
+    door.offer()
     door.take_authorizer(make_authorizer(settings))
-    door.rights = make_rights(settings)
+    door.rights, door.rights_at = make_rights(settings, settings.listeners)
     return door
 
 
-def prepare_change(door: Door, broker: MqttBroker, settings: Settings) -> Callable[[], list[str]]:
-    """Read all that the settings name, and return what puts it into force and says what has changed.
+def make_entrances(settings: Settings, listeners: Sequence[ListenerSettings]) -> tuple[Entrance, dict[int, Entrance]]:
+    """Who may come in by most listeners, and who by those that differ, by their index.
+
+    The addresses of one listener share their rules, and so an entrance.
+    """
+    usual = make_entrance(settings, ListenerRules())
+    made: dict[int, Entrance] = {}
+    own: dict[int, Entrance] = {}
+    for index, listener in enumerate(listeners):
+        rules = listener.rules
+        if rules.anonymous != "auto" or rules.password_file:
+            if id(rules) not in made:
+                made[id(rules)] = make_entrance(settings, rules)
+            own[index] = made[id(rules)]
+    return usual, own
+
+
+def make_entrance(settings: Settings, rules: ListenerRules) -> Entrance:
+    """Who may come in by a listener with these rules."""
+    providers = make_providers(settings, rules.password_file)
+    anonymous = rules.anonymous if rules.anonymous != "auto" else settings.access_anonymous
+    if anonymous == "auto":
+        anonymous = NOBODY if settings.knows_users() or rules.password_file else ANYBODY
+    made = Entrance(providers, anonymous, rules.password_file)
+    made.methods = make_methods(providers)
+    return made
+
+
+def prepare_change(
+    door: Door, broker: MqttBroker, settings: Settings, listeners: Sequence[ListenerSettings]
+) -> Callable[[], list[str]]:
+    """Read all that the settings and the listeners name, and return what puts it into force and says what has changed.
 
     Raises SettingsError where a file can't be used; the door is as it was then.
     """
-    providers = make_providers(settings)
-    methods = make_methods(providers)
-    rights = make_rights(settings)
+    usual, own = make_entrances(settings, listeners)
+    rights, rights_at = make_rights(settings, listeners)
     authorizer = make_authorizer(settings)
     guard_settings = make_guard_settings(settings)
-    before = door.rights
+    before, before_at = door.rights, door.rights_at
 
     def change() -> list[str]:
-        lines = door.change(providers, methods, who_is_nameless(settings))
+        lines = door.change(usual, own)
         door.take_authorizer(authorizer)
         if door.guard.settings.never_ban != guard_settings.never_ban:
             door.guard.exempt = {}
@@ -60,19 +87,13 @@ def prepare_change(door: Door, broker: MqttBroker, settings: Settings) -> Callab
         door.computing.threads_max = settings.access_hash_threads
         door.asking.threads_max = settings.access_http_threads
         door.remembered.keep_ms = settings.access_remember_s * 1000
-        if isinstance(before, Rules) and rights is not None and before.text != rights.text:
-            lines.append(f"access.acl_file: {before.count} -> {rights.count} rules")
-        broker.review(rights)  # which goes by door.authorizes_publish too
+        for old, new in [(before, rights), *((before_at.get(index), one) for index, one in rights_at.items())]:
+            if isinstance(old, Rules) and isinstance(new, Rules) and old.text != new.text:
+                lines.append(f"{new.path}: {old.count} -> {new.count} rules")
+        broker.review(rights, rights_at)  # which goes by door.authorizes_publish too
         return lines
 
     return change
-
-
-def who_is_nameless(settings: Settings) -> str:
-    """Who may come in without a user name: NOBODY, LOCAL or ANYBODY."""
-    if settings.access_anonymous == "auto":
-        return NOBODY if settings.knows_users() else ANYBODY
-    return settings.access_anonymous
 
 
 def make_guard_settings(settings: Settings) -> GuardSettings:
@@ -96,30 +117,46 @@ def make_guard_settings(settings: Settings) -> GuardSettings:
     return made
 
 
-def make_rights(settings: Settings) -> Rules | None:
-    """What clients may do; None where they may do everything."""
-    if not settings.access_acl_file:
-        return None
-    return load_acl(settings.access_acl_file, settings.where("access.acl_file"))
+def make_rights(settings: Settings, listeners: Sequence[ListenerSettings]) -> tuple[Rules | None, dict[int, Rights]]:
+    """What clients may do (None: everything), and what those of listeners with a file of their own, by their index."""
+    read: dict[str, Rules] = {}
+
+    def rules_in(path: str, where: str, setting: str) -> Rules:
+        if path not in read:
+            read[path] = load_acl(path, where, setting)
+        return read[path]
+
+    at: dict[int, Rights] = {}
+    for index, listener in enumerate(listeners):
+        if listener.rules.acl_file:
+            at[index] = rules_in(listener.rules.acl_file, "", "listener.acl_file")
+    path = settings.access_acl_file
+    return (rules_in(path, settings.where("access.acl_file"), "access.acl_file") if path else None), at
 
 
-def make_providers(settings: Settings) -> list[Provider]:
-    """The identity providers that are configured, in the order in which they are asked."""
-    makers = {"password": make_password_file, "token": make_tokens, "http": make_http}
+def make_providers(settings: Settings, password_file: str) -> list[Provider]:
+    """The identity providers that are configured, in the order in which they are asked; `password_file` is that of a
+    listener, or "" where that of the settings counts."""
+    makers = {"token": make_tokens, "http": make_http}
     providers: list[Provider] = []
     for name in settings.access_order:
-        if name not in makers or settings.access_order.count(name) > 1:
+        if name not in ("password", *makers) or settings.access_order.count(name) > 1:
             remedy = "Give each of password, token, http at most once"
             where = settings.where("access.order")
             raise bad_value("access.order", name, "no provider, or given twice", remedy, where)
-        provider = makers[name](settings)
+        if name == "password":
+            provider = make_password_file(settings, password_file)
+        else:
+            provider = makers[name](settings)
         if provider is not None:
             providers.append(provider)
     return providers
 
 
-def make_password_file(settings: Settings) -> Provider | None:
-    """The users of access.password_file."""
+def make_password_file(settings: Settings, own: str) -> Provider | None:
+    """The users of a listener's own file, or of access.password_file."""
+    if own:
+        return load_password_file(own, "", "listener.password_file")
     if not settings.access_password_file:
         return None
     return load_password_file(settings.access_password_file, settings.where("access.password_file"))

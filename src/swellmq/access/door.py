@@ -20,7 +20,7 @@ from swellmq.access.provider import Ask, Authorizer, Login, Provider, ProviderEr
 from swellmq.access.remembered import Remembered
 from swellmq.access.rules import Rules
 from swellmq.access.workers import Workers
-from swellmq.broker.access import AUTHENTICATE, EXCHANGE, TAKE_OVER, Access, Exchange, Request
+from swellmq.broker.access import AUTHENTICATE, EXCHANGE, TAKE_OVER, Access, Exchange, Request, Rights
 from swellmq.broker.broker import MqttBroker
 from swellmq.codec.packets import Publish
 from swellmq.codec.spec import NOT_AUTHORIZED, QUOTA_EXCEEDED, SERVER_UNAVAILABLE, UNSPECIFIED_ERROR
@@ -47,12 +47,49 @@ BROKEN: Final = "the server can't tell who you are"
 
 @final
 @mypyc_attr(native_class=True)
-class Attempt:
-    """One login on its way along the providers."""
+class Entrance:
+    """Who may come in by the listeners that have nothing of their own, or by one that has.
 
-    def __init__(self, request: Request, login: Login) -> None:
+    `name` tells apart what is remembered of logins at different entrances.
+    """
+
+    def __init__(self, providers: list[Provider], anonymous: str, name: str = "") -> None:
+        self.providers = providers
+        self.anonymous = anonymous
+        self.name = name
+        self.methods: dict[str, Access] = {}  # who takes the steps of an enhanced authentication
+        self.expelled: set[str] = set()  # users that are gone, or have another password, since the last change
+
+    def offered(self) -> list[str]:
+        """The methods of enhanced authentication that may be used here."""
+        return [*self.methods, *(provider.method for provider in self.providers if provider.method)]
+
+    def take(self, new: Entrance) -> str:
+        """Become another one; who was let in by what is no longer so is not welcome. What has changed, in words."""
+        line = ""
+        self.expelled = set()
+        for old in self.providers:
+            if isinstance(old, PasswordFile):
+                file = next((one for one in new.providers if isinstance(one, PasswordFile)), PasswordFile({}))
+                added, removed, changed = differences(old, file)
+                self.expelled = removed | changed
+                if added or self.expelled:
+                    line = f"users: {len(added)} added, {len(removed)} removed, {len(changed)} with a new password"
+        self.providers = new.providers
+        self.methods = new.methods
+        self.anonymous = new.anonymous
+        return line
+
+
+@final
+@mypyc_attr(native_class=True)
+class Attempt:
+    """One login on its way along the providers of an entrance."""
+
+    def __init__(self, request: Request, login: Login, entrance: Entrance) -> None:
         self.request = request
         self.login = login
+        self.entrance = entrance
         self.next = 0  # index of the provider that is asked next
         self.question = b""  # what its verdict is remembered under; b"": not at all
         self.hashed = False  # a password was hashed for it, or as long as that takes was spent
@@ -60,7 +97,8 @@ class Attempt:
 
 @mypyc_attr(native_class=True, allow_interpreted_subclasses=True)
 class Door(Access):
-    """Who may come in. `computing` hashes, `asking` waits for other servers."""
+    """Who may come in. `computing` hashes, `asking` waits for other servers. `own` has the entrances of listeners that
+    differ, by their index."""
 
     def __init__(
         self,
@@ -73,12 +111,9 @@ class Door(Access):
     ) -> None:
         super().__init__()
         self.authenticates = True
-        self.providers = providers
+        self.usual = Entrance(providers, anonymous)
+        self.own: dict[int, Entrance] = {}
         self.authorizer: Authorizer | None = None
-        self.methods: dict[str, Access] = {}  # who takes the steps of an enhanced authentication
-        self.anonymous = anonymous
-        self.expelled: set[str] = set()  # users that are gone, or have another password, since the last change
-        self.anonymous_at: dict[int, str] = {}  # the same for single listeners, by their index
         self.computing = computing
         self.asking = asking
         self.remembered = remembered
@@ -99,11 +134,14 @@ class Door(Access):
         self.authorizes_publish = authorizer is not None and authorizer.publish
         self.authorizes_subscribe = authorizer is not None and authorizer.subscribe
 
-    def offer(self, methods: dict[str, Access]) -> None:
-        """Set who takes the steps of which method of enhanced authentication."""
-        self.methods = methods
-        tokens = [provider.method for provider in self.providers if provider.method]
-        self.authentication_methods = [*methods, *tokens]
+    def entrance(self, connection: Connection) -> Entrance:
+        """The entrance that a connection has to pass."""
+        return self.own.get(int(connection.listener), self.usual)
+
+    def offer(self) -> None:
+        """Let clients use the methods of enhanced authentication that some entrance has."""
+        offered = dict.fromkeys(method for one in (self.usual, *self.own.values()) for method in one.offered())
+        self.authentication_methods = list(offered)
 
     def attach(self, call: Callable[[Callable[[], None]], None], broker: MqttBroker) -> None:
         """Join it to its broker; `call` runs a function in the loop's thread."""
@@ -124,41 +162,38 @@ class Door(Access):
 
     def describe(self) -> list[str]:
         """Who may come in, a line each, for the operator."""
-        who = {NOBODY: "nobody", LOCAL: "clients of this machine", ANYBODY: "anybody"}[self.anonymous]
-        lines = [*(provider.describe() for provider in self.providers), f"without a user name: {who}"]
-        rights = self.rights
-        lines.append(rights.describe() if isinstance(rights, Rules) else "what they may do: everything")
+        lines = describe(self.usual, self.rights)
+        for index, entrance in self.own.items():
+            lines += [
+                f"listener {index + 1}: {line}" for line in describe(entrance, self.rights_at.get(index, self.rights))
+            ]
         return lines + self.guard.describe()
 
-    def change(self, providers: list[Provider], methods: dict[str, Access], anonymous: str) -> list[str]:
-        """Take other providers; who was let in by what is no longer so is not welcome. What has changed, in words."""
-        lines: list[str] = []
-        self.expelled = set()
-        for old in self.providers:
-            if isinstance(old, PasswordFile):
-                new = next((one for one in providers if isinstance(one, PasswordFile)), PasswordFile({}))
-                added, removed, changed = differences(old, new)
-                self.expelled = removed | changed
-                if added or self.expelled:
-                    lines.append(
-                        f"users: {len(added)} added, {len(removed)} removed, {len(changed)} with a new password"
-                    )
-        self.providers = providers
-        self.offer(methods)
-        self.anonymous = anonymous
+    def change(self, usual: Entrance, own: dict[int, Entrance]) -> list[str]:
+        """Take other entrances, of the same listeners as before. What has changed, in words."""
+        lines = [self.usual.take(usual)]
+        for index, entrance in own.items():
+            if index in self.own:
+                lines.append(self.own[index].take(entrance))
+            else:
+                self.own[index] = entrance
+        for index in [index for index in self.own if index not in own]:
+            del self.own[index]
+        self.offer()
         self.remembered.forget()
-        return lines
+        return [line for line in lines if line]
 
     def welcomes(self, connection: Connection, username: str | None) -> bool:
         if connection.identity() is not None:
             return True
-        if username is None or not self.providers:
-            return self.admits_nameless(connection, self.address_of(connection))
-        return username not in self.expelled
+        entrance = self.entrance(connection)
+        if username is None or not entrance.providers:
+            return self.admits_nameless(entrance, self.address_of(connection))
+        return username not in entrance.expelled
 
-    def admits_nameless(self, connection: Connection, address: str) -> bool:
+    def admits_nameless(self, entrance: Entrance, address: str) -> bool:
         """Whether a client at an address may come in without a user name."""
-        who = self.anonymous_at.get(int(connection.listener), self.anonymous)
+        who = entrance.anonymous
         return who == ANYBODY or (who == LOCAL and is_local(address))
 
     def close(self) -> None:
@@ -194,8 +229,8 @@ class Door(Access):
         if exchange.method == TOKEN_METHOD:
             self.take_token(request, exchange)
             return
-        method = self.methods.get(exchange.method)
-        if method is None:  # it was offered when the client began
+        method = self.entrance(request.connection).methods.get(exchange.method)
+        if method is None:  # it was offered when the client began, or is at another listener
             request.answer(NOT_AUTHORIZED)
         else:
             method.decide([request])
@@ -208,10 +243,11 @@ class Door(Access):
     def take_token(self, request: Request, exchange: Exchange) -> None:
         """The data of the one step of the method JWT is a token."""
         login = Login(request.client_id, None, exchange.data, self.address_of(request.connection))
-        for provider in self.providers:
+        entrance = self.entrance(request.connection)
+        for provider in entrance.providers:
             if provider.method == TOKEN_METHOD and provider.knows(login):
-                attempt = Attempt(request, login)
-                attempt.next = len(self.providers)
+                attempt = Attempt(request, login, entrance)
+                attempt.next = len(entrance.providers)
                 attempt.hashed = True  # there is nobody who could be asked about a password
                 self.ask(attempt, provider)
                 return
@@ -279,25 +315,27 @@ class Door(Access):
         if barred is not None:
             self.finish(request, login, barred)
             return
+        entrance = self.entrance(request.connection)
         if request.connection.identity() is not None:
             self.finish(request, login, Verdict(0))  # a certificate says who it is
-        elif login.anonymous() or not self.providers:  # a name that nobody can check is none
-            allowed = self.admits_nameless(request.connection, login.address)
+        elif login.anonymous() or not entrance.providers:  # a name that nobody can check is none
+            allowed = self.admits_nameless(entrance, login.address)
             self.finish(request, login, Verdict(0 if allowed else NOT_AUTHORIZED, reason_string=WHO_ARE_YOU))
         else:
-            self.go_on(Attempt(request, login))
+            self.go_on(Attempt(request, login, entrance))
 
     def go_on(self, attempt: Attempt) -> None:
         """Ask the next provider that can say anything about the login; refuse it after the last one."""
         login = attempt.login
-        while attempt.next < len(self.providers):
-            provider = self.providers[attempt.next]
+        providers = attempt.entrance.providers
+        while attempt.next < len(providers):
+            provider = providers[attempt.next]
             attempt.next += 1
             if provider.knows(login):
                 self.ask(attempt, provider)
                 return
         if not attempt.hashed:
-            for provider in self.providers:
+            for provider in providers:
                 if isinstance(provider, PasswordFile):
                     self.ask(attempt, provider)  # a name it does not know: refused as late as one that it knows
                     return
@@ -309,8 +347,8 @@ class Door(Access):
         attempt.hashed = attempt.hashed or isinstance(provider, PasswordFile)
         attempt.question = b""
         if self.remembered.keep_ms > 0:
-            parts = [provider.name.encode(), login.client_id.encode(), (login.username or "").encode(), login.password]
-            attempt.question = self.remembered.question(parts)
+            parts = [attempt.entrance.name, provider.name, login.client_id, login.username or ""]
+            attempt.question = self.remembered.question([*(part.encode() for part in parts), login.password])
             known = self.remembered.find(attempt.question, milliseconds())
             if known is not None:
                 self.finish(attempt.request, login, known)
@@ -409,6 +447,14 @@ class Door(Access):
             "logins_remembered": len(self.remembered),
             **self.guard.statistics(),
         }
+
+
+def describe(entrance: Entrance, rights: Rights | None) -> list[str]:
+    """Who may come in by an entrance, and what they may do, a line each."""
+    who = {NOBODY: "nobody", LOCAL: "clients of this machine", ANYBODY: "anybody"}[entrance.anonymous]
+    lines = [*(provider.describe() for provider in entrance.providers), f"without a user name: {who}"]
+    lines.append(rights.describe() if isinstance(rights, Rules) else "what they may do: everything")
+    return lines
 
 
 def make_ask(request: Request) -> Ask:

@@ -85,13 +85,13 @@ def differences(old: PasswordFile, new: PasswordFile) -> tuple[set[str], set[str
     return after - before, before - after, changed
 
 
-def load_password_file(path: str, where: str) -> PasswordFile:
-    """Read a password file. `where` is the place of the setting that names it, for errors.
+def load_password_file(path: str, where: str, setting: str = "access.password_file") -> PasswordFile:
+    """Read a password file. `where` is the place of the `setting` that names it, for errors.
 
     Raises SettingsError with file and line for anything that can't be used.
     """
     remedy = "Make one with `swellmq passwd FILE USER`, and let the broker's user read it"
-    return parse_password_file(read_text(path, "access.password_file", remedy, where), path)
+    return parse_password_file(read_text(path, setting, remedy, where), path)
 
 
 def parse_password_file(text: str, path: str) -> PasswordFile:

@@ -65,6 +65,6 @@ def _exchanged(core: Core, request: Request, connection: Connection) -> None:
         acquire(core, connection, connect)
     else:
         assert isinstance(session, Session)
-        core.identify(session, request.username)
+        core.identify(session, request.username, connection)
         core.note_lease(connection, request)
         send_auth(core, connection, request)

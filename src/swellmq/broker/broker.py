@@ -503,15 +503,18 @@ class MqttBroker(Engine):
         """Route a message that came from no connection; how many subscriptions it matched."""
         return route_publish(self.core, publish, None)
 
-    def review(self, rights: Rights | None) -> None:
-        """Access control has changed: `rights` decide from now on (None allows everything), of live clients too.
+    def review(self, rights: Rights | None, rights_at: dict[int, Rights] | None = None) -> None:
+        """Access control has changed: `rights` decide from now on (None allows everything), of live clients too, and
+        `rights_at` of those that came by single listeners.
 
         What is published and delivered goes by them at once. Clients that `Access.welcomes` no longer are disconnected,
         and subscriptions that are no longer allowed removed, over the next turns.
         """
-        self.core.access.rights = rights
+        access = self.core.access
+        access.rights = rights
+        access.rights_at = rights_at or {}
         self.runs_allowed = self._may_run()
-        self.core.set_rights(rights)
+        self.core.set_rights(rights, access.rights_at)
         self.core.begin_review()
 
     def take_limits(self, limits: Limits) -> None:

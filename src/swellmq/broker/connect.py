@@ -18,6 +18,7 @@ from swellmq.broker.explain import NOT_STORED, allowed_reason, disconnect, expla
 from swellmq.broker.inbound import payload_is_as_said
 from swellmq.broker.life import connected, refused
 from swellmq.broker.publish import pump, replay
+from swellmq.broker.rules import Rules
 from swellmq.broker.session import Session
 from swellmq.broker.shelf import count_no_longer, has_shelf, read_back
 from swellmq.broker.topics import closed_to_clients
@@ -146,7 +147,7 @@ def on_connect(core: Core, connection: Connection, connect: Connect) -> None:
             turn_away(core, connection, connect, spec.BAD_USER_NAME_OR_PASSWORD, NAME_WANTED)
             return
         connect.client_id = connect.username
-    refusal = _client_id_refusal(core, connect)
+    refusal = _client_id_refusal(core, rules, connect)
     if refusal:
         turn_away(core, connection, connect, refusal, "a client identifier of this length is not allowed")
         return
@@ -166,6 +167,11 @@ def on_connect(core: Core, connection: Connection, connect: Connect) -> None:
         prefix = rules.client_id_prefix or core.limits.client_id_prefix
         connect.client_id = core.assign_client_id(prefix)  # [MQTT-3.1.3-6]
         connect.assigned = True
+    if core.limits.client_ids_begin and not connect.client_id.startswith(core.limits.client_ids_begin):
+        turn_away(
+            core, connection, connect, spec.NOT_AUTHORIZED, "a client identifier that does not begin as it should"
+        )
+        return
     if method is not None:
         begin_exchange(core, connection, connect, method)
     elif core.access.authenticates:
@@ -212,10 +218,10 @@ def _keep_alive_refused(core: Core, connect: Connect) -> bool:
     return connect.protocol_version != spec.MQTT_5_0 and longest < 65_535 and too_long
 
 
-def _client_id_refusal(core: Core, connect: Connect) -> int:
+def _client_id_refusal(core: Core, rules: Rules, connect: Connect) -> int:
     """The reason code why the client id will not do, or 0."""
     length = len(connect.client_id.encode())
-    if length == 0 and not core.limits.assign_client_ids:
+    if length == 0 and not (core.limits.assign_client_ids and rules.assign_client_ids):
         five = connect.protocol_version == spec.MQTT_5_0 and core.limits.like_mosquitto
         return spec.UNSPECIFIED_ERROR if five else spec.CLIENT_IDENTIFIER_NOT_VALID
     if connect.protocol_version == spec.MQTT_3_1:
@@ -230,9 +236,11 @@ def _client_id_refusal(core: Core, connect: Connect) -> int:
 def acquire(core: Core, connection: Connection, connect: Connect) -> None:
     """The client may come in: make this node the home of its client id, then admit it."""
     will = connect.will
-    if core.permissions is not None and will is not None and not core.permissions.may_have_will(connect, will.publish):
-        turn_away(core, connection, connect, spec.NOT_AUTHORIZED, "a will that access control does not allow")
-        return
+    permissions = core.permissions
+    if permissions is not None and will is not None:
+        if not permissions.may_have_will(connection, connect, will.publish):
+            turn_away(core, connection, connect, spec.NOT_AUTHORIZED, "a will that access control does not allow")
+            return
     if core.uplink.enabled:
         request = core.park(ACQUIRE, connection, connect.client_id, connect.username)
         request.connect = connect
@@ -285,7 +293,7 @@ def admit(core: Core, connection: Connection, connect: Connect) -> None:
         core.sessions.put(connect.client_id.encode(), session)  # [MQTT-3.1.2-6] [MQTT-3.1.3-2]
     core.deadlines.clear(session)
     count_no_longer(core, session)
-    core.identify(session, connect.username)
+    core.identify(session, connect.username, connection)
     # [MQTT-3.1.2-7] [MQTT311-3.1.2-12]
     session.will = connect.will  # a will that was delayed is cancelled: the client is back in time, [MQTT-3.1.3-9]
     asked = connect.properties

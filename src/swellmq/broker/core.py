@@ -82,7 +82,7 @@ class Core:
         self.stopping: bool = False
         self.shedding: bool = False
         self.qos_0_bytes: i64 = 0  # a client with more output waiting gets no QoS 0
-        self.set_rights(access.rights)
+        self.set_rights(access.rights, access.rights_at)
         turn.durable = storage.durable or uplink.enabled
         self.take_limits(limits)
 
@@ -176,9 +176,11 @@ class Core:
             self.crowded.append(session)
             self.turn.again = True
 
-    def identify(self, session: Session, username: str | None) -> None:
-        """Note whose session it is from now on; what another user was allowed is forgotten."""
-        if session.username != username:
+    def identify(self, session: Session, username: str | None, connection: Connection) -> None:
+        """Note whose session it is from now on; what another user, or one at another listener, was allowed is
+        forgotten."""
+        permissions = self.permissions
+        if session.username != username or (permissions is not None and not permissions.stay_with(session, connection)):
             session.username = username
             if self.permissions is not None and (session.number or session.first is not None):
                 session.number = 0
@@ -186,16 +188,17 @@ class Core:
                 self.review.append(session)
                 self.turn.again = True
 
-    def set_rights(self, rights: Rights | None) -> None:
-        """Let clients do what `rights` allow from now on; None: everything."""
+    def set_rights(self, rights: Rights | None, rights_at: dict[int, Rights]) -> None:
+        """Let clients do what `rights` allow from now on (None: everything), those of single listeners what `rights_at`
+        has for them."""
         if self.permissions is not None:
             self.last_number = self.permissions.last_number
-        if rights is None:
+        if rights is None and not rights_at:
             self.permissions = None
         elif self.permissions is None:
-            self.permissions = Permissions(rights, self.last_number)
+            self.permissions = Permissions(rights or Rights(), rights_at, self.last_number)
         else:
-            self.permissions.replace(rights)
+            self.permissions.replace(rights or Rights(), rights_at)
         self.topics.permissions = self.permissions
         self.topics.forget_routes()
 

@@ -6,7 +6,7 @@ to it is noted in the route, which knows the last session that was allowed by it
 
 from __future__ import annotations
 
-from typing import final
+from typing import Final, final
 
 from mypy_extensions import i64, mypyc_attr, u8
 
@@ -14,16 +14,25 @@ from swellmq.broker.access import MAY_PUBLISH, MAY_RECEIVE, MAY_RETAIN, MAY_SUBS
 from swellmq.broker.session import Session, Subscription
 from swellmq.codec.packets import Connect, Publish
 from swellmq.codec.topic import split_share
+from swellmq.connection import Connection
 from swellmq.limits import DECISION_BYTES, DECISION_OVERHEAD_BYTES
+
+# What a session's number is a multiple of, more or less: what is over says by which listener its client came last, plus
+# one, where listeners have rights of their own. 0: nobody knows, since it was stored by a broker that is gone.
+PLACES: Final = 65_536
 
 
 @final
 @mypyc_attr(native_class=True)
 class Permissions:
-    """The decisions of `rights` that were asked for lately, in two halves; a full one takes the older one's place."""
+    """The decisions of `rights` that were asked for lately, in two halves; a full one takes the older one's place.
 
-    def __init__(self, rights: Rights, last_number: i64 = 0) -> None:
+    `rights_at` has other rights for the clients of single listeners, by their index.
+    """
+
+    def __init__(self, rights: Rights, rights_at: dict[int, Rights] | None = None, last_number: i64 = 0) -> None:
         self.rights = rights
+        self.rights_at: dict[int, Rights] = rights_at or {}
         self.now: dict[tuple[int, int, bytes], bool] = {}
         self.before: dict[tuple[int, int, bytes], bool] = {}
         self.now_bytes: i64 = 0  # of the newer half
@@ -33,13 +42,13 @@ class Permissions:
         """Whether a session has a right on a topic."""
         if session.number == 0:
             self.last_number += 1
-            session.number = self.last_number
+            session.number = self.last_number * PLACES + self._place(session.connection)
         key = (int(session.number), int(right), topic)
         known = self.now.get(key)
         if known is None:
             known = self.before.get(key)
             if known is None:
-                known = self.rights.allows(session.username, session.client_id, right, topic)
+                known = self._decide(session, right, topic)
             if self.now_bytes >= DECISION_BYTES // 2:
                 self.before = self.now
                 self.now = {}
@@ -47,6 +56,37 @@ class Permissions:
             self.now[key] = known
             self.now_bytes += len(topic) + DECISION_OVERHEAD_BYTES
         return known
+
+    def _place(self, connection: Connection | None) -> i64:
+        """What stands for the listener that a client came by."""
+        if connection is None:
+            return 0
+        return i64(connection.listener) + 1
+
+    def _decide(self, session: Session, right: u8, topic: bytes) -> bool:
+        """Ask the rights of the listener that the session's client came by last.
+
+        Where that is not known its messages are kept if one of all rights allows it: they are looked at again when the
+        client is back.
+        """
+        if not self.rights_at:
+            return self.rights.allows(session.username, session.client_id, right, topic)
+        connection = session.connection
+        place = self._place(connection) if connection is not None else session.number % PLACES
+        if place == 0:
+            for rights in self.rights_at.values():
+                if rights.allows(session.username, session.client_id, right, topic):
+                    return True
+        return self._rights_of(place - 1).allows(session.username, session.client_id, right, topic)
+
+    def _rights_of(self, listener: i64) -> Rights:
+        return self.rights_at.get(int(listener), self.rights)
+
+    def stay_with(self, session: Session, connection: Connection) -> bool:
+        """Whether what is remembered of a session still holds for its client on another connection."""
+        if not self.rights_at:
+            return True
+        return session.number == 0 or session.number % PLACES == self._place(connection)
 
     def may_publish(self, session: Session, publish: Publish) -> bool:
         """Whether a session may publish this message."""
@@ -68,9 +108,9 @@ class Permissions:
             return False
         return not will.retain or self.allows(session, MAY_RETAIN, will.topic_name)
 
-    def may_have_will(self, connect: Connect, will: Publish) -> bool:
+    def may_have_will(self, connection: Connection, connect: Connect, will: Publish) -> bool:
         """Whether a client that comes in may have this will."""
-        rights, topic_name = self.rights, will.topic_name
+        rights, topic_name = self._rights_of(i64(connection.listener)), will.topic_name
         if not rights.allows(connect.username, connect.client_id, MAY_WILL, topic_name):
             return False
         return not will.retain or rights.allows(connect.username, connect.client_id, MAY_RETAIN, topic_name)
@@ -79,9 +119,10 @@ class Permissions:
         """Those of some subscriptions whose sessions may get messages of a topic."""
         return [one for one in subscriptions if self.allows(one.session, MAY_RECEIVE, topic_name)]
 
-    def replace(self, rights: Rights) -> None:
+    def replace(self, rights: Rights, rights_at: dict[int, Rights]) -> None:
         """Decide by other rights from now on."""
         self.rights = rights
+        self.rights_at = rights_at
         self.now = {}
         self.before = {}
         self.now_bytes = 0

@@ -19,3 +19,4 @@ class Rules:
         self.topic_aliases_out: i64 = 65_535
         self.client_id_prefix: str = ""  # "": as in Limits
         self.username_as_client_id: bool = False
+        self.assign_client_ids: bool = True

@@ -32,8 +32,13 @@ from swellmq.settings import Configuration, Given, ListenerRules, ListenerSettin
 LOCAL: Final = "localhost"
 STORE_SUFFIX: Final = ".swellmq"
 
-# Each listener has them to itself where `per_listener_settings` is true.
-PER_LISTENER: Final = ("allow_anonymous", "password_file", "acl_file", "allow_zero_length_clientid", "auto_id_prefix")
+# What each listener has to itself where `per_listener_settings` is true, besides allow_anonymous.
+PER_LISTENER: Final = {
+    "password_file": "password_file",
+    "acl_file": "acl_file",
+    "allow_zero_length_clientid": "assign_client_ids",
+    "auto_id_prefix": "client_id_prefix",
+}
 
 LOG_TYPES: Final = {
     "error": "error",
@@ -86,8 +91,11 @@ class Reading:
             self.converted(line, row)
         elif isinstance(row, OfListener):
             self.place(line).values[row.attribute] = (self.converted(line, row), line)
-        elif isinstance(row, Setting) and not (self.per_listener and line.name == "auto_id_prefix"):
-            self.set(line, row)
+        elif isinstance(row, Setting) and self.per_listener and line.name in PER_LISTENER:
+            self.place(line).values[PER_LISTENER[line.name]] = (self.converted(line, row), line)
+        elif isinstance(row, Setting):
+            for name in row.ours:
+                self.given[name] = (self.converted(line, row), line.where)
         else:
             self.special(line)
 
@@ -97,15 +105,6 @@ class Reading:
             return row.convert(line.value)
         except ValueError as error:
             raise line.error("not a value for it", f"Give {error}") from None
-
-    def set(self, line: Line, row: Setting) -> None:
-        """A line that is a setting of ours."""
-        value = self.converted(line, row)
-        for name in row.ours:
-            before = self.given.get(name)
-            if self.per_listener and line.name in PER_LISTENER and before is not None and before[0] != value:
-                raise line.error(f"another value than at {before[1]}", "Give all listeners the same")
-            self.given[name] = (value, line.where)
 
     def special(self, line: Line) -> None:
         """The options that are no single value."""
@@ -119,8 +118,6 @@ class Reading:
             self.per_listener = self.per_listener or self.truth(line)
         elif line.name == "allow_anonymous":
             self.allow_anonymous(line)
-        elif line.name == "auto_id_prefix":
-            self.place(line).values["client_id_prefix"] = (line.value, line)
         elif line.name == "log_dest":
             self.log_dest(line)
         elif line.name == "log_type":
@@ -263,13 +260,9 @@ class Reading:
             if found:
                 value, line = max(found, key=lambda one: int(str(one[0])))
                 self.given[name] = (value, line.where)
-        bounded = [place for place in places if "max_connections" in place.values]
-        if bounded:
-            value, line = bounded[0].values["max_connections"]
-            if len(places) > 1 and value:
-                raise line.error("a bound for one of several listeners", "Bound them all by global_max_connections")
-            if value:
-                self.given["max_connections"] = (value, line.where)
+        if len(places) == 1 and places[0].value("max_connections", 0):  # the broker's own bound sizes its pool too
+            value, line = places[0].values.pop("max_connections")
+            self.given["max_connections"] = (value, line.where)
 
     def listeners_of(self, place: Place) -> list[ListenerSettings]:
         """Our listeners for one of the file: one for each address."""

@@ -17,6 +17,7 @@ Converter: TypeAlias = Callable[[str], Value]  # raises ValueError with what the
 NEVER_S: Final = 0xFFFFFFFF
 NO_BOUND: Final = 1 << 40
 AUTO_ID_PREFIX_MAX: Final = 50
+MEMORY_LEAST: Final = 32_000_000  # the process itself is 16 MB
 
 
 class Row:
@@ -182,7 +183,7 @@ TABLE: Final[dict[str, Row]] = {
     "listener_auto_id_prefix": OfListener("client_id_prefix", prefix),
     "use_username_as_clientid": OfListener("username_as_client_id", boolean),
     "mount_point": OfListener("mount_point", text),
-    "bind_interface": Unable("listeners are bound to addresses", "Give the interface's address behind the port"),
+    "bind_interface": OfListener("interface", text),
     "websockets_origin": Unable("origins are not checked yet", "Let a proxy check them, and leave it out"),
     "http_dir": _PAGES,
     "per_listener_settings": Row(),
@@ -191,7 +192,7 @@ TABLE: Final[dict[str, Row]] = {
     "password_file": Setting("access.password_file", text),
     "allow_zero_length_clientid": Setting("limits.assign_client_ids", boolean),
     "auto_id_prefix": Setting("limits.client_id_prefix", prefix),
-    "clientid_prefixes": Unable("client identifiers are not held to prefixes", "Leave it out"),
+    "clientid_prefixes": Setting("limits.client_ids_begin", text),
     "acl_file": Setting("access.acl_file", text),
     "psk_file": _PSK,
     "psk_hint": _PSK,
@@ -231,10 +232,10 @@ TABLE: Final[dict[str, Row]] = {
     "max_queued_bytes": Setting("limits.queued_bytes", number(1, NO_BOUND, {0: NO_BOUND})),
     "max_keepalive": Setting("limits.keep_alive_max_s", number(1, 65_535, {0: 65_535})),
     "persistent_client_expiration": Setting("limits.session_expiry_max_s limits.session_expiry_3_s", duration),
-    "memory_limit": Unable("memory is bounded by its parts", "Use max_queued_bytes and MemoryMax= of systemd", ("0",)),
+    "memory_limit": Setting("memory_budget_bytes", number(MEMORY_LEAST, NO_BOUND, {0: 0})),
     # Messages
     "retain_available": Setting("limits.retain_available", boolean),
-    "retain_expiry_interval": Unable("retained messages expire as their publishers say", "Leave it out", ("0",)),
+    "retain_expiry_interval": Harmless("an expired message is never sent, and goes when its topic is looked at"),
     "check_retain_source": Unable("the right to publish is asked once", "Leave it out", ("true", "false")),
     "upgrade_outgoing_qos": Setting("limits.upgrade_outgoing_qos", boolean),
     "queue_qos0_messages": Setting("limits.queue_qos_0", boolean),

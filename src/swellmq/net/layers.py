@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 from swellmq.connection import Layer
 from swellmq.net.listener import Listener
+from swellmq.reload import live_listeners
 from swellmq.settings import ListenerSettings, Settings
 
 
@@ -32,13 +33,9 @@ def make_layers(wanted: ListenerSettings) -> Layer | None:
 
 
 def prepare_reload(listeners: Sequence[Listener], old: Settings, new: Settings) -> Callable[[], list[str]]:
-    """Read all certificates again, see reload.py: connections that come later go by them, who is connected stays.
-
-    Where the listeners themselves have changed, what they had before is read: they take a restart.
-    """
-    same = [str(one) for one in old.listeners] == [str(one) for one in new.listeners]
+    """Read all certificates again, see reload.py: connections that come later go by them, who is connected stays."""
     layers: list[tuple[Listener, Layer | None]] = []
-    for listener, wanted in zip(listeners, (new if same else old).listeners, strict=True):
+    for listener, wanted in zip(listeners, live_listeners(old, new), strict=True):
         if wanted.tls is not None:
             layers.append((listener, make_layers(wanted)))
 

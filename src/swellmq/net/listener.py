@@ -31,6 +31,16 @@ EXHAUSTED: Final = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
 @final
 @mypyc_attr(native_class=True)
+class Bound:
+    """How many connections there may be by one listener, on all its addresses, and how many there are."""
+
+    def __init__(self, connections_max: i64) -> None:
+        self.connections_max = connections_max
+        self.connections: i64 = 0
+
+
+@final
+@mypyc_attr(native_class=True)
 class Listener:
     """One listening socket. `index` is its number in the loop, and that of each connection which came by it."""
 
@@ -46,6 +56,7 @@ class Listener:
         self.layer: Layer | None = None  # its connections each get a fresh one of these
         self.proxies: list[tuple[int, int]] | None = None  # networks whose connections it takes; None: of all
         self.durability: int = ON_DISK
+        self.bound: Bound | None = None  # None: none but that of the whole broker
         self.paused_until_ms: i64 = 0  # after EMFILE and its like
 
     def takes(self, address: object) -> bool:
@@ -85,8 +96,9 @@ def parse_network(text: str) -> tuple[int, int]:
     return number & mask, mask
 
 
-def open_tcp(address: str, port: int, index: int, backlog: int = BACKLOG) -> Listener:
-    """Listen on one numeric IPv4 or IPv6 address; port 0 takes a free one. Raises SettingsError with the remedy."""
+def open_tcp(address: str, port: int, index: int, backlog: int = BACKLOG, interface: str = "") -> Listener:
+    """Listen on one numeric IPv4 or IPv6 address; port 0 takes a free one. With `interface` only what comes by that
+    network interface is taken. Raises SettingsError with the remedy."""
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     place = _host_port(address, port)
     try:
@@ -98,6 +110,8 @@ def open_tcp(address: str, port: int, index: int, backlog: int = BACKLOG) -> Lis
         if family == socket.AF_INET6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         _set_connection_options(sock)
+        if interface:
+            _bind_interface(sock, interface)
         sock.bind((address, port))
         sock.listen(backlog)
     except OSError as error:
@@ -120,6 +134,16 @@ def open_unix(path: str, mode: int, index: int, backlog: int = BACKLOG) -> Liste
             "listener", f"can't listen on {path}: {error.strerror}", "Choose another path with --unix"
         ) from error
     return Listener(sock, path, index, path)
+
+
+def _bind_interface(sock: socket.socket, interface: str) -> None:
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, interface.encode())
+    except OSError as error:
+        sock.close()
+        problem = f"can't be bound to: {error.strerror}"
+        remedy = "Name an interface of this machine; `ip link` lists them"
+        raise SettingsError(f"listener.interface = {interface}", problem, remedy) from error
 
 
 def _set_connection_options(sock: socket.socket) -> None:

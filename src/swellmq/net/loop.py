@@ -53,7 +53,7 @@ from swellmq.limits import (
 )
 from swellmq.net.bugs import on_bug
 from swellmq.net.linger import Linger, lingers
-from swellmq.net.listener import EXHAUSTED, Listener
+from swellmq.net.listener import EXHAUSTED, Bound, Listener
 from swellmq.net.output import Output
 from swellmq.net.pool import Pool
 from swellmq.stats import Stats
@@ -90,6 +90,7 @@ class Loop:
         self.guest_ready: bool = False  # it was readable
         self.table: list[Connection | None] = [None] * TABLE_SLICE
         self.listeners: dict[int, Listener] = {}
+        self.bounds: dict[int, Bound] = {}  # of the listeners that have one, by their index
         self.paused: list[Listener] = []
         self.spare_fd: int = _spare()
         self.accepting: bool = True
@@ -339,6 +340,10 @@ class Loop:
                     self._exhausted(listener, now_ms, error)
                     return
                 continue  # ECONNABORTED and its like: that one client is gone
+            bound = listener.bound
+            if bound is not None and bound.connections >= bound.connections_max:
+                self._full(listener, fd, now_ms)
+                continue
             if listener.proxies is not None and not listener.takes(address):
                 self.stats.connections_dropped += 1
                 os.close(fd)
@@ -366,6 +371,8 @@ class Loop:
             self.stats.connections_refused += 1
         else:
             self.stats.connections_accepted += 1
+        if self.bounds:
+            self._count(listener, 1)
         connection.fd = fd
         connection.listener = listener
         connection.durability = durability
@@ -396,6 +403,20 @@ class Loop:
             return True
         self.descriptors_short = True
         return False
+
+    def _count(self, listener: int, change: int) -> None:
+        """One connection more or less by a listener, if that has a bound."""
+        bound = self.bounds.get(listener)
+        if bound is not None:
+            bound.connections += change
+
+    def _full(self, listener: Listener, fd: int, now_ms: i64) -> None:
+        """A client too many for its listener: it is closed without a word, and told in the log now and then."""
+        self.stats.connections_dropped += 1
+        os.close(fd)
+        if now_ms >= self.exhausted_log_ms and listener.bound is not None:
+            self.exhausted_log_ms = now_ms + EXHAUSTED_LOG_MS
+            log.warning("%s has all the %d connections that it may have", listener.name, listener.bound.connections_max)
 
     def _enter(self, fd: int, connection: Connection) -> None:
         while fd >= len(self.table):
@@ -481,6 +502,8 @@ class Loop:
             self.output.write(connection, self.turn_state.now_ms)
         fd = connection.fd
         self.table[fd] = None
+        if self.bounds:
+            self._count(connection.listener, -1)
         if lingers(connection.close_reason):
             self.linger.keep(fd, self.turn_state.now_ms)
         else:
@@ -589,6 +612,8 @@ class Loop:
     def add_listener(self, listener: Listener) -> None:
         """Accept from `listener` from the next turn on."""
         self.listeners[listener.fd] = listener
+        if listener.bound is not None:
+            self.bounds[listener.index] = listener.bound
         self.epoll.register(listener.fd, READABLE)
 
     def stop_listening(self) -> None:
