@@ -17,7 +17,7 @@ INPUTS := OPT=$(SWELLMQ_OPT) INTERPRETED=$(SWELLMQ_INTERPRETED) CC=$(CC) CFLAGS=
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help serve install test test-compiled test-interpreted check format lint bench profile guard wheel docs conformance sim soak kill fuzz mqttjs clean FORCE
+.PHONY: help serve install test test-compiled test-interpreted check format lint bench profile guard wheel docs conformance sim soak kill fuzz hostile mqttjs clean FORCE
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -79,6 +79,9 @@ kill: $(VENV)/installed ## kill the broker under load, ROUNDS=30 times, and coun
 
 soak: $(VENV)/installed ## let LIVES=200000 clients come and vanish, and look at what is left
 	$(BIN)/python tools/soak.py $(LIVES)
+
+hostile: $(VENV)/installed $(VENV)/test-libraries ## attack a broker over TCP, TLS and WebSocket, SECONDS=60 ARGS="--seed 7"
+	$(BIN)/python -P tools/hostile.py --seconds $(SECONDS) $(ARGS)
 
 fuzz: $(VENV)/installed $(VENV)/test-libraries $(VENV)/fuzz-libraries ## fuzz the decoder and the broker, SECONDS=60 each
 	$(BIN)/python tests/fuzz/run.py decode --seconds $(SECONDS)
