@@ -50,6 +50,7 @@ NOT_COMPILED: Final = {
     "codec/reasons.py": "a table of texts for people",
     "embed.py": "hosts a broker in asyncio or in a thread, and carries no packet",
     "logs.py": "subclasses of logging.Formatter; nothing is logged per packet",
+    "observe/*": "looks once a second, or where somebody asks, and carries no packet",
     "options.py": "tables of settings, read once at start",
     "reload.py": "runs when an operator asks for it",
     "settings.py": "gathers the settings, once at start",

@@ -1,4 +1,4 @@
-"""The longest times: ever, and lately, in windows of a minute."""
+"""How long things took: the longest, ever and lately, in windows of a minute; and histograms."""
 
 from __future__ import annotations
 
@@ -7,9 +7,12 @@ import gc
 from harness import MemoryBroker
 
 from swellmq.broker.sys_topics import SysTopics
+from swellmq.codec.encode import encode
+from swellmq.codec.packets import Connect, Ping
+from swellmq.codec.spec import PINGREQ
 from swellmq.limits import LONGEST_WINDOW_MS
 from swellmq.process import collection_watcher
-from swellmq.stats import Longest, Stats
+from swellmq.stats import BOUNDS_US, Histogram, Longest, Stats, quantile_us
 
 WINDOW = LONGEST_WINDOW_MS
 
@@ -64,3 +67,54 @@ def test_sys_topics_have_the_longest_times() -> None:
         b"$SYS/broker/loop/collection_recent_us": b"56",
         b"$SYS/broker/pool/slice_longest_us": b"0",
     }
+
+
+def test_a_histogram_counts_by_its_bounds() -> None:
+    histogram = Histogram()
+    for took_us in (0, 10, 11, 1_000, 10_000_000, 10_000_001):
+        histogram.note(took_us)
+    counts = dict(zip([*BOUNDS_US, -1], histogram.counts, strict=True))
+    assert {bound: count for bound, count in counts.items() if count} == {10: 2, 20: 1, 1_000: 1, 10_000_000: 1, -1: 1}
+    assert histogram.sum_us == 20_001_022
+
+
+def test_quantiles_lie_within_their_bucket() -> None:
+    histogram = Histogram()
+    assert quantile_us(histogram.counts, 99) == 0
+    for took_us in [15] * 98 + [80, 700]:
+        histogram.note(took_us)
+    assert 10 < quantile_us(histogram.counts, 50) <= 20
+    assert 50 < quantile_us(histogram.counts, 99) <= 100
+    assert 500 < quantile_us(histogram.counts, 100) <= 1_000
+    histogram.note(99_000_000)
+    assert quantile_us(histogram.counts, 100) == BOUNDS_US[-1]
+
+
+def test_the_time_of_a_connect_ends_with_its_connack() -> None:
+    broker = MemoryBroker()
+    broker.connect("at once")
+    late = broker.open()
+    broker.advance(0.3)
+    late.connect("late")
+    hesitant = broker.open()
+    packet = Connect()
+    packet.client_id = "in pieces"
+    data = encode(packet, 4)
+    hesitant.send(data[:3])
+    broker.advance(0.7)
+    hesitant.send(data[3:])
+    counts = broker.stats.connect.counts
+    assert [counts[0], counts[BOUNDS_US.index(500_000)], counts[BOUNDS_US.index(1_000_000)]] == [1, 1, 1]
+    assert broker.stats.connect.sum_us == 1_000_000
+    late.send(Ping(PINGREQ))
+    assert broker.session("late").connection.last_ms == broker.turn_state.now_ms  # type: ignore[union-attr]
+
+
+def test_the_peak_of_turns_is_taken_once() -> None:
+    stats = Stats()
+    stats.note_turn(50, 1)
+    stats.note_turn(900, 2)
+    stats.note_turn(70, 3)
+    assert (stats.take_turn_peak(), stats.take_turn_peak()) == (900, 0)
+    assert stats.statistics()["turns"] == 3
+    assert sum(stats.turn_lengths.counts) == 3

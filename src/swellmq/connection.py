@@ -214,6 +214,17 @@ class Peers:
         return ""
 
 
+@mypyc_attr(native_class=True, allow_interpreted_subclasses=True)
+class Watcher:
+    """Is told of some reads and writes, picked by chance, each of which stands for `stands_for` of them."""
+
+    def on_read(self, connection: Connection, size: i64, publishes: i64, stands_for: i64) -> None:
+        """`size` bytes were read and handled; so many PUBLISH packets were in them."""
+
+    def on_write(self, connection: Connection, pieces: list[bytes], written: i64, stands_for: i64) -> None:
+        """`written` bytes of `pieces`, or of what was there before them, were sent."""
+
+
 @final
 @mypyc_attr(native_class=True, acyclic=True)
 class Connection(Timed):
@@ -236,7 +247,7 @@ class Connection(Timed):
         self.outbox: list[bytes] | None = None
         self.inbox: bytes = b""  # an incomplete small packet
         self.buffers: Buffers | None = None
-        self.last_ms: i64 = 0  # when the last bytes arrived
+        self.last_ms: i64 = 0  # when the last bytes arrived; of a stranger, when it was accepted
         # Client
         self.owner: Owner | None = None  # the session, once CONNECT is accepted
         self.question: Question | None = None  # PENDING: parked until it is answered

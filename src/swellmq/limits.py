@@ -31,6 +31,7 @@ ACCEPT_PAUSE_MS: Final = 100  # after EMFILE, ENFILE, ENOBUFS or ENOMEM
 LINGER_MS: Final = 2_000  # for a client that we have ended to read why: some round trips, even by satellite
 LINGER_MAX: Final = 256  # of them at a time: their descriptors come on top of max_connections
 
+SAMPLES_PER_S: Final = 250  # reads, and writes, that are looked at: a hundredth of a percent of a core
 LONGEST_WINDOW_MS: Final = 60_000  # of the longest times lately: what looks once a minute misses none
 
 # The pool.

@@ -49,7 +49,7 @@ def is_live(option: Option) -> bool:
     """Whether a setting can change while the broker runs."""
     if option.section == "limits":
         return option.name not in FIXED_LIMITS
-    return option.section == "access" or option.name in LIVE
+    return option.section in ("access", "alarms") or option.name in LIVE
 
 
 def reload(server: Server) -> bool:

@@ -34,6 +34,7 @@ from swellmq.net.listener import Bound, Listener, open_tcp, open_unix, parse_net
 from swellmq.net.loop import NO_BOUND, Loop
 from swellmq.net.peers import SocketPeers
 from swellmq.net.pool import Pool, PoolSettings
+from swellmq.observe.watch import Watch
 from swellmq.options import DURABILITIES
 from swellmq.overload import Overload
 from swellmq.process import (
@@ -109,6 +110,7 @@ class Server:
         self.overload = Overload(settings.memory_budget_bytes)
         self._overload_ms = 0  # when to look at it next
         self._overload_words = CALM  # what was last said of it
+        self.watch = Watch(self)
         # When the status line and $SYS are due next; -1: never.
         self._status_ms = settings.status_interval_s * 1000 if settings.status_interval_s else -1
         self._sys_ms = 0 if settings.sys_interval_s else -1
@@ -212,8 +214,8 @@ class Server:
             return 0
         due = self.loop.deadline_ms()
         overload_ms = self._overload_ms if self._overload_words != CALM else -1  # or its end would wait for a client
-        lines_ms = self.lines.due_ms or -1
-        for moment_ms in (self._status_ms, self._sys_ms, overload_ms, lines_ms, self._admin_ms):
+        moments_ms = (self._status_ms, self._sys_ms, self._admin_ms, overload_ms)
+        for moment_ms in (*moments_ms, self.lines.due_ms or -1, self.watch.wake_ms()):
             if moment_ms >= 0:
                 wait_ms = max(0, moment_ms - self.turn_state.now_ms)
                 due = wait_ms if due < 0 else min(due, wait_ms)
@@ -243,6 +245,8 @@ class Server:
         if 0 <= self._sys_ms <= now_ms:
             self._sys_ms = now_ms + self.settings.sys_interval_s * 1000
             self._publish_sys(now_ms)
+        if now_ms >= self.watch.due_ms:
+            self._watch(now_ms)
 
     def _look_at_overload(self, now_ms: int) -> None:
         """Refuse new clients, and shed QoS 0, while it takes that; those that are here are left alone."""
@@ -286,6 +290,13 @@ class Server:
         except Exception:  # of a store or an uplink
             self.stats.errors_internal += 1
             log.exception("a bug of ours while publishing $SYS")
+
+    def _watch(self, now_ms: int) -> None:
+        try:
+            self.watch.look(now_ms)
+        except Exception:  # it only watches: the broker goes on
+            self.stats.errors_internal += 1
+            log.exception("a bug of ours while looking at how the broker is")
 
     def _run_calls(self) -> None:
         for _ in range(len(self.calls)):  # what these call comes in the next turn
@@ -383,6 +394,7 @@ class Server:
         counters.update(self.broker.core.statistics())
         counters.update(self.stats.statistics())
         counters.update(self.overload.statistics())
+        counters.update(self.watch.statistics())
         if self.door is not None:
             counters.update(self.door.statistics())
         if self.admin is not None:

@@ -209,6 +209,18 @@ class Settings:
     access_http_threads: int
     access_logins_waiting_max: int
     access_remember_s: int
+    alarms_after_s: int
+    alarms_pool_percent: int
+    alarms_overflow: int
+    alarms_connections_percent: int
+    alarms_descriptors_percent: int
+    alarms_memory_percent: int
+    alarms_turn_ms: int
+    alarms_slow_clients: int
+    alarms_dropped_per_s: int
+    alarms_waiting_percent: int
+    alarms_store_percent: int
+    alarms_disk_free_bytes: int
     limits_connect_timeout_ms: int
     limits_write_timeout_ms: int
     limits_pending_timeout_ms: int

@@ -1,17 +1,25 @@
-"""The counters of one broker, read by `$SYS`, admin, tests and the status line: plain integers that only grow, and the
-longest times that things took.
+"""The counters of one broker, read by `$SYS`, admin, tests and the status line: plain integers that only grow, how long
+things took, and which of many things are looked at more closely.
 
 Several brokers may live in one process, so nothing here is global.
 """
 
 from __future__ import annotations
 
-from typing import final
+from typing import Final, final
 
 from mypy_extensions import i64, mypyc_attr
 
 from swellmq.errors import CLOSE_REASONS
-from swellmq.limits import LONGEST_WINDOW_MS
+from swellmq.limits import LONGEST_WINDOW_MS, SAMPLES_PER_S
+
+# The buckets of a Histogram: the longest time that each takes, in microseconds. One more takes what took longer.
+BOUNDS_US: Final[list[int]] = [
+    *(10, 20, 50, 100, 200, 500),
+    *(1_000, 2_000, 5_000, 10_000, 20_000, 50_000, 100_000, 200_000, 500_000),
+    *(1_000_000, 2_000_000, 5_000_000, 10_000_000),
+]
+SECOND_MS: Final = 1_000
 
 
 @final
@@ -53,6 +61,88 @@ class Longest:
 
 @final
 @mypyc_attr(native_class=True)
+class Histogram:
+    """How long something took, in microseconds: how often within each bound of `BOUNDS_US`, and in all."""
+
+    def __init__(self) -> None:
+        self.counts: list[int] = [0] * (len(BOUNDS_US) + 1)
+        self.sum_us: i64 = 0
+
+    def note(self, took_us: i64) -> None:
+        """It took so long, once more."""
+        self.sum_us += took_us
+        took = int(took_us)
+        index = 0
+        for bound in BOUNDS_US:
+            if took <= bound:
+                break
+            index += 1
+        self.counts[index] += 1
+
+
+def quantile_us(counts: list[int], percent: int) -> int:
+    """The time that `percent` of what `counts` holds did not exceed, in microseconds; 0 where it holds nothing.
+
+    Within a bucket times are taken for evenly spread. What took longer than all bounds counts as the last one.
+    """
+    total = sum(counts)
+    wanted = total * percent / 100
+    least = 0
+    for count, bound in zip(counts, BOUNDS_US, strict=False):
+        if count and wanted <= count:
+            return least + int((bound - least) * wanted / count)
+        wanted -= count
+        least = bound
+    return least if total else 0
+
+
+@final
+@mypyc_attr(native_class=True)
+class Sampler:
+    """Which of many events to look at: about `SAMPLES_PER_S` of them in a second, and all where there are fewer.
+
+    Its owner counts `left` down, and calls `take` when nothing is left. Between two that are looked at lie as many as
+    chance says, or clients that take turns would always be met, or never.
+    """
+
+    def __init__(self) -> None:
+        self.left: i64 = 1
+        self.drawn: i64 = 1  # what `left` began with, and so what the next one stands for
+        self.gap: i64 = 1  # one in so many is looked at
+        self.taken: i64 = 0  # in the second under way
+        self.passed: i64 = 0  # events in it, up to the last one that was looked at
+        self.ends_ms: i64 = 0
+        self.chance: i64 = 1
+
+    def take(self) -> i64:
+        """One is looked at: for how many it stands. A burst makes them rarer at once."""
+        stands_for = self.drawn
+        self.passed += stands_for
+        self.taken += 1
+        if self.taken >= SAMPLES_PER_S:
+            self.taken = 0
+            self.gap *= 2
+        self._draw()
+        return stands_for
+
+    def renew(self, now_ms: i64) -> None:
+        """The second is over: go by how many events there were."""
+        passed = self.passed + self.drawn - self.left
+        lasted_ms = max(SECOND_MS, now_ms - self.ends_ms + SECOND_MS)
+        self.gap = max(1, passed * SECOND_MS // lasted_ms // SAMPLES_PER_S)
+        self.passed = 0
+        self.taken = 0
+        self.ends_ms = now_ms + SECOND_MS
+        if self.left >= self.gap * 2:  # few come now
+            self._draw()
+
+    def _draw(self) -> None:
+        self.chance = (self.chance * 1_103_515_245 + 12_345) % 2_147_483_648  # the generator of ANSI C
+        self.left = self.drawn = 1 + (self.chance >> 8) % (self.gap * 2 - 1)
+
+
+@final
+@mypyc_attr(native_class=True)
 class Stats:
     """What one broker has counted since its start. Bytes are those of MQTT packets, above TLS and WebSocket."""
 
@@ -63,6 +153,7 @@ class Stats:
         self.connections_dropped: i64 = 0  # closed at once: the refusing slots were taken, or no descriptor was left
         self.connections_closed: list[int] = [0] * len(CLOSE_REASONS)  # by reason
         self.connects: i64 = 0  # CONNECTs that were accepted
+        self.connect = Histogram()  # from accept to CONNACK; the turn's clock counts milliseconds
         self.clients_maximum: i64 = 0
         self.sessions_expired: i64 = 0
         # Traffic
@@ -74,6 +165,8 @@ class Stats:
         self.publishes_sent: i64 = 0
         self.publish_bytes_received: i64 = 0
         self.publish_bytes_sent: i64 = 0
+        self.delivery = Histogram()  # from the read that brought a message to the write of what it sent; of some
+        self.stalled: i64 = 0  # connections whose socket takes no more, now
         # Messages that reached no one, by cause
         self.dropped_outbox_full: i64 = 0  # QoS 0 for a client that reads too slowly
         self.dropped_overload: i64 = 0  # QoS 0 that would have waited, while it is shed
@@ -97,9 +190,32 @@ class Stats:
         self.turns: i64 = 0
         self.turned_ms: i64 = 0  # when the last one began; monotonic
         self.turn = Longest()
+        self.turn_lengths = Histogram()
+        self.turn_peak_us: i64 = 0  # the longest since `take_turn_peak`
         self.collections: i64 = 0  # of Python's cyclic collector; watched by the `serve` command only
         self.collection = Longest()
         self.accept_pauses: i64 = 0  # no descriptor or memory was left for a new connection
+
+    def note_turn(self, took_us: i64, now_ms: i64) -> None:
+        """A turn that began at `now_ms` is over."""
+        self.turns += 1
+        self.turned_ms = now_ms
+        self.turn.note(took_us, now_ms)
+        self.turn_lengths.note(took_us)
+        if took_us > self.turn_peak_us:
+            self.turn_peak_us = took_us
+
+    def take_turn_peak(self) -> int:
+        """The longest turn since this was called last. One may ask: whoever looks once a second (`observe`)."""
+        peak_us = int(self.turn_peak_us)
+        self.turn_peak_us = 0
+        return peak_us
+
+    def dropped_for_want_of_room(self) -> int:
+        """Messages that somebody did not get because a queue, an outbox or the store of retained ones was full."""
+        return int(
+            self.dropped_outbox_full + self.dropped_overload + self.dropped_queue_full + self.dropped_retained_full
+        )
 
     def statistics(self) -> dict[str, int]:
         """All counters by name; `closed` counters under the names of `errors.CLOSE_REASONS`."""
@@ -118,6 +234,7 @@ class Stats:
             "publishes_sent": int(self.publishes_sent),
             "publish_bytes_received": int(self.publish_bytes_received),
             "publish_bytes_sent": int(self.publish_bytes_sent),
+            "stalled": int(self.stalled),
             "dropped_outbox_full": int(self.dropped_outbox_full),
             "dropped_overload": int(self.dropped_overload),
             "dropped_queue_full": int(self.dropped_queue_full),
@@ -137,6 +254,12 @@ class Stats:
             "turns": int(self.turns),
             "turn_longest_us": int(self.turn.ever_us),
             "turn_recent_us": self.turn.recent_us(self.turned_ms),
+            "turn_p50_us": quantile_us(self.turn_lengths.counts, 50),
+            "turn_p99_us": quantile_us(self.turn_lengths.counts, 99),
+            "connect_p50_us": quantile_us(self.connect.counts, 50),
+            "connect_p99_us": quantile_us(self.connect.counts, 99),
+            "delivery_p50_us": quantile_us(self.delivery.counts, 50),
+            "delivery_p99_us": quantile_us(self.delivery.counts, 99),
             "collections": int(self.collections),
             "collection_longest_us": int(self.collection.ever_us),
             "collection_recent_us": self.collection.recent_us(self.turned_ms),

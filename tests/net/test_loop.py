@@ -23,7 +23,7 @@ from swellmq.broker.session import Session
 from swellmq.codec.encode import encode
 from swellmq.codec.packets import Ack, Connack, Connect, Disconnect, Ping, Properties, Publish
 from swellmq.codec.spec import PINGREQ, PUBACK, SESSION_TAKEN_OVER
-from swellmq.connection import READABLE
+from swellmq.connection import READABLE, Connection, Watcher
 from swellmq.limits import (
     EVENTS_LEAST,
     EVENTS_PER_TURN,
@@ -1106,3 +1106,82 @@ def test_a_step_that_memory_does_not_suffice_for_leaves_clients_untouched() -> N
     done = subprocess.run([sys.executable, "-c", OUT_OF_MEMORY, tests], capture_output=True, text=True, check=False)
     assert done.stdout == "survived\n", done.stderr
     assert done.stderr == "[POOL] Expansion failed: out of memory\n"
+
+
+def deliveries(server: Server) -> int:
+    return sum(server.stats.delivery.counts)
+
+
+def test_the_time_from_read_to_write_is_measured(server: Servers, clients: Clients) -> None:
+    one = server()
+    listener = clients(one, client_id="listener")
+    listener.subscribe("t")
+    publisher = clients(one, client_id="publisher")
+    publisher.ping()
+    assert deliveries(one) == 0, "nothing was delivered yet"
+    for count in range(1, 6):
+        publisher.publish("t", b"x")
+        assert listener.expect(Publish).payload == b"x"
+        assert deliveries(one) == count
+    assert 0 < one.stats.delivery.sum_us < 5_000_000
+    publisher.publish("nobody", b"x")
+    publisher.ping()
+    assert deliveries(one) == 5
+
+
+def test_what_is_held_has_not_left(server: Servers, clients: Clients, tmp_path: Path) -> None:
+    one = server(data=str(tmp_path))
+    keeper = clients(one, 5, client_id="keeper", expiry_s=1_000)
+    keeper.subscribe("t", 1)
+    publisher = clients(one, client_id="publisher")
+    publisher.publish("t", b"x", qos=1)
+    assert keeper.expect(Publish).payload == b"x"
+    publisher.expect(Ack)
+    assert deliveries(one) == 1
+
+
+def test_nothing_is_measured_for_who_is_gone(server: Servers, clients: Clients) -> None:
+    one = server()
+    listener = clients(one, client_id="listener")
+    listener.subscribe("t")
+    connection = one.broker.core.session("listener").connection  # type: ignore[union-attr]  # it is there
+    assert connection is not None
+    one.loop.output.follow(connection, 0)
+    listener.disconnect()
+    assert one.loop.output.target is None
+    assert deliveries(one) == 0
+    clients(one, client_id="next").ping()
+    assert deliveries(one) == 0
+
+
+def test_those_that_take_no_more_are_counted(server: Servers, clients: Clients) -> None:
+    one = server()
+    slow = [clients(one, client_id=f"slow{number}") for number in range(3)]
+    for client in slow:
+        client.subscribe("t")
+    publisher = clients(one, client_id="publisher")
+    await_true(lambda: one.stats.stalled == 3, lambda: (publisher.publish("t", bytes(100_000)), one.turn(0)))
+    cut(slow[0])
+    await_true(lambda: one.stats.stalled == 2, lambda: one.turn(1))
+    await_true(lambda: one.stats.stalled == 1, slow[1].arrive)
+    slow[2].close()
+    await_true(lambda: one.stats.stalled == 0, lambda: one.turn(1))
+
+
+class FailingWatcher(Watcher):
+    """Has a bug of its own."""
+
+    def on_read(self, connection: Connection, size: int, publishes: int, stands_for: int) -> None:
+        raise RuntimeError("a bug")
+
+    def on_write(self, connection: Connection, pieces: list[bytes], written: int, stands_for: int) -> None:
+        raise RuntimeError("a bug")
+
+
+def test_a_bug_of_a_watcher_harms_no_client(server: Servers, clients: Clients) -> None:
+    one = server()
+    client = clients(one, client_id="client")
+    one.loop.watcher = one.loop.output.watcher = FailingWatcher()
+    client.ping()
+    client.ping()
+    assert one.stats.errors_internal == 4

@@ -106,7 +106,8 @@ class MqttBroker(Engine):
         """
         self.heard_ms = connection.last_ms
         self.kept_bytes = connection.kept_bytes()
-        connection.last_ms = now_ms
+        if connection.owner is not None:
+            connection.last_ms = now_ms
         core = self.core
         size: i64 = len(data)
         core.stats.bytes_received += size
@@ -476,7 +477,8 @@ class MqttBroker(Engine):
         core.unpark(request)
         if connection.close_reason != OPEN:
             return  # closed in this very turn, and its session may be another's by now
-        connection.last_ms = now_ms
+        if connection.owner is not None:
+            connection.last_ms = now_ms
         try:
             if request.kind == TAKE_OVER:
                 self.refuser.on_answered(request)

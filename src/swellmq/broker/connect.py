@@ -308,6 +308,8 @@ def admit(core: Core, connection: Connection, connect: Connect) -> None:
             end_exchange(exchange)
     core.clients += 1
     core.stats.connects += 1
+    core.stats.connect.note((now_ms - connection.last_ms) * 1_000)
+    connection.last_ms = now_ms
     if core.clients > core.stats.clients_maximum:
         core.stats.clients_maximum = core.clients
     if core.kept(session):

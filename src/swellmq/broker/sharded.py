@@ -105,6 +105,12 @@ class ShardedMap(Generic[K, V]):
         self.shards = None
         self.peaks = None
 
+    def part(self, index: i64) -> list[tuple[K, V]]:
+        """The entries of one of SHARDS parts, for walks that go on in later turns; a small map is all in the first."""
+        if self.shards is None:
+            return list(self.single.items()) if index == 0 else []
+        return list(self.shards[index].items())
+
     def values(self) -> list[V]:
         """All values as they are now, in a list of their own."""
         if self.shards is None:

@@ -36,7 +36,7 @@ from typing import Final, final
 
 from mypy_extensions import i64, mypyc_attr, u8
 
-from swellmq.connection import ON_DISK, READABLE, WRITABLE, Buffers, Connection, Engine, Handler, Layer, Turn
+from swellmq.connection import ON_DISK, READABLE, WRITABLE, Buffers, Connection, Engine, Handler, Layer, Turn, Watcher
 from swellmq.errors import OPEN, PEER_CLOSED, PEER_RESET, SERVER_SHUTTING_DOWN
 from swellmq.limits import (
     ACCEPT_PAUSE_MS,
@@ -56,7 +56,7 @@ from swellmq.net.linger import Linger, lingers
 from swellmq.net.listener import EXHAUSTED, Bound, Listener
 from swellmq.net.output import Output
 from swellmq.net.pool import Pool
-from swellmq.stats import Stats
+from swellmq.stats import Sampler, Stats
 
 log = logging.getLogger("swellmq.loop")
 
@@ -85,6 +85,8 @@ class Loop:
         )  # a late `wake` must not write to whatever gets the number; signals re-enter
         self.epoll.register(self.waker, READABLE)
         self.output = Output(self.epoll, turn, stats)
+        self.reads = Sampler()
+        self.watcher: Watcher | None = None
         self.linger = Linger(self.epoll)
         self.guest_fd: int = -1  # the epoll descriptor of another loop, whose turns our host runs
         self.guest_ready: bool = False  # it was readable
@@ -182,6 +184,9 @@ class Loop:
         now_ms = turn.now_ms
         engine = self.engine
         begin_ns: i64 = time.perf_counter_ns()
+        if now_ms >= self.reads.ends_ms:
+            self.reads.renew(now_ms)
+            self.output.sampler.renew(now_ms)
         engine.begin()
         if self.paused:
             self._resume_listeners(now_ms)
@@ -247,11 +252,8 @@ class Loop:
                 engine.tidy()  # first, or old objects that somebody still names would keep the places of new ones
         growing = pool.working(now_ms) and pool.grow(now_ms)
         self.more = growing or turn.again
-        stats = self.stats
-        stats.turns += 1
-        stats.turned_ms = now_ms
         took_us = (time.perf_counter_ns() - begin_ns) // 1000
-        stats.turn.note(took_us, now_ms)
+        self.stats.note_turn(took_us, now_ms)
         if took_us > TURN_LONG_US:
             self.events_max = max(EVENTS_LEAST, self.events_max // 2)
             if took_us >= self.heavy_from_us:
@@ -294,6 +296,14 @@ class Loop:
         fresh_before: i64 = len(fresh)
         if connection.outbox is not None and self.output.late:
             fresh.append(connection)  # who speaks need not wait behind those that only listen
+        looked_ns: i64 = 0
+        received: i64 = 0
+        sent: i64 = 0
+        self.reads.left -= 1
+        if self.reads.left <= 0:
+            looked_ns = time.perf_counter_ns()
+            received = self.stats.publishes_received
+            sent = self.stats.publishes_sent
         try:
             if layer is None:
                 handler.on_data(connection, data, now_ms)
@@ -305,8 +315,27 @@ class Loop:
                 self._pass_up(connection, handler, layer, data, now_ms)
         except Exception:
             on_bug(self.stats, "with what was read", connection)
+        if looked_ns:
+            delivered = self.stats.publishes_sent > sent
+            self._look_at_read(connection, len(data), self.stats.publishes_received - received, delivered, looked_ns)
         if len(fresh) - fresh_before > FAN_OUT_WIDE:
             self.output.put_behind(fresh_before)
+
+    def _look_at_read(self, connection: Connection, size: i64, publishes: i64, delivered: bool, looked_ns: i64) -> None:
+        """A read was picked: tell the watcher, and have it noted when what it delivered leaves."""
+        stands_for = self.reads.take()
+        turn = self.turn_state
+        if delivered and self.output.target is None:
+            # The last that got something: who was in the list before, from another read, leaves at about that time too.
+            waiting = turn.flush or turn.held
+            if waiting:
+                self.output.follow(waiting[len(waiting) - 1], looked_ns)
+        watcher = self.watcher
+        if watcher is not None:
+            try:
+                watcher.on_read(connection, size, publishes, stands_for)
+            except Exception:
+                on_bug(self.stats, "while watching what is read")
 
     def _pass_up(self, connection: Connection, handler: Handler, layer: Layer, data: bytes, now_ms: i64) -> None:
         """Have the layer read `data`, and the handler what it makes of it."""
@@ -500,6 +529,7 @@ class Loop:
     def _reap(self, connection: Connection) -> None:
         if connection.outbox is not None:  # it is among those that are late
             self.output.write(connection, self.turn_state.now_ms)
+        self.output.forget(connection)
         fd = connection.fd
         self.table[fd] = None
         if self.bounds:

@@ -13,11 +13,11 @@ from typing import final
 
 from mypy_extensions import i64, mypyc_attr
 
-from swellmq.connection import READABLE, WRITABLE, Buffers, Connection, Layer, Turn
+from swellmq.connection import READABLE, WRITABLE, Buffers, Connection, Layer, Turn, Watcher
 from swellmq.errors import OPEN, PEER_RESET
 from swellmq.limits import FLUSH_NS, JOIN_BYTES, WRITE_BYTES, WRITES_PER_LOOK, WRITES_PER_TURN, WRITEV_PIECES
 from swellmq.net.bugs import on_bug
-from swellmq.stats import Stats
+from swellmq.stats import Sampler, Stats
 
 
 @final
@@ -32,6 +32,11 @@ class Output:
         self.slice_ns: i64 = FLUSH_NS
         self.late: list[Connection] = []  # got output in an earlier turn whose slice was used up
         self.late_next: i64 = 0  # the first of them that was not yet written to
+        self.sampler = Sampler()  # of writes
+        self.watcher: Watcher | None = None
+        self.target: Connection | None = None  # got a message, and the time until it leaves is measured
+        self.target_ns: i64 = 0  # when that message was read
+        self.target_ticket: i64 = 0  # and what it may wait for, if it is held
 
     def flush(self, now_ms: i64) -> None:
         """Write to the connections that got output, for about `slice_ns`; the others are late and come in later turns.
@@ -84,6 +89,46 @@ class Output:
         if outbox is None:
             return
         connection.outbox = None
+        self.sampler.left -= 1
+        if self.sampler.left <= 0 or connection is self.target:
+            self._write_watched(connection, outbox, now_ms)
+        else:
+            self._write(connection, outbox, now_ms)
+
+    def follow(self, connection: Connection, read_ns: i64) -> None:
+        """Measure how long what `connection` got takes to leave; it was read at `read_ns`."""
+        self.target = connection
+        self.target_ns = read_ns
+        self.target_ticket = self.turn.ticket_open
+
+    def forget(self, connection: Connection) -> None:
+        """The connection is gone, and its object may serve another client soon."""
+        if connection is self.target:
+            self.target = None
+        if connection.interest & WRITABLE:
+            self.stats.stalled -= 1
+
+    def _write_watched(self, connection: Connection, outbox: list[bytes], now_ms: i64) -> None:
+        """Write, and note what is watched: how long a message took, or where the bytes go.
+
+        A message has left with the write that tried to send it: how much a socket takes, and when, is its client's
+        matter.
+        """
+        before = self.stats.bytes_sent
+        self._write(connection, outbox, now_ms)
+        if connection is self.target and (not connection.holds() or connection.safe_ticket() >= self.target_ticket):
+            self.target = None
+            self.stats.delivery.note((perf_counter_ns() - self.target_ns) // 1000)
+        if self.sampler.left <= 0:
+            stands_for = self.sampler.take()
+            watcher = self.watcher
+            if watcher is not None:
+                try:
+                    watcher.on_write(connection, outbox, self.stats.bytes_sent - before, stands_for)
+                except Exception:
+                    on_bug(self.stats, "while watching what is sent")
+
+    def _write(self, connection: Connection, outbox: list[bytes], now_ms: i64) -> None:
         buffers = connection.buffers
         if buffers is not None and buffers.layer is not None:
             outbox = self._pass_down(connection, buffers.layer, outbox)
@@ -138,6 +183,7 @@ class Output:
         if not connection.interest & WRITABLE:
             buffers.stalled_since_ms = now_ms
             connection.interest |= WRITABLE
+            self.stats.stalled += 1
             if connection.close_reason == OPEN:
                 self.epoll.modify(connection.fd, connection.interest)
                 handler = connection.handler
@@ -187,6 +233,7 @@ class Output:
             self.turn.watch.append(connection)
         if connection.interest & WRITABLE:
             connection.interest &= READABLE
+            self.stats.stalled -= 1
             if connection.close_reason == OPEN:
                 self.epoll.modify(connection.fd, connection.interest)
                 handler = connection.handler

@@ -34,6 +34,7 @@ from swellmq.stats import Longest
 MODES: Final = ("dynamic", "fixed", "none")
 GIVE_BACK_OBJECTS: Final = 16_384  # enough for whole MiB, which is what the allocator gives back
 SHRINK_BELOW_PERCENT: Final = 40
+STEPS_KEPT: Final = 256  # for who wants to see how it has come to be as it is: from 1,024 to a million it takes 17
 
 log = logging.getLogger("swellmq.pool")
 
@@ -73,6 +74,18 @@ class PoolSettings:
 
 @final
 @mypyc_attr(native_class=True)
+class PoolStep:
+    """One step that the pool has gone, up or down."""
+
+    def __init__(self, at_ms: i64, before: i64, after: i64, active: i64) -> None:
+        self.at_ms: i64 = at_ms  # monotonic
+        self.before: i64 = before  # capacity
+        self.after: i64 = after
+        self.active: i64 = active  # connections when it was triggered
+
+
+@final
+@mypyc_attr(native_class=True)
 class Pool:
     """Objects for connections: `capacity` preheated, some idle; `active` served, `overflow` of them on demand."""
 
@@ -89,6 +102,8 @@ class Pool:
         self.step_active: i64 = 0
         self.steps: i64 = 0
         self.steps_failed: i64 = 0
+        self.history: list[PoolStep] = []  # the last of them, the latest at the end
+        self.steps_gone: i64 = 0  # up and down, all that were ever in `history`
         self.step_longest_us: i64 = 0  # the sum of the slices of one step
         self.slice = Longest()
         self.step_us: i64 = 0
@@ -240,6 +255,7 @@ class Pool:
             self.step_active,
             self.step_from,
         )
+        self._remember()
         self._trigger(now_ms)
         return self.target > self.capacity
 
@@ -302,8 +318,16 @@ class Pool:
             self.step_active,
             self.step_from,
         )
+        self._remember()
         self.renewing = True
         return True
+
+    def _remember(self) -> None:
+        """A step is done."""
+        self.history.append(PoolStep(self.turn.now_ms, self.step_from, self.capacity, self.step_active))
+        self.steps_gone += 1
+        if len(self.history) > STEPS_KEPT:
+            del self.history[0]
 
     # Renewal
 
