@@ -383,6 +383,8 @@ LISTENER_OPTIONS: Final[tuple[Option, ...]] = (
            meaning="As access.password_file, which it stands in place of for its clients."),
     Option("listener.acl_file", TEXT, "",
            meaning="As access.acl_file, which it stands in place of for its clients."),
+    Option("listener.mount_point", TEXT, "", high=1_024,
+           meaning="What stands in front of all topics of its clients, which see nothing else and never see it."),
     Option("listener.max_connections", INTEGER, 0, unit="connections", low=0, high=_SIZE_MAX,
            meaning="Connections by this listener; those beyond are closed, and 0 is no bound but max_connections."),
     Option("listener.assign_client_ids", BOOLEAN, True,

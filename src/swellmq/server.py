@@ -164,7 +164,7 @@ class Server:
             if wanted.has_layers():
                 from swellmq.net.layers import make_layers  # most brokers speak MQTT straight on the socket
 
-                listener.layer = make_layers(wanted)
+                listener.layer = make_layers(wanted, wanted.tls)
             if wanted.proxies is not None:
                 listener.proxies = [parse_network(network) for network in wanted.proxies.networks]
             if wanted.rules.max_connections:
@@ -453,6 +453,7 @@ def _rules(settings: Settings) -> list[Rules]:
         rules.client_id_prefix = given.client_id_prefix
         rules.username_as_client_id = given.username_as_client_id
         rules.assign_client_ids = given.assign_client_ids
+        rules.mount_point = given.mount_point.encode()
         every.append(rules)
     return every
 

@@ -12,7 +12,7 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Final, TypeAlias
 
-from swellmq.errors import SettingsError
+from swellmq.errors import MalformedPacket, SettingsError
 from swellmq.limits import BACKLOG, CONNECTION_BYTES, Limits
 from swellmq.options import (
     BY_NAME,
@@ -54,6 +54,7 @@ class ListenerRules:
         self.assign_client_ids = True
         self.max_connections = 0
         self.interface = ""
+        self.mount_point = ""
         self.password_file = ""
         self.acl_file = ""
 
@@ -109,7 +110,8 @@ class ListenerSettings:
 
     def has_layers(self) -> bool:
         """Whether anything stands between its sockets and MQTT."""
-        return self.protocol == "websocket" or self.tls is not None or self.proxies is not None
+        above = self.protocol == "websocket" or bool(self.rules.mount_point)
+        return above or self.tls is not None or self.proxies is not None
 
     def knows_clients(self) -> bool:
         """Whether nobody comes in by it without a certificate."""
@@ -687,7 +689,23 @@ def _rules_of(values: dict[str, Value], wheres: dict[str, str]) -> ListenerRules
             remedy = 'Give some of "3.1", "3.1.1" and "5.0"'
             where = wheres["listener.protocol_versions"]
             raise bad_value("listener.protocol_versions", version, "no version of MQTT", remedy, where)
+    if "listener.mount_point" in wheres:
+        check_mount_point(rules.mount_point, wheres["listener.mount_point"])
     return rules
+
+
+def check_mount_point(mount_point: str, where: str) -> None:
+    """Raise SettingsError where no topic names can begin so."""
+    from swellmq.codec.topic import check_topic_name
+
+    try:
+        check_topic_name(mount_point.encode())
+    except MalformedPacket as error:
+        remedy = "Give the beginning of topic names, such as site-7/"
+        raise bad_value("listener.mount_point", mount_point, error.phrase, remedy, where) from None
+    if not mount_point.endswith("/"):
+        problem = "not whole levels, so that no wildcard would match below it"
+        raise bad_value("listener.mount_point", mount_point, problem, "Write a / at its end", where)
 
 
 def _check_paths(paths: list[str], protocol: str, where: str) -> None:

@@ -79,7 +79,7 @@ def beside(tmp_path: Path, text: str, talk: Talk) -> Any:
         theirs = told(talk, ports)
     with Broker(Settings.load(str(file), {}, {"log.level": "warning"})):
         ours = told(talk, ports)
-    assert ours == theirs
+    assert ours == theirs, f"{ours}, and mosquitto: {theirs}"
     return ours
 
 

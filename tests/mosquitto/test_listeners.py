@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from beside import CLOSED, Dial, alone, arrived, beside, echo
 
+from swellmq.codec.packets import Publish, Unsubscribe
 from swellmq.errors import SettingsError
 
 pytestmark = pytest.mark.needs_mosquitto
@@ -111,3 +112,43 @@ def test_bounds_of_each(tmp_path: Path) -> None:
         return [*answers, dial.enter(client_id="6"), dial.enter(client_id="7")]
 
     assert alone(tmp_path, text, talk) == [0, 0, CLOSED, 0, 0, 0, 0, CLOSED]
+
+
+def test_mount_points(tmp_path: Path) -> None:
+    """As the manual says; mosquitto 2.0.11 sends topics with the mount point, and does not unsubscribe below it."""
+    text = "allow_anonymous true\nlistener {0} 127.0.0.1\nmount_point site/7/\nlistener {1} 127.0.0.1\n"
+
+    def talk(dial: Dial) -> Any:
+        other = dial(1)
+        other.connect("other")
+        other.subscribe("#")
+        below = dial()
+        below.connect("below", will=Publish(b"gone", b"", 0, False))
+        seen = [echo(below, "#", "a/b"), arrived(other)]
+        below.publish("kept", b"x", retain=True)
+        seen.append(arrived(below))
+        other.publish("elsewhere", b"x")
+        other.publish("site/7/c", b"x")
+        seen += [arrived(other), arrived(below)]
+        later = dial()
+        later.connect("later")
+        seen.append([later.subscribe("+").hex(), *arrived(later)])
+        later.send(Unsubscribe(1, [b"+"]))
+        later.receive()
+        other.publish("site/7/d", b"")
+        seen += [arrived(other), arrived(later)]
+        below.sock.close()
+        return seen, other.expect(Publish).topic_name
+
+    seen, will = alone(tmp_path, text, talk)
+    assert seen == [
+        ["00", "a/b"],
+        ["site/7/a/b"],
+        ["kept"],
+        ["site/7/kept", "elsewhere", "site/7/c"],
+        ["c"],
+        ["00", "kept"],
+        ["site/7/d"],
+        [],
+    ]
+    assert will == b"site/7/gone"

@@ -161,6 +161,8 @@ def on_connect(core: Core, connection: Connection, connect: Connect) -> None:
     if method is not None and method not in core.access.authentication_methods:
         turn_away(core, connection, connect, spec.BAD_AUTHENTICATION_METHOD, METHOD_UNKNOWN)  # [MQTT-4.12.0-1]
         return
+    if connect.will is not None and rules.mount_point:
+        connect.will.publish.topic_name = rules.mount_point + connect.will.publish.topic_name
     if connect.will is not None and not _will_allowed(core, connection, connect, connect.will.publish):
         return
     if not connect.client_id:
@@ -186,6 +188,8 @@ def _will_allowed(core: Core, connection: Connection, connect: Connect, will: Pu
     """Whether the broker could publish this will; refuses its client where not."""
     if closed_to_clients(will.topic_name):
         turn_away(core, connection, connect, spec.NOT_AUTHORIZED, "a will for a topic that is closed to clients")
+    elif len(will.topic_name) > core.limits.topic_bytes:
+        turn_away(core, connection, connect, spec.TOPIC_NAME_INVALID, "a will whose topic name is too long")
     elif int(will.qos) > core.maximum_qos(connection):
         turn_away(core, connection, connect, spec.QOS_NOT_SUPPORTED, "a will above the Maximum QoS")  # [MQTT-3.2.2-12]
     elif len(will.payload) > core.limits.payload_bytes:

@@ -6,6 +6,9 @@ from typing import final
 
 from mypy_extensions import i64, mypyc_attr
 
+from swellmq.codec.packets import Subscribe, Unsubscribe
+from swellmq.codec.topic import SHARE_PREFIX, split_share
+
 
 @final
 @mypyc_attr(native_class=True)
@@ -20,3 +23,24 @@ class Rules:
         self.client_id_prefix: str = ""  # "": as in Limits
         self.username_as_client_id: bool = False
         self.assign_client_ids: bool = True
+        self.mount_point: bytes = b""  # in front of all topics, whole levels; net/mount.py does so for PUBLISH
+
+    def mounted(self, topic_filter: bytes) -> bytes:
+        """A topic filter, shared or not, below the mount point."""
+        share_name, bare = split_share(topic_filter)
+        if bare == b"#":
+            bare = b"+/#"  # `a/#` is about `a` too, which is not below `a/`
+        if share_name:
+            return SHARE_PREFIX + share_name + b"/" + self.mount_point + bare
+        return self.mount_point + bare
+
+    def mount_filters(self, packet: Subscribe) -> None:
+        """Put the filters of a SUBSCRIBE below the mount point."""
+        if self.mount_point:
+            for request in packet.requests:
+                request.topic_filter = self.mounted(request.topic_filter)
+
+    def mount_names(self, packet: Unsubscribe) -> None:
+        """Put the filters of an UNSUBSCRIBE below the mount point."""
+        if self.mount_point:
+            packet.topic_filters = [self.mounted(topic_filter) for topic_filter in packet.topic_filters]

@@ -45,6 +45,8 @@ def on_subscribe(core: Core, connection: Connection, session: Session, packet: S
     ):
         raise ProtocolError(spec.SUBSCRIPTION_IDENTIFIERS_NOT_SUPPORTED, "subscription identifiers are not available")
     _check_answer(connection, len(packet.requests))
+    if core.rules:
+        core.rules_of(connection).mount_filters(packet)
     if core.access.authorizes_subscribe:
         request = core.park(SUBSCRIBE, connection, session.client_id, session.username)
         request.subscribe = packet
@@ -219,6 +221,8 @@ def _refuse_unsubscribe(core: Core, connection: Connection, packet: Unsubscribe)
 def on_unsubscribe(core: Core, connection: Connection, session: Session, packet: Unsubscribe) -> None:
     """Remove subscriptions; messages already under way or queued still arrive, [MQTT-3.10.4-3]."""
     _check_answer(connection, len(packet.topic_filters))
+    if core.rules:
+        core.rules_of(connection).mount_names(packet)
     if core.storage.refusal and core.kept(session):
         _refuse_unsubscribe(core, connection, packet)
         return

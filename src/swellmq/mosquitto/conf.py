@@ -27,7 +27,14 @@ from swellmq.mosquitto.table import (
 )
 from swellmq.mosquitto.transport import proxies_of, tls_of
 from swellmq.options import Value
-from swellmq.settings import Configuration, Given, ListenerRules, ListenerSettings, has_ipv6_loopback
+from swellmq.settings import (
+    Configuration,
+    Given,
+    ListenerRules,
+    ListenerSettings,
+    check_mount_point,
+    has_ipv6_loopback,
+)
 
 LOCAL: Final = "localhost"
 STORE_SUFFIX: Final = ".swellmq"
@@ -267,7 +274,7 @@ class Reading:
     def listeners_of(self, place: Place) -> list[ListenerSettings]:
         """Our listeners for one of the file: one for each address."""
         if "mount_point" in place.values:
-            raise place.values["mount_point"][1].error("mount points come with a later version", "Leave it out")
+            check_mount_point(str(place.value("mount_point", "")), place.values["mount_point"][1].where)
         rules = _rules_of(place)
         common: dict[str, Any] = {
             "protocol": str(place.value("protocol", "mqtt")),

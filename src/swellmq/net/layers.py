@@ -1,4 +1,4 @@
-"""What stands between the sockets of a listener and MQTT, joined from the bottom up: PROXY, TLS, WebSocket."""
+"""What stands between the sockets of a listener and MQTT: PROXY, TLS, WebSocket and the mount point, from below."""
 
 from __future__ import annotations
 
@@ -8,10 +8,12 @@ from swellmq.connection import Layer
 from swellmq.net.listener import Listener
 from swellmq.reload import live_listeners
 from swellmq.settings import ListenerSettings, Settings
+from swellmq.tls_settings import TlsSettings
 
 
-def make_layers(wanted: ListenerSettings) -> Layer | None:
-    """What the connections of a listener each get a fresh one of; None where MQTT is straight on the socket.
+def make_layers(wanted: ListenerSettings, tls: TlsSettings | None) -> Layer | None:
+    """What the connections of a listener, with this TLS, each get a fresh one of; None where MQTT is straight on the
+    socket.
 
     Raises SettingsError where a file that TLS needs is of no use.
     """
@@ -20,24 +22,28 @@ def make_layers(wanted: ListenerSettings) -> Layer | None:
         from swellmq.net.websocket import WebSocketLayer  # hashlib loads OpenSSL: 3.7 MB
 
         layer = WebSocketLayer([path.encode() for path in wanted.paths])
-    if wanted.tls is not None:
+    if tls is not None:
         from swellmq.net.tls import TlsLayer  # ssl: 3.6 MB
         from swellmq.net.tls_context import make_terms
 
-        layer = TlsLayer(make_terms(wanted.tls, wanted.protocol), layer)
+        layer = TlsLayer(make_terms(tls, wanted.protocol), layer)
     if wanted.proxies is not None:
         from swellmq.net.proxy import ProxyLayer, ProxyTerms
 
         layer = ProxyLayer(ProxyTerms(wanted.proxies.tls, wanted.proxies.named), layer)
+    if wanted.rules.mount_point:
+        from swellmq.net.mount import MountLayer
+
+        layer = MountLayer(wanted.rules.mount_point.encode(), layer)
     return layer
 
 
 def prepare_reload(listeners: Sequence[Listener], old: Settings, new: Settings) -> Callable[[], list[str]]:
     """Read all certificates again, see reload.py: connections that come later go by them, who is connected stays."""
     layers: list[tuple[Listener, Layer | None]] = []
-    for listener, wanted in zip(listeners, live_listeners(old, new), strict=True):
-        if wanted.tls is not None:
-            layers.append((listener, make_layers(wanted)))
+    for listener, before, after in zip(listeners, old.listeners, live_listeners(old, new), strict=True):
+        if before.tls is not None:
+            layers.append((listener, make_layers(before, after.tls)))
 
     def apply() -> list[str]:
         for listener, layer in layers:
