@@ -42,6 +42,10 @@ LIVE: Final = (
     "status_interval_s",
     "sys_interval_s",
     "overload_turn_ms",
+    "admin_token",
+    "admin_token_file",
+    "admin_certificate",
+    "admin_key",
 )
 
 
@@ -57,6 +61,15 @@ def reload(server: Server) -> bool:
 
     All that is said goes to the log.
     """
+    try:
+        change(server)
+    except SettingsError:
+        return False
+    return True
+
+
+def change(server: Server) -> list[str]:
+    """The same; what has changed, a line each. Raises SettingsError."""
     old = server.settings
     try:
         new = old.read_again()
@@ -66,9 +79,8 @@ def reload(server: Server) -> bool:
         applying = [prepare(new) for prepare in server.reloads]
     except SettingsError as error:
         log.error("reload failed, nothing has changed: %s", error)
-        return False
-    for line in differences(old, new):
-        log.info("reload: %s", line)
+        raise
+    lines = differences(old, new)
     server.settings = new
     for option in OPTIONS:
         if not is_live(option):
@@ -76,10 +88,11 @@ def reload(server: Server) -> bool:
     new.listeners = old.listeners
     server.take_settings()
     for apply in applying:
-        for line in apply():
-            log.info("reload: %s", line)
+        lines += apply()
+    for line in lines:
+        log.info("reload: %s", line)
     log.info("reload: done")
-    return True
+    return lines
 
 
 def live_listeners(old: Settings, new: Settings) -> list[ListenerSettings]:

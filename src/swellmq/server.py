@@ -186,6 +186,7 @@ class Server:
             raise SettingsError(f"admin = {self.settings.admin}", problem, remedy, where) from None
         self.admin = Admin(self)
         self.admin.open()
+        self.reloads.append(self.admin.prepare_reload)
 
     def _turn_admin(self) -> None:
         """Run a turn of admin's own loop, because something has come for it or is due there."""

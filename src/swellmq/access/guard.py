@@ -139,13 +139,13 @@ class Guard:
         self.ban("address " + address, now_ms)
         return True
 
-    def ban(self, key: str, now_ms: i64) -> None:
-        """Keep an address or a client id outside for a while."""
+    def ban(self, key: str, now_ms: i64, length_ms: i64 = 0) -> None:
+        """Keep an address or a client id outside for a while; 0: as long as the settings say."""
         if len(self.bans) >= GUARD_ENTRIES:
             self.bans = {name: until for name, until in self.bans.items() if until > now_ms}
             if len(self.bans) >= GUARD_ENTRIES:
                 self.bans = {}
-        self.bans[key] = int(now_ms + self.settings.ban_ms)
+        self.bans[key] = int(now_ms + (length_ms or self.settings.ban_ms))
         self.bans_begun += 1
 
     def is_exempt(self, address: str) -> bool:

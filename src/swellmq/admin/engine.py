@@ -35,7 +35,7 @@ IDLE_MS: Final = 75_000  # between two requests; more than the usual proxies kee
 ANSWER_MS: Final = 60_000  # a client that has not taken its answer by then is closed
 LOOK_MS: Final = 1_000  # how often it is looked whose time is up
 
-Job = Generator[None, None, Response]
+Job = Generator[int | None, None, Response]
 
 
 class Peer:
@@ -48,10 +48,11 @@ class Peer:
         "body",
         "body_bytes",
         "job",
+        "wake_ms",
         "queued",
         "due_ms",
         "leaving",
-        "began_ns",
+        "gone",
     )
 
     def __init__(self, connection: Connection) -> None:
@@ -64,7 +65,8 @@ class Peer:
         self.queued = False
         self.due_ms = 0
         self.leaving = False  # closed once it has taken its answer
-        self.began_ns = 0
+        self.gone = False
+        self.wake_ms = 0  # when its job goes on; 0: it has something to do
 
 
 class HttpEngine(Engine):
@@ -76,6 +78,7 @@ class HttpEngine(Engine):
         self.peers: dict[Connection, Peer] = {}
         self.ready: deque[Peer] = deque()  # there is something to be done for them
         self.look_ms = 0  # when it is looked next whose time is up
+        self.sleepers: list[Peer] = []  # whose jobs wait for their moment
         self.upgrades: list[Peer] = []  # who asked for a WebSocket, for the host to take over after this turn
         self.requests = 0
         self.requests_malformed = 0
@@ -111,15 +114,24 @@ class HttpEngine(Engine):
 
     def on_closed(self, connection: Connection, now_ms: int) -> None:
         peer = self.peers.pop(connection)
+        peer.gone = True
         if peer.job is not None:
             peer.job.close()
             peer.job = None
         connection.question = None
 
     def deadline_ms(self) -> int:
-        return self.look_ms if self.peers else -1
+        if not self.peers:
+            return -1
+        return min([self.look_ms, *(peer.wake_ms for peer in self.sleepers)])
 
     def tick(self, now_ms: int) -> None:
+        if self.sleepers:
+            for peer in self.sleepers:
+                if peer.wake_ms <= now_ms:
+                    peer.wake_ms = 0
+                    self.put(peer)
+            self.sleepers = [peer for peer in self.sleepers if peer.wake_ms]
         if not self.peers or now_ms < self.look_ms:
             return
         self.look_ms = now_ms + LOOK_MS
@@ -146,14 +158,15 @@ class HttpEngine(Engine):
         while ready and time.perf_counter_ns() < until_ns:
             peer = ready.popleft()
             peer.queued = False
-            if peer.connection.close_reason == OPEN:
+            if not peer.gone and peer.connection.close_reason == OPEN:
                 self._serve(peer, until_ns)
         ready.extend(self.ready)
         self.ready = ready
         if ready:
             self.turn.again = True
             for peer in ready:
-                self.park(peer)
+                if not peer.gone:
+                    self.park(peer)
 
     # Requests
 
@@ -204,7 +217,6 @@ class HttpEngine(Engine):
                 peer.request = event
                 peer.body = []
                 peer.body_bytes = 0
-                peer.began_ns = time.perf_counter_ns()
                 if declared_length(event) > BODY_BYTES_MAX:
                     self._too_large(peer)
                     return
@@ -258,10 +270,9 @@ class HttpEngine(Engine):
         job = peer.job
         assert job is not None and peer.request is not None
         try:
-            while True:
-                next(job)
-                if time.perf_counter_ns() >= until_ns:
-                    break
+            pause_ms = next(job)
+            while not pause_ms and time.perf_counter_ns() < until_ns:
+                pause_ms = next(job)
         except StopIteration as end:
             answer: Response = end.value
         except ApiError as error:
@@ -270,7 +281,11 @@ class HttpEngine(Engine):
             answer = self._on_bug(peer.request)
         else:
             self.park(peer)
-            self.put(peer)
+            if pause_ms:
+                peer.wake_ms = self.turn.now_ms + pause_ms
+                self.sleepers.append(peer)
+            else:
+                self.put(peer)
             return
         peer.job = None
         self.send(peer, answer)

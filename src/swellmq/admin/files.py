@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import gzip
-import hashlib
 import os
+import zlib
 from typing import Final
 
 from swellmq.admin.answer import GZIP_FROM_BYTES, Response
@@ -41,7 +41,7 @@ class File:
         self.content_type = TYPES[ending]
         packed = ending in PACKED and len(self.body) >= GZIP_FROM_BYTES
         self.packed = gzip.compress(self.body, mtime=0) if packed else b""
-        self.tag = '"' + hashlib.sha256(self.body).hexdigest()[:16] + '"'
+        self.tag = f'"{zlib.crc32(self.body):08x}-{len(self.body):x}"'
 
 
 class Files:

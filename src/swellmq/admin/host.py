@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Generator
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 import h11
@@ -18,16 +18,18 @@ from swellmq.admin.answer import ApiError, Headers, Response
 from swellmq.admin.api import ROUTES
 from swellmq.admin.engine import Busy, HttpEngine, Peer
 from swellmq.admin.files import Files
-from swellmq.admin.route import Request, Router, not_allowed
+from swellmq.admin.route import Request, Router, Walk, not_allowed
 from swellmq.admin.security import Security
 from swellmq.admin.settings import parse_place, read_token
-from swellmq.connection import Connection, Turn
+from swellmq.connection import Connection, Layer, Turn
 from swellmq.errors import SettingsError
 from swellmq.net.listener import Listener, open_tcp
 from swellmq.net.loop import Loop
 from swellmq.net.peers import SocketPeers
 from swellmq.net.pool import Pool, PoolSettings
+from swellmq.settings import Settings, is_loopback
 from swellmq.stats import Stats
+from swellmq.tls_settings import TlsSettings
 
 if TYPE_CHECKING:
     from swellmq.server import Server
@@ -35,6 +37,8 @@ if TYPE_CHECKING:
 log = logging.getLogger("swellmq.admin")
 
 CONNECTIONS_MAX: Final = 64
+WEBSOCKET_PATH: Final = "/mqtt"
+UPGRADE: Final = "UPGRADE"  # in place of a method: a WebSocket can do more than GET
 BACKLOG: Final = 64
 
 
@@ -61,7 +65,7 @@ class Site:
             ("Referrer-Policy", "no-referrer"),
         ]
 
-    def answer(self, peer: Peer, asked: h11.Request, body: bytes) -> Response | Generator[None, None, Response] | None:
+    def answer(self, peer: Peer, asked: h11.Request, body: bytes) -> Response | Walk[Response] | None:
         """The answer to a request, or what leads to it in slices; None where it asks for the WebSocket.
 
         Raises ApiError.
@@ -75,6 +79,14 @@ class Site:
         now_ms = peer.connection.turn.now_ms
         security = self.security
         security.check_host(headers)
+        if request.path == WEBSOCKET_PATH:
+            if "websocket" not in headers.get("upgrade", "").lower():
+                raise ApiError(
+                    426, "websocket_expected", "this path is for MQTT over WebSocket", [("Upgrade", "websocket")]
+                )
+            security.check_origin(UPGRADE, headers)
+            security.demand(headers, request.address, now_ms)
+            return None
         found = self.router.find(method, request.path)
         if found is None:
             file = self.files.find(request.path, headers)
@@ -118,6 +130,7 @@ class Admin:
         """Listen. Raises SettingsError where an address can't be had."""
         settings = self.server.settings
         port = self.wanted_port
+        layer = make_layer(settings) if self.scheme == "https" else None
         for index, address in enumerate(self.addresses):
             try:
                 listener = open_tcp(address, port, index, BACKLOG)
@@ -127,7 +140,7 @@ class Admin:
                     f"admin = {settings.admin}", error.problem, remedy, settings.where("admin")
                 ) from None
             port = listener.port  # of both loopbacks, where any port will do
-            listener.scheme = self.scheme + "://"
+            listener.layer = layer
             self.listeners.append(listener)
             self.loop.add_listener(listener)
         self.server.loop.host(self.loop.fileno())
@@ -144,7 +157,53 @@ class Admin:
     def turn(self) -> int:
         """Run a turn without waiting; milliseconds until the next one is due by itself, -1: never."""
         self.loop.turn(0)
+        while self.engine.upgrades:
+            self._hand_over(self.engine.upgrades.pop())
         return self.loop.deadline_ms()
+
+    def _hand_over(self, peer: Peer) -> None:
+        """Let a connection that asked for a WebSocket become one of the broker's: an ordinary MQTT client's."""
+        if peer.gone or peer.request is None:
+            return
+        connection = peer.connection
+        lines = [b"GET " + peer.request.target + b" HTTP/1.1"]
+        lines += [name + b": " + value for name, value in peer.request.headers]
+        from swellmq.net.websocket import WebSocketLayer  # hashlib loads OpenSSL: 3.7 MB
+
+        websocket = WebSocketLayer([WEBSOCKET_PATH.encode()])
+        data = websocket.received(b"\r\n".join(lines) + b"\r\n\r\n" + peer.http.trailing_data[0])
+        layer: Layer = websocket
+        if self.scheme == "https":
+            from swellmq.net.tls import TlsLayer  # it is there already
+
+            buffers = connection.buffers
+            assert buffers is not None and isinstance(buffers.layer, TlsLayer)
+            layer = buffers.layer
+            layer.above = websocket
+            layer.reason = websocket.reason
+        del self.engine.peers[connection]
+        index = len(self.server.listeners)  # none of the broker's own
+        self.server.loop.adopt(self.loop.let_go(connection), index, layer, data)
+
+    def prepare_reload(self, new: Settings) -> Callable[[], list[str]]:
+        """Read the token and the certificate again, see reload.py."""
+        token = read_token(new)
+        if not token and not all(is_loopback(address) for address in self.addresses):
+            raise SettingsError("admin_token", "taken away, while other machines can reach admin", "Give another one")
+        if bool(new.admin_certificate) != (self.scheme == "https"):
+            problem = "HTTPS begins or ends with this"
+            raise SettingsError("admin_certificate", problem, "Restart the broker for that")
+        layer = make_layer(new) if self.scheme == "https" else None
+
+        def apply() -> list[str]:
+            for listener in self.listeners:
+                listener.layer = layer
+            if token == self.security.token:
+                return []
+            self.security.change(token)
+            return ["admin: another token, and all logins have ended"]
+
+        return apply
 
     def statistics(self) -> dict[str, int]:
         """Counters of the admin server itself."""
@@ -154,3 +213,16 @@ class Admin:
         """Close everything."""
         self.server.loop.host(-1)
         self.loop.close()
+
+
+def make_layer(settings: Settings) -> Layer:
+    """TLS for the connections of admin. Raises SettingsError where a file is of no use."""
+    from swellmq.net.tls import TlsLayer  # ssl: 3.6 MB
+    from swellmq.net.tls_context import make_terms
+
+    key = [settings.admin_key] if settings.admin_key else None
+    try:
+        return TlsLayer(make_terms(TlsSettings([settings.admin_certificate], key), "websocket"), None)
+    except SettingsError as error:
+        name = error.key.replace("listener.", "admin_")
+        raise SettingsError(name, error.problem, error.remedy, settings.where(name)) from None

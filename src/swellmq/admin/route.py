@@ -5,15 +5,15 @@
     Route("GET", "/api/v1/clients/{client_id}", client)
 
 A parameter called `query` or `body` is a msgspec Struct that the query or the JSON body is read into, with its ranges;
-`server` is the broker, `asked` the Request; any other is a part of the path, by name. A Generator that gives nothing on
-its way is run in slices, and what it returns is the answer. The OpenAPI document is made of the same signatures.
+`server` is the broker, `asked` the Request; any other is a part of the path, by name. A Generator is run in
+slices, and what it returns is the answer. The OpenAPI document is made of the same signatures.
 """
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Generator, Sequence
-from typing import Any, Final, TypeAlias, get_args, get_origin, get_type_hints
+from typing import Any, Final, TypeAlias, TypeVar, get_args, get_origin, get_type_hints
 from urllib.parse import parse_qsl, unquote_to_bytes
 
 import msgspec
@@ -21,8 +21,11 @@ import msgspec
 from swellmq.admin.answer import ApiError, Response, json
 from swellmq.server import Server
 
-# The result of a function that takes its time: it yields wherever it may be interrupted, at least every 0.1 ms or so.
-Walk: TypeAlias = Generator[None, None, Any]
+Result = TypeVar("Result")
+
+# What a function returns that takes its time. It yields wherever it may be interrupted, at least every 0.1 ms or so;
+# a number is for how many milliseconds it has nothing to do.
+Walk: TypeAlias = Generator[int | None, None, Result]
 
 REST: Final = "..."  # "{topic...}" takes all that is left of the path, slashes too
 
@@ -76,9 +79,7 @@ class Route:
                 found[part[1:-1]] = parts[index]
         return found if len(parts) == len(self.parts) else None
 
-    def call(
-        self, server: Server, request: Request, found: dict[str, str]
-    ) -> Response | Generator[None, None, Response]:
+    def call(self, server: Server, request: Request, found: dict[str, str]) -> Response | Walk[Response]:
         """Have the function answer, or begin to. Raises ApiError where the request is not as the signature says."""
         arguments: dict[str, object] = {}
         for name in self.wants:
@@ -99,7 +100,7 @@ class Route:
         result = self.function(**arguments)
         return self._finish(result) if self.sliced else self._answer(result)
 
-    def _finish(self, walk: Walk) -> Generator[None, None, Response]:
+    def _finish(self, walk: Walk[object]) -> Walk[Response]:
         result = yield from walk
         return self._answer(result)
 

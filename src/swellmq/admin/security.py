@@ -12,9 +12,9 @@ With a secret a browser gets a cookie at its login, which it sends to no other s
 from __future__ import annotations
 
 import binascii
-import hmac
 import logging
 import os
+from _operator import _compare_digest as compare_digest  # what hmac has too, which loads OpenSSL: 3.7 MB
 from typing import Final
 
 from swellmq.access.guard import Counts
@@ -42,6 +42,11 @@ class Security:
         self.logins: dict[str, int] = {}  # by cookie: until when (monotonic ms)
         self.failures = Counts()
         self.refused = 0
+
+    def change(self, token: bytes) -> None:
+        """Go by another secret from now on; who has logged in by the old one has to log in again."""
+        self.token = token
+        self.logins = {}
 
     def check_host(self, headers: dict[str, str]) -> None:
         """Raise ApiError where a request is for another host than this one, and only the address protects us."""
@@ -112,7 +117,7 @@ class Security:
             raise ApiError(
                 429, "too_many_failures", "too many wrong tokens, come back later", [("Retry-After", wait_s)]
             )
-        if hmac.compare_digest(given, self.token):
+        if compare_digest(given, self.token):
             return
         self.refused += 1
         if not is_loopback(address):  # a proxy brings all its clients from there, and one must not lock out the others

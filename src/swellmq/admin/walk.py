@@ -3,16 +3,20 @@
 A page is the smallest keys behind the last one of the page before. So nothing has to be kept between two pages, a key
 that is there all the time is listed exactly once, and those that come and go meanwhile do no harm. Finding it is one
 look at each key, most of which a single comparison rules out: 60 ms for a million, in slices of 0.1 ms.
+
+Everything here is a generator that yields wherever it may be interrupted.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
-from typing import Final, TypeVar
+from collections.abc import Callable, Generator, Iterable
+from typing import Annotated, Final, TypeVar
+
+import msgspec
 
 from swellmq.broker.sharded import ShardedMap
 
-KEYS_PER_SLICE: Final = 1_000
+KEYS_PER_SLICE: Final = 500
 ITEMS_PER_SLICE: Final = 10  # of those that are made for an answer
 LIMIT_MAX: Final = 1_000  # items of a page
 
@@ -20,45 +24,64 @@ V = TypeVar("V")
 Item = TypeVar("Item")
 
 
-def smallest_keys(
-    entries: ShardedMap[bytes, V], after: bytes, limit: int, wanted: Callable[[V], bool]
-) -> Generator[None, None, list[bytes]]:
-    """The `limit` smallest keys above `after` whose values are wanted, and one more where there are more.
+class PageQuery(msgspec.Struct, forbid_unknown_fields=True):
+    """Which page of a list is asked for."""
 
-    Entries that come or go meanwhile may be listed or not.
-    """
+    limit: Annotated[int, msgspec.Meta(ge=1, le=LIMIT_MAX, description="Items of a page.")] = 100
+    after: Annotated[str | None, msgspec.Meta(description="`next` of the page before.")] = None
+
+
+def smallest(
+    slices: Iterable[list[bytes]], after: bytes | None, limit: int, wanted: Callable[[bytes], bool] | None = None
+) -> Generator[None, None, tuple[list[bytes], bool]]:
+    """The `limit` smallest keys above `after` (None: of all) that are wanted, each once, and whether there are more."""
     best: list[bytes] = []
+    for some in slices:
+        if after is not None:
+            some = [key for key in some if key > after]
+        if len(best) > limit:
+            highest = best[-1]
+            some = [key for key in some if key < highest]
+        if wanted is not None:
+            some = [key for key in some if wanted(key)]
+        if some:
+            best = sorted({*best, *some})[: limit + 1]
+        yield
+    return best[:limit], len(best) > limit
+
+
+def all_keys(entries: ShardedMap[bytes, V]) -> Generator[list[bytes], None, None]:
+    """The keys of a map, some at a time. Those that come or go meanwhile may be among them or not."""
     shards = [entries.single] if entries.shards is None else entries.shards
     for shard in shards:
-        keys = list(shard)
-        for start in range(0, len(keys), KEYS_PER_SLICE):
-            some = keys[start : start + KEYS_PER_SLICE]
-            if len(best) > limit:
-                highest = best[-1]
-                found = [key for key in some if after < key < highest]
-            else:
-                found = [key for key in some if after < key]
-            found = [key for key in found if (value := shard.get(key)) is not None and wanted(value)]
-            if found:
-                best = sorted(best + found)[: limit + 1]
-            yield
-    return best
+        yield from cut(list(shard))
+
+
+def cut(keys: list[bytes]) -> Generator[list[bytes], None, None]:
+    """The same keys, some at a time."""
+    for start in range(0, len(keys), KEYS_PER_SLICE):
+        yield keys[start : start + KEYS_PER_SLICE]
 
 
 def page(
     entries: ShardedMap[bytes, V],
-    after: str,
-    limit: int,
+    query: PageQuery,
     wanted: Callable[[V], bool],
     describe: Callable[[V], Item],
 ) -> Generator[None, None, tuple[list[Item], str | None]]:
-    """The items of a page in order, and what the next page is to begin after; None where this is the last."""
-    keys = yield from smallest_keys(entries, after.encode(), limit, wanted)
+    """The items of a page in order of their keys, and `next`; None where this is the last page."""
+
+    def is_wanted(key: bytes) -> bool:
+        value = entries.get(key)
+        return value is not None and wanted(value)
+
+    after = query.after.encode() if query.after is not None else None
+    keys, more = yield from smallest(all_keys(entries), after, query.limit, is_wanted)
     items: list[Item] = []
-    for number, key in enumerate(keys[:limit]):
+    for number, key in enumerate(keys):
         value = entries.get(key)
         if value is not None and wanted(value):
             items.append(describe(value))
         if number % ITEMS_PER_SLICE == 0:
             yield
-    return items, keys[limit - 1].decode() if len(keys) > limit else None
+    return items, keys[-1].decode() if more else None

@@ -372,6 +372,23 @@ class Pool:
 
         Cheap enough for a live broker: one walk over the idle objects and one over the served ones.
         """
+        faults = self.size_faults()
+        seen: set[int] = set()
+        faults.extend(self.idle_faults(0, len(self.free), seen))
+        on_demand = 0
+        for connection in served:
+            if id(connection) in seen:
+                faults.append(f"the connection of descriptor {connection.fd} is in the pool")
+            if not connection.pooled:
+                on_demand += 1
+        if len(served) != self.active:
+            faults.append(f"active {self.active} but {len(served)} connections have a descriptor")
+        elif on_demand != self.overflow:
+            faults.append(f"overflow {self.overflow} but {on_demand} served connections were made on demand")
+        return faults
+
+    def size_faults(self) -> list[str]:
+        """Each broken relation between the sizes, in a sentence."""
         faults: list[str] = []
         idle = len(self.free)
         if self.active != self.capacity - idle + self.overflow:
@@ -386,8 +403,12 @@ class Pool:
             faults.append(f"max_size {self.max_size} is above max_connections {self.max_connections}")
         if self.active > self.max_connections:
             faults.append(f"active {self.active} is above max_connections {self.max_connections}")
-        seen: set[int] = set()
-        for connection in self.free:
+        return faults
+
+    def idle_faults(self, begin: int, end: int, seen: set[int]) -> list[str]:
+        """What is wrong with the idle objects from one index to another. `seen` has those before, and gets these."""
+        faults: list[str] = []
+        for connection in self.free[begin:end]:
             if id(connection) in seen:
                 faults.append("an object is twice in the pool")
             seen.add(id(connection))
@@ -395,16 +416,6 @@ class Pool:
                 faults.append("an object made on demand is in the pool")
             if not is_reset(connection):
                 faults.append("an object in the pool is not reset")
-        on_demand = 0
-        for connection in served:
-            if id(connection) in seen:
-                faults.append(f"the connection of descriptor {connection.fd} is in the pool")
-            if not connection.pooled:
-                on_demand += 1
-        if len(served) != self.active:
-            faults.append(f"active {self.active} but {len(served)} connections have a descriptor")
-        elif on_demand != self.overflow:
-            faults.append(f"overflow {self.overflow} but {on_demand} served connections were made on demand")
         return faults
 
     def statistics(self) -> dict[str, int]:

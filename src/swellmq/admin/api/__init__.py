@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from typing import Final
 
-from swellmq.admin.api import clients, health, overview
+from swellmq.admin.api import clients, health, messages, operate, overview, pool, subscriptions, topics
 from swellmq.admin.route import Route
 
 ROUTES: Final[tuple[Route, ...]] = (
     *health.ROUTES,
     *overview.ROUTES,
+    *pool.ROUTES,
     *clients.ROUTES,
+    *subscriptions.ROUTES,
+    *messages.ROUTES,
+    *topics.ROUTES,
+    *operate.ROUTES,
 )

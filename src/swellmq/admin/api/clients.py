@@ -11,11 +11,11 @@ import msgspec
 from swellmq.admin.answer import ApiError
 from swellmq.admin.api.overview import moment
 from swellmq.admin.route import Route
-from swellmq.admin.walk import LIMIT_MAX, page
+from swellmq.admin.walk import PageQuery, page
 from swellmq.broker.explain import disconnect
 from swellmq.broker.session import Session
 from swellmq.broker.will import end_session
-from swellmq.codec.spec import ADMINISTRATIVE_ACTION, MQTT_3_1, MQTT_3_1_1
+from swellmq.codec.spec import ADMINISTRATIVE_ACTION, MQTT_3_1, MQTT_3_1_1, SESSION_EXPIRY_NEVER
 from swellmq.connection import Connection
 from swellmq.errors import ADMINISTRATIVE, OPEN
 from swellmq.server import Server
@@ -23,12 +23,10 @@ from swellmq.server import Server
 VERSIONS: Final = {MQTT_3_1: "3.1", MQTT_3_1_1: "3.1.1"}  # 5.0 is all else
 
 
-class ClientQuery(msgspec.Struct, forbid_unknown_fields=True):
+class ClientQuery(PageQuery, forbid_unknown_fields=True):
     """Which clients or sessions are listed."""
 
-    limit: Annotated[int, msgspec.Meta(ge=1, le=LIMIT_MAX, description="Items of a page.")] = 100
-    after: Annotated[str, msgspec.Meta(description="`next` of the page before.")] = ""
-    search: Annotated[str, msgspec.Meta(description="Part of the client id or user name, in any case.")] = ""
+    search: Annotated[str, msgspec.Meta(description="Part of the client id, user name or address, in any case.")] = ""
 
 
 class Client(msgspec.Struct):
@@ -55,7 +53,7 @@ class ClientPage(msgspec.Struct):
 
 def clients(server: Server, query: ClientQuery) -> Generator[None, None, ClientPage]:
     """The clients that are connected."""
-    wanted = search(query.search)
+    wanted = search(server, query.search)
 
     def is_here(session: Session) -> bool:
         return session.connection is not None and wanted(session)
@@ -63,7 +61,7 @@ def clients(server: Server, query: ClientQuery) -> Generator[None, None, ClientP
     def describe(session: Session) -> Client:
         return make_client(server, session)
 
-    items, following = yield from page(server.broker.core.sessions, query.after, query.limit, is_here, describe)
+    items, following = yield from page(server.broker.core.sessions, query, is_here, describe)
     return ClientPage(items, following)
 
 
@@ -84,24 +82,37 @@ def kick(server: Server, client_id: str, query: KickQuery) -> None:
     session = core.session(client_id)
     if session is None or (session.connection is None and not query.session):
         raise unknown_client(client_id)
-    if session.connection is not None:
-        disconnect(session.connection, ADMINISTRATIVE_ACTION, ADMINISTRATIVE)
-    if query.session:
-        if session.connection is not None:
-            core.expire_after(session, 0)  # it ends with its connection, in the next turn
-        else:
-            end_session(core, session)
+    if query.session and session.connection is None:
+        end_session(core, session)
+    elif query.session:
+        core.expire_after(session, 0)  # it ends with its connection, in the next turn
+    disconnect_session(server, client_id)
     server.loop.more = True
 
 
-def search(text: str) -> Callable[[Session], bool]:
+def disconnect_session(server: Server, client_id: str) -> bool:
+    """Disconnect the client of a session; whether one was connected."""
+    session = server.broker.core.session(client_id)
+    if session is None or session.connection is None or session.connection.close_reason != OPEN:
+        return False
+    disconnect(session.connection, ADMINISTRATIVE_ACTION, ADMINISTRATIVE)
+    server.loop.more = True
+    return True
+
+
+def search(server: Server, text: str) -> Callable[[Session], bool]:
     """Whether a session is among those that are searched for."""
     needle = text.lower()
+    peers = server.broker.core.peers
+    # To ask the system for each address takes longer than all else, so only for what may be a part of one.
+    is_address = ("." in needle or ":" in needle) and not needle.strip("0123456789abcdef.:")
 
     def wanted(session: Session) -> bool:
         if not needle or needle in session.client_id.lower():
             return True
-        return session.username is not None and needle in session.username.lower()
+        if session.username is not None and needle in session.username.lower():
+            return True
+        return is_address and session.connection is not None and needle in peers.address(session.connection)
 
     return wanted
 
@@ -145,8 +156,82 @@ def unknown_client(client_id: str) -> ApiError:
     return ApiError(404, "no_such_client", f"no client {client_id!r} is connected")
 
 
+class SessionItem(msgspec.Struct):
+    """What is kept of a client, which may be away. `expiry_interval_s` null: for ever."""
+
+    client_id: str
+    username: str | None
+    connected: bool
+    since: datetime
+    expiry_interval_s: int | None
+    expires_at: datetime | None
+    will_topic: str | None
+    subscriptions: int
+    queued: int
+    queued_bytes: int
+    queued_on_disk: int
+    inflight: int
+
+
+class SessionPage(msgspec.Struct):
+    """Sessions by client id."""
+
+    items: list[SessionItem]
+    next: str | None
+
+
+class SessionQuery(ClientQuery, forbid_unknown_fields=True):
+    """Which sessions are listed."""
+
+    connected: Annotated[bool | None, msgspec.Meta(description="Only those whose client is here, or is away.")] = None
+
+
+def sessions(server: Server, query: SessionQuery) -> Generator[None, None, SessionPage]:
+    """All sessions, of clients that are connected or away; `since` is when the client came, or left."""
+    found = search(server, query.search)
+    connected = query.connected
+
+    def wanted(session: Session) -> bool:
+        return (connected is None or connected == (session.connection is not None)) and found(session)
+
+    def describe(session: Session) -> SessionItem:
+        return make_session(server, session)
+
+    items, following = yield from page(server.broker.core.sessions, query, wanted, describe)
+    return SessionPage(items, following)
+
+
+def make_session(server: Server, session: Session) -> SessionItem:
+    """What is told of a session."""
+    clock = server.turn_state
+    base_ms = clock.wall_ms - clock.now_ms
+    interval_s: int | None = int(session.expiry_interval)
+    expires_at: datetime | None = None
+    if interval_s == SESSION_EXPIRY_NEVER:
+        interval_s = None
+    elif session.connection is None:
+        assert interval_s is not None
+        expires_at = moment(base_ms + session.since_ms + interval_s * 1_000)
+    queue = session.queue
+    return SessionItem(
+        client_id=session.client_id,
+        username=session.username,
+        connected=session.connection is not None,
+        since=moment(base_ms + session.since_ms),
+        expiry_interval_s=interval_s,
+        expires_at=expires_at,
+        will_topic=session.will.publish.topic_name.decode() if session.will is not None else None,
+        subscriptions=session.subscription_count(),
+        queued=session.queued(),
+        queued_bytes=int(queue.bytes) if queue is not None else 0,
+        queued_on_disk=int(queue.shelved) if queue is not None else 0,
+        inflight=len(session.inflight) if session.inflight is not None else 0,
+    )
+
+
 ROUTES: Final = (
     Route("GET", "/api/v1/clients", clients),
     Route("GET", "/api/v1/clients/{client_id}", client),
     Route("DELETE", "/api/v1/clients/{client_id}", kick),
+    Route("GET", "/api/v1/sessions", sessions),
 )
