@@ -143,6 +143,9 @@ class Limits:
         self.receive_maximum: i64 = 1_024  # QoS 1 and 2 a client may have under way to us
         self.inflight_max: i64 = 1_024  # and we to a client, where it allows as much
         # Sessions
+        self.inflight_bytes: i64 = (
+            0  # payloads under way to one client, beyond which it gets no further ones; 0: no bound
+        )
         self.session_expiry_max_s: i64 = 0xFFFFFFFF  # ceiling of the Session Expiry Interval; 0xFFFFFFFF: none
         self.session_expiry_3_s: i64 = 604_800  # a kept session of 3.x: a week after its client left
         self.sessions: i64 = 1 << 40  # of clients that are connected or away: no bound but memory
@@ -157,6 +160,7 @@ class Limits:
         self.client_id_3_1_strict: bool = False  # 3.1: 1 to 23 characters
         # Messages
         self.maximum_qos: i64 = 2
+        self.check_retain_source: bool = True  # a retained message goes with its publisher's right to it
         self.retain_available: bool = True
         self.retained_messages: i64 = 10_000_000
         self.retained_bytes: i64 = 4_294_967_296

@@ -239,6 +239,7 @@ class Settings:
     limits_topic_aliases_out: int
     limits_receive_maximum: int
     limits_inflight_max: int
+    limits_inflight_bytes: int
     limits_session_expiry_max_s: int
     limits_session_expiry_3_s: int
     limits_sessions: int
@@ -253,6 +254,7 @@ class Settings:
     limits_client_id_3_1_strict: bool
     limits_maximum_qos: int
     limits_retain_available: bool
+    limits_check_retain_source: bool
     limits_retained_messages: int
     limits_retained_bytes: int
     limits_wildcard_subscription_available: bool

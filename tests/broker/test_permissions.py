@@ -331,3 +331,32 @@ def test_rights_of_listeners_change_for_live_clients() -> None:
     assert bob.payloads() == [b"a"]
     broker.turn()
     assert broker.core.topics.count == 0  # and its subscription went with its rights
+
+
+def test_retained_messages_go_with_their_publishers_rights() -> None:
+    rights = Table(alice=["pt:#"], eve=["pt:#"], bob=[ALL])
+    broker = broker_of(rights)
+    alice, eve, bob = (broker.connect(name) for name in ("alice", "eve", "bob"))
+    alice.publish("a", b"1", retain=True)
+    eve.publish("e", b"2", retain=True)
+    broker.inject("ours", b"3", retain=True)
+    asked = len(rights.asked)
+    bob.subscribe("#")
+    assert sorted(bob.payloads()) == [b"1", b"2", b"3"]
+    assert len(rights.asked) == asked + 4  # nobody was asked about the publishers again
+    changed = Table(alice=["p:a", "t:#"], eve=["p:e"], bob=[ALL])
+    broker.engine.review(changed)
+    broker.turn()
+    bob.subscribe("#")
+    assert sorted(bob.payloads()) == [b"1", b"3"]
+    broker.engine.review(rights)
+    bob.subscribe("#")
+    assert sorted(bob.payloads()) == [b"1", b"2", b"3"]
+    broker.engine.review(Table(bob=[ALL]))
+    broker.limits.check_retain_source = False
+    bob.subscribe("#")
+    assert sorted(bob.payloads()) == [b"1", b"2", b"3"]
+    bob.publish("a", b"", retain=True)
+    bob.publish("e", b"4", retain=True)
+    assert broker.core.retained.sources == {}
+    broker.check()

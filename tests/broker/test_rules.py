@@ -184,3 +184,50 @@ def test_a_keep_alive_above_the_longest(keep_alive: int, code: int) -> None:
     limits.like_mosquitto = True
     client = MemoryBroker(limits).connect("a", keep_alive=keep_alive)
     assert client.connack is not None and client.connack.reason_code == code
+
+
+def test_identifiers_that_only_one_listener_assigns() -> None:
+    broker, rules = two_listeners()
+    rules.assign_client_ids = False
+    client = broker.connect("", version=5)
+    assert client.connack is not None and client.connack.reason_code == spec.CLIENT_IDENTIFIER_NOT_VALID
+
+
+@pytest.mark.parametrize(("version", "code"), [(4, 5), (5, spec.NOT_AUTHORIZED)])
+def test_identifiers_that_begin_otherwise(version: int, code: int) -> None:
+    limits = Limits()
+    limits.client_ids_begin = "dev-"
+    broker = MemoryBroker(limits)
+    client = broker.connect("a", version=version)
+    assert client.closed and client.connack is not None and client.connack.reason_code == code
+    assert not broker.connect("dev-a", version=version).closed
+
+
+def test_bytes_in_flight_are_bounded() -> None:
+    limits = Limits()
+    limits.inflight_bytes = 10
+    broker = MemoryBroker(limits)
+    client = broker.connect("a", version=5, clean_start=False, session_expiry_interval=600)
+    client.subscribe("t", qos=2)
+    for payload in (b"12345", b"67890", b"x", b"y" * 50, b"z"):
+        broker.inject("t", payload, qos=2 if payload == b"67890" else 1)
+    first, second = client.publishes()  # 10 bytes: no more until some have arrived
+    assert (first.payload, second.payload) == (b"12345", b"67890")
+    client.ack(spec.PUBACK, int(first.packet_identifier))
+    [third, fourth] = client.publishes()
+    assert (third.payload, fourth.payload) == (b"x", b"y" * 50)  # one may be larger than the bound
+    client.drop()
+    client = broker.connect("a", version=5, clean_start=False, session_expiry_interval=600)
+    assert client.payloads() == [b"67890", b"x", b"y" * 50]  # a new connection, and the same bound
+    client.ack(spec.PUBREC, int(second.packet_identifier))
+    client.receive()
+    client.ack(spec.PUBCOMP, int(second.packet_identifier))
+    client.ack(spec.PUBACK, int(third.packet_identifier))
+    assert client.payloads() == []
+    client.ack(spec.PUBACK, int(fourth.packet_identifier))
+    [last] = client.publishes()
+    client.send(b"\x40\x02" + int(last.packet_identifier).to_bytes(2, "big"))
+    assert broker.core.flying == {broker.session("a"): 0}
+    client.disconnect(session_expiry_interval=0)
+    assert broker.core.flying == {}
+    broker.check()

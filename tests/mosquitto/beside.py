@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import socket
 import ssl
 import subprocess
@@ -26,8 +27,9 @@ ALWAYS: Final = "user root\nlog_dest none\n"
 class Dial:
     """Connects clients to the listeners of one broker, and closes them."""
 
-    def __init__(self, ports: list[int]) -> None:
+    def __init__(self, ports: list[int], reload: Callable[[], object]) -> None:
         self.ports = ports
+        self.reload = reload  # have the broker read its files again, soon
         self.made: list[Client] = []
 
     def __call__(
@@ -75,10 +77,9 @@ def beside(tmp_path: Path, text: str, talk: Talk) -> Any:
     ports = free_ports(2)
     file = tmp_path / "mosquitto.conf"
     file.write_text(ALWAYS + text.format(*ports))
-    with mosquitto(file, ports[0]):
-        theirs = told(talk, ports)
-    with Broker(Settings.load(str(file), {}, {"log.level": "warning"})):
-        ours = told(talk, ports)
+    with mosquitto(file, ports[0]) as process:
+        theirs = told(talk, Dial(ports, lambda: process.send_signal(signal.SIGHUP)))
+    ours = with_ours(file, talk, ports)
     assert ours == theirs, f"{ours}, and mosquitto: {theirs}"
     return ours
 
@@ -88,12 +89,15 @@ def alone(tmp_path: Path, text: str, talk: Talk) -> Any:
     ports = free_ports(2)
     file = tmp_path / "mosquitto.conf"
     file.write_text(text.format(*ports))
-    with Broker(Settings.load(str(file), {}, {"log.level": "warning"})):
-        return told(talk, ports)
+    return with_ours(file, talk, ports)
 
 
-def told(talk: Talk, ports: list[int]) -> Any:
-    dial = Dial(ports)
+def with_ours(file: Path, talk: Talk, ports: list[int]) -> Any:
+    with Broker(Settings.load(str(file), {}, {"log.level": "warning"})) as broker:
+        return told(talk, Dial(ports, lambda: broker.server.call(broker.server.reload)))
+
+
+def told(talk: Talk, dial: Dial) -> Any:
     try:
         return talk(dial)
     finally:

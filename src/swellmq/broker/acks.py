@@ -39,6 +39,8 @@ def _remove(core: Core, session: Session, identifier: int) -> None:
         session.unsent -= 1  # it had arrived on the earlier connection after all
     else:
         session.window -= 1
+        if core.limits.inflight_bytes:
+            core.fly(session, -len(delivery.publish.payload))
     if core.kept(session):
         core.touch()
         core.storage.delivery_removed(session, delivery)
@@ -74,7 +76,7 @@ def on_puback_run(core: Core, session: Session, data: bytes, pos: i64, end: i64)
     """
     start = pos
     inflight = session.inflight
-    kept = core.kept(session)
+    counted = core.kept(session) or core.limits.inflight_bytes != 0
     while pos + 4 <= end and data[pos] == PUBACK_FIRST and data[pos + 1] == 2:
         high: i64 = data[pos + 2]
         low: i64 = data[pos + 3]
@@ -85,7 +87,7 @@ def on_puback_run(core: Core, session: Session, data: bytes, pos: i64, end: i64)
         pos += 4
         if delivery is None or inflight is None:
             continue
-        if kept or delivery.state == UNSENT:
+        if counted or delivery.state == UNSENT:
             _remove(core, session, identifier)
         else:
             del inflight[identifier]  # [MQTT-4.3.2-3] [MQTT-4.4.0-2] [MQTT-4.8.2-6]
@@ -112,6 +114,7 @@ def on_pubrec(core: Core, connection: Connection, session: Session, ack: Ack) ->
     if delivery.state == UNSENT:
         session.unsent -= 1
         session.window += 1
+        core.fly(session, len(delivery.publish.payload))
     delivery.state = RELEASED  # [MQTT-4.3.3-3] [MQTT-4.3.3-6] [MQTT-4.3.3-13]
     changes = core.changes
     if core.kept(session):
@@ -166,10 +169,12 @@ def resend(core: Core, session: Session, connection: Connection) -> None:
         return
     session.window = 0
     session.unsent = 0
+    core.flying.pop(session, None)
     for delivery in inflight.values():
         if delivery.state == RELEASED:
             connection.send(encode_short_ack(PUBREL, int(delivery.packet_identifier)))  # [MQTT-4.3.3-6]
             session.window += 1
+            core.fly(session, len(delivery.publish.payload))
         else:
             delivery.state = UNSENT  # [MQTT-4.8.2-4]
             session.unsent += 1

@@ -532,6 +532,7 @@ class MqttBroker(Engine):
             core.access.authorizes_publish
             or core.uplink.enabled
             or limits.upgrade_outgoing_qos
+            or limits.inflight_bytes != 0
             or limits.payload_bytes + 5 < limits.packet_bytes
         )
 

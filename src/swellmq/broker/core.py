@@ -52,6 +52,7 @@ class Core:
         self.peers = Peers()
         self.lines = Lines()
         self.permissions: Permissions | None = None
+        self.rights_changes: i64 = 0
         self.last_number: i64 = 0  # that `permissions` had given to a session when they were last replaced
         self.topics = Topics(limits.overlapping == "each")
         self.retained = Retained()
@@ -63,6 +64,7 @@ class Core:
         self.exchanges: dict[Connection, Exchange] = {}  # of clients that authenticate by a method, or did
         self.fights = Fights()
         self.meters: dict[Connection, Meter] = {}  # of clients that have sent something, where there is a rate limit
+        self.flying: dict[Session, int] = {}  # payload bytes in flight to each, where they are limited
         self.leases: dict[Connection, int] = {}  # until when (monotonic ms) clients may stay whose login expires
         self.events: list[SessionEvent] = []
         self.crowded: list[Session] = []  # something waits in them because the outbox was full
@@ -188,22 +190,30 @@ class Core:
                 self.review.append(session)
                 self.turn.again = True
 
+    def fly(self, session: Session, payload_bytes: i64) -> None:
+        """So many bytes more, or less, are in flight to a session's client."""
+        if self.limits.inflight_bytes:
+            self.flying[session] = max(0, self.flying.get(session, 0) + int(payload_bytes))
+
     def set_rights(self, rights: Rights | None, rights_at: dict[int, Rights]) -> None:
         """Let clients do what `rights` allow from now on (None: everything), those of single listeners what `rights_at`
         has for them."""
         if self.permissions is not None:
             self.last_number = self.permissions.last_number
+        self.rights_changes += 1
         if rights is None and not rights_at:
             self.permissions = None
         elif self.permissions is None:
-            self.permissions = Permissions(rights or Rights(), rights_at, self.last_number)
+            self.permissions = Permissions(rights or Rights(), rights_at, self.last_number, self.rights_changes)
         else:
-            self.permissions.replace(rights or Rights(), rights_at)
+            self.permissions.replace(rights or Rights(), rights_at, self.rights_changes)
         self.topics.permissions = self.permissions
         self.topics.forget_routes()
 
     def take_limits(self, limits: Limits) -> None:
         """Go by these limits from now on; see `MqttBroker.take_limits`."""
+        if not limits.inflight_bytes:
+            self.flying = {}
         self.limits = limits
         self.turn.unread_bytes = limits.outbox_bytes * 4  # deliveries stop at a quarter of it; answers do not
         self.shed(self.shedding)

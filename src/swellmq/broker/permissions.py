@@ -11,6 +11,7 @@ from typing import Final, final
 from mypy_extensions import i64, mypyc_attr, u8
 
 from swellmq.broker.access import MAY_PUBLISH, MAY_RECEIVE, MAY_RETAIN, MAY_SUBSCRIBE, MAY_WILL, Rights
+from swellmq.broker.retained import Source
 from swellmq.broker.session import Session, Subscription
 from swellmq.codec.packets import Connect, Publish
 from swellmq.codec.topic import split_share
@@ -30,9 +31,12 @@ class Permissions:
     `rights_at` has other rights for the clients of single listeners, by their index.
     """
 
-    def __init__(self, rights: Rights, rights_at: dict[int, Rights] | None = None, last_number: i64 = 0) -> None:
+    def __init__(
+        self, rights: Rights, rights_at: dict[int, Rights] | None = None, last_number: i64 = 0, generation: i64 = 0
+    ) -> None:
         self.rights = rights
         self.rights_at: dict[int, Rights] = rights_at or {}
+        self.generation: i64 = generation  # how often rights have changed
         self.now: dict[tuple[int, int, bytes], bool] = {}
         self.before: dict[tuple[int, int, bytes], bool] = {}
         self.now_bytes: i64 = 0  # of the newer half
@@ -119,8 +123,23 @@ class Permissions:
         """Those of some subscriptions whose sessions may get messages of a topic."""
         return [one for one in subscriptions if self.allows(one.session, MAY_RECEIVE, topic_name)]
 
-    def replace(self, rights: Rights, rights_at: dict[int, Rights]) -> None:
+    def source(self, session: Session) -> Source:
+        """What to keep of the publisher of a retained message."""
+        return Source(session.username, session.client_id, session.number % PLACES, self.generation)
+
+    def may_stay(self, source: Source, topic_name: bytes) -> bool:
+        """Whether the publisher of a retained message may still publish it: asked once, when rights have changed."""
+        if source.generation != self.generation:
+            rights = self._rights_of(source.place - 1)
+            for right in (MAY_PUBLISH, MAY_RETAIN):
+                if not rights.allows(source.username, source.client_id, right, topic_name):
+                    return False
+            source.generation = self.generation
+        return True
+
+    def replace(self, rights: Rights, rights_at: dict[int, Rights], generation: i64) -> None:
         """Decide by other rights from now on."""
+        self.generation = generation
         self.rights = rights
         self.rights_at = rights_at
         self.now = {}

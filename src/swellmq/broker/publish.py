@@ -11,6 +11,7 @@ from typing import Final
 from mypy_extensions import i64, u8
 
 from swellmq.broker.core import Core
+from swellmq.broker.permissions import Permissions
 from swellmq.broker.session import SENT, UNSENT, Delivery, DeliveryQueue, Session, Subscription
 from swellmq.broker.shelf import shelve
 from swellmq.broker.topics import SYS_PREFIX, ShareGroup
@@ -35,7 +36,7 @@ def route_publish(core: Core, publish: Publish, publisher: Session | None) -> in
     `publisher` is the session it came from, for No Local; None for the broker's own messages and those of other nodes.
     """
     if publish.retain:  # [MQTT-3.3.1-8]
-        retain_publish(core, publish)
+        retain_publish(core, publish, publisher)
     topics = core.topics
     route = topics.route(publish.topic_name)
     if route is None:
@@ -55,7 +56,7 @@ def route_publish(core: Core, publish: Publish, publisher: Session | None) -> in
     return matched
 
 
-def retain_publish(core: Core, publish: Publish) -> None:
+def retain_publish(core: Core, publish: Publish, publisher: Session | None) -> None:
     """Set or clear the retained message of a topic. Where the store is full a new topic is dropped and counted."""
     retained = core.retained
     # What the broker says of itself is told anew at every start.
@@ -69,6 +70,10 @@ def retain_publish(core: Core, publish: Publish) -> None:
         core.stats.dropped_retained_full += 1
         return
     retained.set(publish)
+    if core.permissions is not None and publisher is not None and core.limits.check_retain_source:
+        retained.sources[publish.topic_name] = core.permissions.source(publisher)
+    elif retained.sources:
+        retained.sources.pop(publish.topic_name, None)
     if durable:
         core.touch()
         core.storage.retained_saved(publish)
@@ -256,6 +261,8 @@ def enqueue(core: Core, session: Session, delivery: Delivery) -> None:
 
 def _window_open(core: Core, session: Session, connection: Connection) -> bool:
     window: int = session.window
+    if core.limits.inflight_bytes and window and core.flying.get(session, 0) >= core.limits.inflight_bytes:
+        return False
     # [MQTT-4.9.0-1] [MQTT-4.9.0-2]
     return window < connection.receive_maximum and window < core.limits.inflight_max  # [MQTT-3.3.4-9]
 
@@ -320,6 +327,7 @@ def resend_unsent(core: Core, session: Session, connection: Connection) -> None:
             continue
         delivery.state = SENT
         session.window += 1
+        core.fly(session, len(delivery.publish.payload))
         connection.send(frame)
         _count_sent(core, delivery.publish)
 
@@ -430,6 +438,8 @@ def transmit(core: Core, session: Session, connection: Connection, delivery: Del
         inflight = session.inflight = {}
     inflight[identifier] = delivery  # [MQTT-4.3.2-3] [MQTT-4.3.3-3]
     session.window += 1
+    if core.limits.inflight_bytes:
+        core.fly(session, len(delivery.publish.payload))
     if core.kept(session):
         core.touch()
         core.storage.delivery_saved(session, delivery)
@@ -492,7 +502,7 @@ def replay(core: Core, session: Session) -> None:
                 continue
             if current.no_local and publish.client_id == session.client_id:
                 continue  # [MQTT-3.8.3-3]
-            if core.permissions is not None and not core.permissions.may_receive(session, publish.topic_name):
+            if core.permissions is not None and not _may_replay(core, core.permissions, session, publish.topic_name):
                 continue
             qos = current.qos if core.limits.upgrade_outgoing_qos else min(current.qos, publish.qos)
             deliver_to(core, session, publish, qos, True, current.identifiers, None)  # [MQTT-3.3.1-9] [MQTT311-3.3.1-8]
@@ -505,6 +515,14 @@ def replay(core: Core, session: Session) -> None:
             session.replays = None
         if slice_used:
             slices += 1
+
+
+def _may_replay(core: Core, permissions: Permissions, session: Session, topic_name: bytes) -> bool:
+    """Whether a client may get a retained message, and its publisher may still have it there."""
+    if not permissions.may_receive(session, topic_name):
+        return False
+    source = core.retained.sources.get(topic_name) if core.limits.check_retain_source else None
+    return source is None or permissions.may_stay(source, topic_name)
 
 
 def suspend_replays(core: Core, session: Session) -> None:

@@ -45,12 +45,25 @@ class Replay:
 
 
 @final
+@mypyc_attr(native_class=True, acyclic=True)
+class Source:
+    """Who published a retained message: what `Permissions` has to know to ask again whether that is allowed."""
+
+    def __init__(self, username: str | None, client_id: str, place: i64, generation: i64) -> None:
+        self.username = username
+        self.client_id = client_id
+        self.place: i64 = place  # stands for a listener
+        self.generation: i64 = generation  # of the rights by which it was allowed
+
+
+@final
 @mypyc_attr(native_class=True)
 class Retained:
     """All retained messages of one broker, MQTT 5.0 section 3.3.1.3."""
 
     def __init__(self) -> None:
         self.root = RetainedNode()
+        self.sources: dict[bytes, Source] = {}  # by topic name, where there is access control
         self.count: i64 = 0
         self.bytes: i64 = 0  # topic names, payloads and properties, and NODE_BYTES for each level of the tree
 
@@ -98,6 +111,8 @@ class Retained:
             return False
         self._discount(node.publish)
         node.publish = None
+        if self.sources:
+            self.sources.pop(topic_name, None)
         for depth in range(len(levels), 0, -1):
             node = path[depth]
             if node.publish is not None or node.children is not None:

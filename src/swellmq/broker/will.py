@@ -125,6 +125,7 @@ def end_session(core: Core, session: Session) -> None:
     hand_over(core, session)
     # Retained messages stay: they are no part of a session [MQTT311-3.1.2.7].
     session.inflight = None
+    core.flying.pop(session, None)
     session.queue = None
     session.received = None
     session.replays = None

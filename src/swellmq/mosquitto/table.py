@@ -227,7 +227,7 @@ TABLE: Final[dict[str, Row]] = {
     "max_packet_size": Setting("limits.packet_bytes", number(20, 268_435_460)),
     "message_size_limit": Setting("limits.payload_bytes", number(1, 268_435_455, {0: 268_435_455})),
     "max_inflight_messages": Setting("limits.inflight_max limits.receive_maximum", number(1, 65_535, {0: 65_535})),
-    "max_inflight_bytes": Harmless("what is in flight is bounded by its number, max_inflight_messages"),
+    "max_inflight_bytes": Setting("limits.inflight_bytes", number(0, NO_BOUND)),
     "max_queued_messages": Setting("limits.queued_messages", number(1, 1_000_000_000, {0: 1_000_000_000})),
     "max_queued_bytes": Setting("limits.queued_bytes", number(1, NO_BOUND, {0: NO_BOUND})),
     "max_keepalive": Setting("limits.keep_alive_max_s", number(1, 65_535, {0: 65_535})),
@@ -236,7 +236,7 @@ TABLE: Final[dict[str, Row]] = {
     # Messages
     "retain_available": Setting("limits.retain_available", boolean),
     "retain_expiry_interval": Harmless("an expired message is never sent, and goes when its topic is looked at"),
-    "check_retain_source": Unable("the right to publish is asked once", "Leave it out", ("true", "false")),
+    "check_retain_source": Setting("limits.check_retain_source", boolean),
     "upgrade_outgoing_qos": Setting("limits.upgrade_outgoing_qos", boolean),
     "queue_qos0_messages": Setting("limits.queue_qos_0", boolean),
     "allow_duplicate_messages": Setting("limits.overlapping", answer("each", "one")),
