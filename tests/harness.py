@@ -459,6 +459,9 @@ class MemoryClient:
         """What the loop does with bytes that have arrived."""
         handler = self.connection.handler
         assert handler is not None
+        buffers = self.connection.buffers
+        if buffers is not None and buffers.layer is not None:
+            data = buffers.layer.received(data)
         handler.on_data(self.connection, data, now_ms)
 
     def _flush(self) -> None:
@@ -467,6 +470,8 @@ class MemoryClient:
         outbox = connection.outbox
         connection.outbox = None
         assert outbox is not None
+        if connection.buffers is not None and connection.buffers.layer is not None:
+            outbox = connection.buffers.layer.framed(outbox)
         if self.reads:
             self.taken += b"".join(outbox)
             connection.outbox_bytes -= sum(len(piece) for piece in outbox)

@@ -399,6 +399,9 @@ class MqttBroker(Engine):
             connect = read_connect(core, connection, data, pos, end)
             if connect is not None:
                 on_connect(core, connection, connect)
+                if core.tracing is not None:
+                    size = len(packet_head(first, int(end - pos))) + int(end - pos)
+                    core.tracing.on_connect(connection, connect, size, data[end:])
             return
         if (packet_type == spec.PINGREQ or packet_type == spec.PINGRESP) and pos != end:
             raise MalformedPacket(spec.MALFORMED_PACKET, spec.PACKET_NAMES[packet_type] + " with a body", SILENT)

@@ -22,6 +22,7 @@ from swellmq.broker.rules import Rules
 from swellmq.broker.session import Session, Subscription
 from swellmq.broker.sharded import ShardedMap
 from swellmq.broker.storage import Storage
+from swellmq.broker.tap import Tracing
 from swellmq.broker.topics import Topics
 from swellmq.broker.uplink import Uplink
 from swellmq.codec.spec import BAD_USER_NAME_OR_PASSWORD, IMPLEMENTATION_SPECIFIC_ERROR, NOT_AUTHORIZED
@@ -51,6 +52,7 @@ class Core:
         self.sessions: ShardedMap[bytes, Session] = ShardedMap()
         self.peers = Peers()
         self.lines = Lines()
+        self.tracing: Tracing | None = None  # once somebody has asked for a trace
         self.permissions: Permissions | None = None
         self.rights_changes: i64 = 0
         self.last_number: i64 = 0  # that `permissions` had given to a session when they were last replaced
