@@ -47,6 +47,7 @@ NOT_COMPILED: Final = {
     "access/workers.py": "threads that wait for hashes and servers",
     "access/http_hook.py": "waits for another server; its messages are classes of msgspec",
     "access/tokens.py": "waits for another server, or for cryptography; PyJWT is no compiled code either",
+    "broker/life.py": "texts for people, a bounded number a second",
     "codec/reasons.py": "a table of texts for people",
     "codec/words.py": "texts for people",
     "embed.py": "hosts a broker in asyncio or in a thread, and carries no packet",
@@ -78,13 +79,11 @@ SMALL: Final = (
     "broker/core.py",
     "broker/ex*.py",  # exchange, explain
     "broker/fights.py",
-    "broker/life.py",
     "broker/overdue.py",
     "broker/re[fs]*.py",  # refuse, restore
     "broker/shelf.py",
     "broker/storage.py",
     "broker/subscribe.py",
-    "broker/tap.py",
     "broker/sys_topics.py",
     "broker/will.py",
     "net/bugs.py",

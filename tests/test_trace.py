@@ -14,6 +14,7 @@ from swellmq.broker.runs import QOS_1_TOGETHER_MIN
 from swellmq.codec import spec
 from swellmq.codec.encode import encode
 from swellmq.codec.packets import Connect, Publish
+from swellmq.connection import Buffers
 from swellmq.net.websocket import WebSocketLayer
 from swellmq.server import Server
 from swellmq.trace import TraceError, traces
@@ -172,13 +173,14 @@ class TestWays:
         client = broker.connect("a")
         layer = WebSocketLayer([b"/"])
         connection = client.connection
-        trace.watch_connection(connection, trace.Watcher())
-        assert connection.buffers is not None and connection.buffers.layer is not None
-        connection.buffers.layer.below = layer  # type: ignore[attr-defined]  # it is a Tap
+        connection.buffers = Buffers()
+        connection.buffers.layer = layer
+        traces(broker.core).start("a", 1)
         tap = connection.buffers.layer
+        assert tap is not layer
         assert tap.received(b"no HTTP") == b"" and tap.phrase == layer.phrase != "" and tap.reason == layer.reason
         assert tap.owes() and tap.framed([])[0].startswith(b"HTTP/1.1 400")
-        trace.leave_alone(connection)
+        traces(broker.core).stop("a")
         assert connection.buffers.layer is layer
 
 

@@ -57,7 +57,7 @@ class Question:
     """What a parked connection waits for: the broker's Request derives from it."""
 
 
-@mypyc_attr(native_class=True, acyclic=True)
+@mypyc_attr(native_class=True, acyclic=True, allow_interpreted_subclasses=True)
 class Layer:
     """What stands between the socket of a connection and its handler, such as WebSocket: each has its own.
 

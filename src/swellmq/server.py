@@ -237,7 +237,7 @@ class Server:
             self._overload_ms = now_ms + OVERLOAD_LOOK_MS
             self._look_at_overload(now_ms)
         if 0 < self.lines.due_ms <= now_ms:
-            self.lines.tell()
+            self.broker.core.tell_left_out()
         if self.loop.guest_ready or 0 <= self._admin_ms <= now_ms:
             self._turn_admin()
         if 0 <= self._status_ms <= now_ms:

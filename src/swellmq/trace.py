@@ -13,12 +13,12 @@ import logging
 from collections import deque
 from typing import Final, TypedDict
 
+from swellmq.broker.access import Tracing
 from swellmq.broker.core import Core
-from swellmq.broker.tap import Tracing, Watcher, is_watched, leave_alone, watch_connection
 from swellmq.codec.decode import packet_length
 from swellmq.codec.packets import Connect
 from swellmq.codec.words import describe, words
-from swellmq.connection import Connection
+from swellmq.connection import Buffers, Connection, Layer
 from swellmq.errors import MalformedPacket, printable
 
 log = logging.getLogger("swellmq.trace")
@@ -142,11 +142,10 @@ class Half:
         self.trace.add(self.direction, self.descriptor, size, text)
 
 
-class ConnectionWatcher(Watcher):
+class Watcher:
     """What passes on one connection of a traced client."""
 
     def __init__(self, traces: Traces, trace: Trace, connection: Connection) -> None:
-        super().__init__()
         self.traces = traces
         self.trace = trace
         version = int(connection.protocol_version)
@@ -154,9 +153,11 @@ class ConnectionWatcher(Watcher):
         self.sent = Half(trace, SENT, int(connection.fd), version)
 
     def on_received(self, data: bytes) -> None:
+        """The broker is about to get these bytes: packets, perhaps cut anywhere."""
         self.look(self.received, data)
 
     def on_sent(self, pieces: list[bytes]) -> None:
+        """These pieces are about to be sent."""
         for piece in pieces:
             self.look(self.sent, piece)
 
@@ -178,6 +179,81 @@ class ConnectionWatcher(Watcher):
             self.traces.core.stats.errors_internal += 1
             log.exception("a bug of ours in the trace of %s, which ends", printable(self.trace.client_id))
             self.traces.stop(self.trace.client_id)
+
+
+class Tap(Layer):
+    """A layer above all others, which shows what passes to `watcher`; `below` is what the connection had before.
+
+    It is put on connections of clients that are traced; no other connection knows of it. What travels in bulk (runs.py)
+    passes it too.
+    """
+
+    def __init__(self, watcher: Watcher, below: Layer | None) -> None:
+        super().__init__()
+        self.watcher = watcher
+        self.below = below
+
+    def received(self, data: bytes) -> bytes:
+        """The MQTT bytes in what was read."""
+        below = self.below
+        if below is not None:
+            data = below.received(data)
+            self.reason = below.reason
+            self.phrase = below.phrase
+        if data:
+            self.watcher.on_received(data)
+        return data
+
+    def framed(self, pieces: list[bytes]) -> list[bytes]:
+        """What goes to the socket."""
+        if pieces:
+            self.watcher.on_sent(pieces)
+        return self.below.framed(pieces) if self.below is not None else pieces
+
+    def owes(self) -> bool:
+        """Whether what is below has something to say."""
+        return self.below is not None and self.below.owes()
+
+    def costly(self) -> bool:
+        """Whether what is below is."""
+        return self.below is not None and self.below.costly()
+
+    def address(self) -> str:
+        """What is below may know it."""
+        return self.below.address() if self.below is not None else ""
+
+    def identity(self) -> str | None:
+        """What is below may know it."""
+        return self.below.identity() if self.below is not None else None
+
+    def finish(self, reason: int) -> None:
+        """Pass it on."""
+        if self.below is not None:
+            self.below.finish(reason)
+
+
+def watch_connection(connection: Connection, watcher: Watcher) -> None:
+    """Put a tap on a connection, between two turns or in one."""
+    buffers = connection.buffers
+    if buffers is None:
+        buffers = connection.buffers = Buffers()
+    buffers.layer = Tap(watcher, buffers.layer)
+
+
+def leave_alone(connection: Connection) -> None:
+    """Take the tap off a connection that has one."""
+    buffers = connection.buffers
+    if buffers is None or not isinstance(buffers.layer, Tap):
+        return
+    buffers.layer = buffers.layer.below
+    if buffers.empty():
+        connection.buffers = None
+
+
+def is_watched(connection: Connection) -> bool:
+    """Whether a connection has a tap."""
+    buffers = connection.buffers
+    return buffers is not None and isinstance(buffers.layer, Tap)
 
 
 class Traces(Tracing):
@@ -206,7 +282,7 @@ class Traces(Tracing):
         session = self.core.session(client_id)
         if session is not None and session.connection is not None:
             connection = session.connection
-            watcher = ConnectionWatcher(self, trace, connection)
+            watcher = Watcher(self, trace, connection)
             buffers = connection.buffers
             gathered = bytes(buffers.gather) if buffers is not None and buffers.gather is not None else connection.inbox
             watcher.received.feed(gathered)  # the start of a packet that came before
@@ -239,7 +315,7 @@ class Traces(Tracing):
         trace = self.traces.get(connect.client_id)
         if trace is None or not trace.active() or is_watched(connection):
             return
-        watcher = ConnectionWatcher(self, trace, connection)
+        watcher = Watcher(self, trace, connection)
         watcher.on_connect(connect, size)
         watcher.on_received(rest)
         watch_connection(connection, watcher)

@@ -210,9 +210,9 @@ class TestStorms:
         broker.connect("a")
         broker.connect("b")
         caplog.clear()
-        broker.core.lines.tell()
+        broker.core.tell_left_out()
         assert fields(caplog, "left_out")["counts"] == {"accepted": 1, "connected": 1}
-        broker.core.lines.tell()
+        broker.core.tell_left_out()
         assert lines(caplog) == []
 
     def test_none_at_all(self, caplog: pytest.LogCaptureFixture) -> None:

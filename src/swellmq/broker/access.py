@@ -127,6 +127,17 @@ class SessionEvent:
 
 
 @mypyc_attr(native_class=True, allow_interpreted_subclasses=True)
+class Tracing:
+    """Who wants to see the packets of some clients: trace.py."""
+
+    def on_connect(self, connection: Connection, connect: Connect, size: int, rest: bytes) -> None:
+        """A CONNECT of `size` bytes was handled; its answer has not left yet. `rest` was read behind it.
+
+        It must not raise.
+        """
+
+
+@mypyc_attr(native_class=True, allow_interpreted_subclasses=True)
 class Rights:
     """What clients may do, known at once and from memory, such as an ACL file. The broker remembers the answers."""
 

@@ -24,13 +24,12 @@ from swellmq.broker.connect import (
     read_connect,
     refuse,
 )
-from swellmq.broker.core import Core, log
+from swellmq.broker.core import DEBUG, LINE_ACCEPTED, Core, log
 from swellmq.broker.exchange import on_auth
 from swellmq.broker.explain import disconnect
 from swellmq.broker.inbound import on_publish
-from swellmq.broker.life import accepted, never_connected
 from swellmq.broker.meter import Pause
-from swellmq.broker.overdue import connection_name, on_connection_due, watch
+from swellmq.broker.overdue import connection_name, never_connected, on_connection_due, watch
 from swellmq.broker.pace import measure, over
 from swellmq.broker.publish import pump, replay, route_publish
 from swellmq.broker.refuse import Refuser
@@ -96,7 +95,8 @@ class MqttBroker(Engine):
         """A client has come; it has so long to send its CONNECT."""
         connection.last_ms = now_ms
         self.core.deadlines.set(connection, now_ms + self.core.limits.connect_timeout_ms)
-        accepted(self.core, connection)
+        if self.core.tells(LINE_ACCEPTED, DEBUG):
+            self.core.chronicle().accepted(connection)
 
     def on_data(self, connection: Connection, data: bytes, now_ms: i64) -> None:
         """Handle all packets that are complete, and keep the rest.

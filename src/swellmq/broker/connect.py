@@ -12,11 +12,10 @@ from mypy_extensions import i64, u8
 
 from swellmq.broker.access import ACQUIRE, AUTHENTICATE, CONNECTED, Request, SessionEvent
 from swellmq.broker.acks import resend
-from swellmq.broker.core import Core, log
+from swellmq.broker.core import INFO, LINE_CONNECTED, LINE_REFUSED, Core, log
 from swellmq.broker.exchange import begin_exchange, end_exchange
 from swellmq.broker.explain import NOT_STORED, allowed_reason, disconnect, explained, explained_by, reference
 from swellmq.broker.inbound import payload_is_as_said
-from swellmq.broker.life import connected, refused
 from swellmq.broker.publish import pump, replay
 from swellmq.broker.rules import Rules
 from swellmq.broker.session import Session
@@ -116,7 +115,9 @@ def refuse(
         connect = request.connect
     if request is not None and request.reason_string is not None:
         fault = request.reason_string
-    refused(core, connection, connect, reason, reason_code, fault or phrase)
+    core.lines.refused.add(connection)
+    if core.tells(LINE_REFUSED, INFO):
+        core.chronicle().refused(connection, connect, int(reason), reason_code, fault or phrase)
     code = allowed_reason(reason_code, CONNACK_REASONS)  # [MQTT-3.2.2-8]
     if connection.protocol_version == spec.MQTT_5_0:
         connack = explained(connection, Connack(False, code, reference(code, request)), phrase, request)
@@ -322,7 +323,8 @@ def admit(core: Core, connection: Connection, connect: Connect) -> None:
     if present:
         connack.session_present = True
         frame = encode_connack(connack, connect.protocol_version)
-    connected(core, session, connection, present)
+    if core.tells(LINE_CONNECTED, INFO):
+        core.chronicle().connected(session, connection, present)
     core.acknowledge(connection, frame, changes)  # [MQTT-3.1.4-5] [MQTT-3.2.0-2]
     if connection.gate == GATE_OPEN and connection.holds():
         connection.gate = GATE_HELD  # [MQTT-3.2.0-1]: nothing leaves before the CONNACK

@@ -11,10 +11,9 @@ from typing import Final, final
 
 from mypy_extensions import i64, mypyc_attr, u8
 
-from swellmq.broker.access import Access, Exchange, Request, Rights, SessionEvent
+from swellmq.broker.access import Access, Exchange, Request, Rights, SessionEvent, Tracing
 from swellmq.broker.deadlines import Deadlines
 from swellmq.broker.fights import Fights
-from swellmq.broker.life import Lines
 from swellmq.broker.meter import Meter
 from swellmq.broker.permissions import Permissions
 from swellmq.broker.retained import Retained
@@ -22,9 +21,9 @@ from swellmq.broker.rules import Rules
 from swellmq.broker.session import Session, Subscription
 from swellmq.broker.sharded import ShardedMap
 from swellmq.broker.storage import Storage
-from swellmq.broker.tap import Tracing
 from swellmq.broker.topics import Topics
 from swellmq.broker.uplink import Uplink
+from swellmq.codec.packets import Connect, TopicRequest
 from swellmq.codec.spec import BAD_USER_NAME_OR_PASSWORD, IMPLEMENTATION_SPECIFIC_ERROR, NOT_AUTHORIZED
 from swellmq.connection import Connection, Peers, Turn
 from swellmq.errors import REFUSED_FULL, PeerError
@@ -32,6 +31,82 @@ from swellmq.limits import SEAL_RETRY_MS, SHED_OUTBOX_BYTES, STRANGERS_BYTES_MAX
 from swellmq.stats import Stats
 
 log: Final = logging.getLogger("swellmq.broker")
+client_log: Final = logging.getLogger("swellmq.clients")
+
+# Kinds of lines about clients.
+LINE_ACCEPTED: Final = 0
+LINE_CONNECTED: Final = 1
+LINE_REFUSED: Final = 2
+LINE_CLOSED: Final = 3
+LINE_NEVER_CONNECTED: Final = 4
+LINE_SUBSCRIBED: Final = 5
+LINE_UNSUBSCRIBED: Final = 6
+LINE_REVOKED: Final = 7
+LINE_UNANSWERED: Final = 8
+KINDS: Final = 9
+
+# How severe they are, as in `logging`.
+DEBUG: Final = 10
+INFO: Final = 20
+WARNING: Final = 30
+
+
+@mypyc_attr(native_class=True, allow_interpreted_subclasses=True)
+class Chronicle:
+    """Writes what is to be said of clients: `Life` in life.py. Each method is one line of the log."""
+
+    def left_out(self, counts: list[int]) -> None:
+        """So many more there were of each kind, in a second that is over."""
+
+    def accepted(self, connection: Connection) -> None:
+        """A connection was accepted; nothing is known of its client."""
+
+    def connected(self, session: Session, connection: Connection, resumed: bool) -> None:
+        """A client was let in."""
+
+    def refused(
+        self, connection: Connection, connect: Connect | None, reason: int, reason_code: int, phrase: str
+    ) -> None:
+        """A client is refused, by a CONNACK with `reason_code` or by its end alone."""
+
+    def closed(self, session: Session, connection: Connection) -> None:
+        """The connection of a client has ended."""
+
+    def never_connected(self, connection: Connection, level: int) -> None:
+        """A connection has ended before its client was let in."""
+
+    def subscribed(self, session: Session, requests: list[TopicRequest], reason_codes: list[int]) -> None:
+        """A client has subscribed: to what, and what was granted."""
+
+    def unsubscribed(self, session: Session, topic_filters: list[bytes]) -> None:
+        """A client has unsubscribed."""
+
+    def revoked(self, session: Session, topic_filter: bytes) -> None:
+        """A subscription is no longer allowed, and removed."""
+
+    def unanswered(self, connection: Connection, client_id: str, question: str) -> None:
+        """Nobody has answered in time what a client waits for."""
+
+
+@final
+@mypyc_attr(native_class=True)
+class Lines:
+    """How many lines about clients are written: of each kind a bounded number a second; the rest is counted, and told
+    when the second is over. A storm of clients must not become a storm of lines."""
+
+    def __init__(self) -> None:
+        self.per_second: i64 = 20  # of each kind; 0: none is written, and none counted
+        self.second: i64 = 0
+        self.counts: list[int] = [0] * KINDS  # in this second
+        self.due_ms: i64 = 0  # when to tell what was left out; 0: nothing was
+        # Of connections that are about to be closed, until they are.
+        self.refused: set[Connection] = set()  # a line has said so already
+        self.faults: dict[Connection, str] = {}  # what is wrong, in words
+
+    def forget(self, connection: Connection) -> None:
+        """The connection is closed, and what was to be said of it is said."""
+        self.refused.discard(connection)
+        self.faults.pop(connection, None)
 
 
 @final
@@ -52,6 +127,7 @@ class Core:
         self.sessions: ShardedMap[bytes, Session] = ShardedMap()
         self.peers = Peers()
         self.lines = Lines()
+        self.chronicler: Chronicle | None = None  # once there is something to write
         self.tracing: Tracing | None = None  # once somebody has asked for a trace
         self.permissions: Permissions | None = None
         self.rights_changes: i64 = 0
@@ -120,6 +196,41 @@ class Core:
         if not self.rules:
             return limits.topic_alias_maximum
         return min(limits.topic_alias_maximum, self.rules_of(connection).topic_alias_maximum)
+
+    # The log
+
+    def tells(self, kind: u8, level: i64) -> bool:
+        """Whether a line of this kind is to be written now, by `chronicle`; where not, it is counted."""
+        lines = self.lines
+        if lines.per_second == 0 or not client_log.isEnabledFor(int(level)):
+            return False
+        second = self.turn.now_ms // 1000
+        if second != lines.second:
+            self.tell_left_out()
+            lines.second = second
+        count: i64 = lines.counts[kind]
+        lines.counts[kind] = int(count + 1)
+        if count < lines.per_second:
+            return True
+        lines.due_ms = (second + 1) * 1000
+        return False
+
+    def tell_left_out(self) -> None:
+        """The second is over: say in one line what was left out of the log."""
+        lines = self.lines
+        counts = lines.counts
+        lines.counts = [0] * KINDS
+        if lines.due_ms:
+            lines.due_ms = 0
+            self.chronicle().left_out([count - int(lines.per_second) for count in counts])
+
+    def chronicle(self) -> Chronicle:
+        """Who writes the lines."""
+        if self.chronicler is None:
+            from swellmq.broker.life import Life  # a broker at start has no clients to tell of
+
+            self.chronicler = Life(self)
+        return self.chronicler
 
     # Sessions
 

@@ -8,10 +8,9 @@ from mypy_extensions import i64
 
 from swellmq.broker.access import KIND_NAMES, Request
 from swellmq.broker.connect import refuse
-from swellmq.broker.core import Core
+from swellmq.broker.core import DEBUG, INFO, LINE_NEVER_CONNECTED, LINE_UNANSWERED, WARNING, Core
 from swellmq.broker.exchange import exchange_until
 from swellmq.broker.explain import disconnect
-from swellmq.broker.life import unanswered
 from swellmq.broker.session import Session
 from swellmq.codec import spec
 from swellmq.connection import Connection
@@ -20,6 +19,8 @@ from swellmq.errors import (
     KEEP_ALIVE_TIMEOUT,
     LOGIN_EXPIRED,
     OPEN,
+    PEER_CLOSED,
+    PEER_RESET,
     PENDING_TIMEOUT,
     REFUSED,
     WRITE_STALLED,
@@ -39,7 +40,8 @@ def on_connection_due(core: Core, connection: Connection, now_ms: i64, refused: 
         if now_ms < question.deadline_ms:
             core.deadlines.set(connection, question.deadline_ms)
             return
-        unanswered(core, connection, question.client_id, KIND_NAMES[question.kind])
+        if core.tells(LINE_UNANSWERED, WARNING):
+            core.chronicle().unanswered(connection, question.client_id, KIND_NAMES[question.kind])
         if connection.owner is None:
             refuse(core, connection, spec.SERVER_UNAVAILABLE, PENDING_TIMEOUT, UNANSWERED, connect=question.connect)
         else:
@@ -91,6 +93,17 @@ def _silent_until(connection: Connection) -> i64:
     """When a client that sends nothing has missed its keep alive; 0 where it has none, or is not read."""
     keep_alive_s = int(connection.keep_alive_s)
     return connection.last_ms + keep_alive_s * 1500 if keep_alive_s and not connection.deaf else 0
+
+
+def never_connected(core: Core, connection: Connection) -> None:
+    """A connection is closed that has no client. Those that just leave are told at debug: who checks whether the port
+    answers does so all day."""
+    if connection in core.lines.refused:
+        return
+    reason = connection.close_reason
+    level = DEBUG if reason == PEER_CLOSED or reason == PEER_RESET else INFO
+    if core.tells(LINE_NEVER_CONNECTED, level):
+        core.chronicle().never_connected(connection, level)
 
 
 def connection_name(connection: Connection) -> str:

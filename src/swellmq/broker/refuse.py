@@ -17,7 +17,7 @@ from swellmq.broker.access import TAKE_OVER, Request
 from swellmq.broker.connect import read_connect, refuse
 from swellmq.broker.core import Core
 from swellmq.broker.explain import disconnect
-from swellmq.broker.life import never_connected, refused
+from swellmq.broker.overdue import never_connected
 from swellmq.codec.decode import header_length, packet_length
 from swellmq.codec.packets import Connect
 from swellmq.codec.spec import CONNECT, QUOTA_EXCEEDED, SERVER_BUSY, SESSION_TAKEN_OVER
@@ -106,7 +106,7 @@ class Refuser(Handler):
     def refuse(self, connection: Connection, connect: Connect) -> None:
         """Tell a client that the broker is full; mosquitto only closes."""
         if self.core.limits.like_mosquitto:
-            refused(self.core, connection, connect, REFUSED_FULL, QUOTA_EXCEEDED, self.overload or FULL)
+            self.core.lines.faults[connection] = self.overload or FULL
             connection.close(REFUSED_FULL)
         else:
             code = SERVER_BUSY if self.overload == NO_TIME else QUOTA_EXCEEDED

@@ -8,9 +8,8 @@ from typing import Final
 from mypy_extensions import i64
 
 from swellmq.broker.access import BARRIER, SUBSCRIBE, Request
-from swellmq.broker.core import Core
+from swellmq.broker.core import DEBUG, INFO, LINE_REVOKED, LINE_SUBSCRIBED, LINE_UNSUBSCRIBED, Core
 from swellmq.broker.explain import NOT_STORED, allowed_reason, disconnect, explained
-from swellmq.broker.life import revoked, subscribed, unsubscribed
 from swellmq.broker.publish import replay
 from swellmq.broker.retained import Replay
 from swellmq.broker.session import Session, Subscription
@@ -115,7 +114,8 @@ def subscribe(
         elif connection.protocol_version != spec.MQTT_5_0:
             reason_code = spec.SUBACK_FAILURE
         reason_codes.append(reason_code)  # [MQTT-3.8.4-6] [MQTT-3.9.3-1]
-    subscribed(core, session, packet.requests, reason_codes)
+    if core.tells(LINE_SUBSCRIBED, DEBUG):
+        core.chronicle().subscribed(session, packet.requests, reason_codes)
     answer = Suback(spec.SUBACK, packet.packet_identifier, bytes(reason_codes))  # [MQTT-2.2.1-6] [MQTT-3.8.4-2]
     suback = explained(connection, answer, "; ".join(phrases), answered)
     ticket = core.turn.ticket_open if core.changes != changes else core.turn.ticket_stored
@@ -235,7 +235,8 @@ def on_unsubscribe(core: Core, connection: Connection, session: Session, packet:
             continue
         remove_subscription(core, session, subscription)
         reason_codes.append(spec.SUCCESS)  # [MQTT-3.11.3-1]
-    unsubscribed(core, session, packet.topic_filters)
+    if core.tells(LINE_UNSUBSCRIBED, DEBUG):
+        core.chronicle().unsubscribed(session, packet.topic_filters)
     unsuback = Suback(spec.UNSUBACK, packet.packet_identifier, bytes(reason_codes))  # [MQTT-2.2.1-6] [MQTT-3.10.4-5]
     phrase = "no such subscription" if spec.NO_SUBSCRIPTION_EXISTED in reason_codes else ""
     core.acknowledge(connection, explained(connection, unsuback, phrase), changes)  # [MQTT-3.10.4-4]
@@ -284,4 +285,5 @@ def _review_subscription(core: Core, subscription: Subscription) -> None:
     if core.topics.find(session, subscription.topic_filter) is subscription:
         remove_subscription(core, session, subscription)
         core.stats.subscriptions_revoked += 1
-        revoked(core, session, subscription.topic_filter)
+        if core.tells(LINE_REVOKED, INFO):
+            core.chronicle().revoked(session, subscription.topic_filter)

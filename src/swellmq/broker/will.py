@@ -9,8 +9,7 @@ from __future__ import annotations
 from mypy_extensions import i64
 
 from swellmq.broker.access import DISCONNECTED, SESSION_ENDED, SessionEvent
-from swellmq.broker.core import Core
-from swellmq.broker.life import closed
+from swellmq.broker.core import INFO, LINE_CLOSED, Core
 from swellmq.broker.publish import hand_over, route_publish, suspend_replays
 from swellmq.broker.session import Session
 from swellmq.broker.shelf import count_left, count_no_longer
@@ -45,7 +44,8 @@ def detach(core: Core, connection: Connection, now_ms: i64) -> None:
     session = connection.owner
     if not isinstance(session, Session):
         return
-    closed(core, session, connection)
+    if core.tells(LINE_CLOSED, INFO):
+        core.chronicle().closed(session, connection)
     connection.owner = None
     session.connection = None
     core.clients -= 1
