@@ -87,8 +87,10 @@ SMALL: Final = (
     "broker/sys_topics.py",
     "broker/will.py",
     "net/bugs.py",
+    "net/credentials.py",
     "net/listener.py",
     "net/p*.py",  # peers, pool, proxy
+    "net/stacked.py",
     "net/tls*.py",
     "store/[fjlms]*.py",  # all but commit and records
     "errors.py",

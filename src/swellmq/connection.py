@@ -73,6 +73,9 @@ class Layer:
         """A new one for another connection, with the settings of this one."""
         return Layer()
 
+    def meet(self, fd: int) -> None:
+        """Its connection has this descriptor, which stays the loop's."""
+
     def received(self, data: bytes) -> bytes:
         """What the handler gets of the bytes that were read; empty where it is nothing yet."""
         return data

@@ -377,6 +377,12 @@ LISTENER_OPTIONS: Final[tuple[Option, ...]] = (
            meaning="mqtt is straight on the connection, websocket is MQTT in frames of WebSocket, as in browsers."),
     Option("listener.path", LIST, WEBSOCKET_PATHS,
            meaning="Paths of the URL at which WebSocket is served, or * for any; others get 404."),
+    Option("listener.origins", LIST, [],
+           meaning="Origins of the pages from which browsers may come, such as https://app.example.com, or * for any; "
+                   "without it pages of the host that they ask for. Clients that are no browsers give none."),
+    Option("listener.forwarded_by", LIST, [],
+           meaning="Addresses or networks of HTTP proxies that are believed about their clients' addresses "
+                   "(X-Forwarded-For)."),
     Option("listener.durability", CHOICE, "", choices=DURABILITIES,
            meaning="What an acknowledgement to its clients waits for; without it what durability says."),
     Option("listener.protocol_versions", LIST, ["3.1", "3.1.1", "5.0"],
@@ -422,10 +428,11 @@ LISTENER_OPTIONS: Final[tuple[Option, ...]] = (
            meaning="Whether a client certificate whose time is over, or still to come, is turned away."),
     Option("listener.crl", TEXT, "",
            meaning="File of revocation lists in PEM, one of each authority that signs client certificates."),
-    Option("listener.identity", CHOICE, "", choices=("cn", "subject", "san"),
+    Option("listener.identity", CHOICE, "", choices=("cn", "subject", "san", "user"),
            meaning="What of a client's certificate is its user name, whatever CONNECT says: the common name, the "
                    "whole subject, or the first alternative name (e-mail, URI, DNS). No password is asked for then. "
-                   "With proxy_tls it is the common name that the proxy says."),
+                   "With proxy_tls it is the common name that the proxy says; user is the user of the process at the "
+                   "other end of a Unix socket."),
     Option("listener.tls_minimum", CHOICE, "1.2", choices=("1.2", "1.3"),
            meaning="Oldest version of TLS."),
     Option("listener.ciphers", TEXT, "",

@@ -10,7 +10,7 @@ from __future__ import annotations
 import _socket as socket  # socket.py brings enums and selectors: 0.4 MB more
 import os
 from collections.abc import Mapping, Sequence
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from swellmq.errors import MalformedPacket, SettingsError
 from swellmq.limits import BACKLOG, CONNECTION_BYTES, Limits
@@ -29,7 +29,7 @@ from swellmq.options import (
     from_text,
     unknown,
 )
-from swellmq.tls_settings import ProxySettings, TlsSettings, proxies_of, tls_of
+from swellmq.tls_settings import ProxySettings, TlsSettings, forwarders_of, origins_of, proxies_of, tls_of
 
 Given: TypeAlias = dict[str, tuple[Value, str]]  # what was set, by the option's name, with its origin
 Source: TypeAlias = tuple[str | None, Mapping[str, str], Mapping[str, str | Sequence[str]]]  # what `load` was given
@@ -67,7 +67,9 @@ class ListenerSettings:
     """One place to listen on: `bind` and `port`, or the path `unix` where it isn't empty.
 
     `bind` is a numeric address. `unix_mode` is the permission of the socket. `protocol` is "mqtt" or "websocket", which
-    is served at each of `paths`. `durability` is empty where it is that of the broker. `rules` are for its clients.
+    is served at each of `paths` to pages of `origins`; `forwarders` are networks of HTTP proxies that are believed
+    about addresses. `durability` is empty where it is that of the broker. `rules` are for its clients. Where `by_user`,
+    a client of a Unix socket is the user of its process.
     """
 
     def __init__(
@@ -83,6 +85,9 @@ class ListenerSettings:
         rules: ListenerRules | None = None,
         tls: TlsSettings | None = None,
         proxies: ProxySettings | None = None,
+        origins: Sequence[str] = (),
+        forwarders: Sequence[str] = (),
+        by_user: bool = False,
     ) -> None:
         self.bind = bind
         self.port = port
@@ -95,6 +100,9 @@ class ListenerSettings:
         self.rules = rules if rules is not None else ListenerRules()
         self.tls = tls
         self.proxies = proxies
+        self.origins = list(origins)
+        self.forwarders = list(forwarders)
+        self.by_user = by_user
 
     def __str__(self) -> str:
         if self.unix:
@@ -111,11 +119,11 @@ class ListenerSettings:
     def has_layers(self) -> bool:
         """Whether anything stands between its sockets and MQTT."""
         above = self.protocol == "websocket" or bool(self.rules.mount_point)
-        return above or self.tls is not None or self.proxies is not None
+        return above or self.by_user or self.tls is not None or self.proxies is not None
 
     def knows_clients(self) -> bool:
-        """Whether nobody comes in by it without a certificate."""
-        if self.proxies is not None and self.proxies.tls == "certificate":
+        """Whether nobody comes in by it whom a certificate, or the system, does not name."""
+        if self.by_user or (self.proxies is not None and self.proxies.tls == "certificate"):
             return True
         return self.tls is not None and self.tls.required
 
@@ -666,20 +674,27 @@ def _listeners_of(values: dict[str, Value], wheres: dict[str, str]) -> list[List
             raise bad_value(name, values[name], problem, "Make two listeners of it", wheres[name])
     if "listener.path" in wheres:
         _check_paths(paths, protocol, wheres["listener.path"])
-    rules = _rules_of(values, wheres)
-    tls = tls_of(values, wheres)
-    proxies = proxies_of(values, wheres)
+    common: dict[str, Any] = {
+        "backlog": backlog,
+        "protocol": protocol,
+        "paths": paths,
+        "durability": durability,
+        "rules": _rules_of(values, wheres),
+        "tls": tls_of(values, wheres),
+        "proxies": proxies_of(values, wheres),
+        "origins": origins_of(values, wheres),
+        "forwarders": forwarders_of(values, wheres),
+    }
+    by_user = values["listener.identity"] == "user"
     if unix:
         _check_unix_path(unix, "listener.unix", wheres["listener.unix"])
-        return [ListenerSettings("127.0.0.1", 0, unix, mode, backlog, protocol, paths, durability, rules, tls, proxies)]
-    if "listener.mode" in wheres:
-        problem, where = "given without unix: only a Unix socket has a permission", wheres["listener.mode"]
-        raise bad_value("listener.mode", f"{mode:04o}", problem, "Leave it out", where)
+        return [ListenerSettings(unix=unix, unix_mode=mode, port=0, by_user=by_user, **common)]
+    for name, given in (("listener.mode", f"{mode:04o}"), ("listener.identity", "user" if by_user else "")):
+        if name in wheres and given:
+            problem, where = "given without unix: only a Unix socket has that", wheres[name]
+            raise bad_value(name, given, problem, "Leave it out", where)
     _check_addresses(bind, "listener.bind", wheres.get("listener.bind", ""))
-    return [
-        ListenerSettings(address, port, "", mode, backlog, protocol, paths, durability, rules, tls, proxies)
-        for address in numeric(bind)
-    ]
+    return [ListenerSettings(address, port, **common) for address in numeric(bind)]
 
 
 def _rules_of(values: dict[str, Value], wheres: dict[str, str]) -> ListenerRules:

@@ -1,4 +1,4 @@
-"""What a listener says about TLS and proxies, checked. Nothing here opens a file or imports ssl."""
+"""What a listener says about TLS, proxies and pages, checked. Nothing here opens a file or imports ssl."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def tls_of(values: dict[str, Value], wheres: dict[str, str]) -> TlsSettings | No
     texts = {name: str(values["listener." + name]) for name in NAMES}
     if not certificates:
         for name in given:
-            if name == "listener.identity" and values["listener.proxy_tls"]:
+            if name == "listener.identity" and (values["listener.proxy_tls"] or values[name] == "user"):
                 continue
             problem = "given without a certificate: TLS needs one"
             raise bad_value(name, values[name], problem, "Add certificate = FILE, or leave it out", wheres[name])
@@ -107,12 +107,7 @@ def proxies_of(values: dict[str, Value], wheres: dict[str, str]) -> ProxySetting
     """The proxies in front of one `[[listener]]`. Raises SettingsError where its settings contradict."""
     proxies, tls, identity = values["listener.proxy"], str(values["listener.proxy_tls"]), values["listener.identity"]
     assert isinstance(proxies, list)
-    for proxy in proxies:
-        try:
-            parse_network(proxy)
-        except (OSError, ValueError):
-            remedy = "Give an address such as 10.0.0.7, or a network such as 10.0.0.0/8 or fd00::/8"
-            raise bad_value("listener.proxy", proxy, "not a network", remedy, wheres["listener.proxy"]) from None
+    _check_networks("listener.proxy", proxies, wheres)
     if not tls:
         return ProxySettings(proxies) if proxies else None
     where = wheres["listener.proxy_tls"]
@@ -126,3 +121,43 @@ def proxies_of(values: dict[str, Value], wheres: dict[str, str]) -> ProxySetting
         remedy = 'Write identity = "cn" and proxy_tls = "certificate"'
         raise bad_value("listener.identity", identity, problem, remedy, wheres["listener.identity"])
     return ProxySettings(proxies, tls, bool(identity))
+
+
+def origins_of(values: dict[str, Value], wheres: dict[str, str]) -> list[str]:
+    """The pages that may use a `[[listener]]` for WebSocket. Raises SettingsError where one is no origin."""
+    origins = values["listener.origins"]
+    assert isinstance(origins, list)
+    _check_websocket("listener.origins", values, wheres)
+    for origin in origins:
+        scheme, separator, host = origin.partition("://")
+        if origin not in ("*", "null") and (not (scheme and separator and host) or set(host) & set("/?# @")):
+            remedy = "Give what a browser sends, such as https://app.example.com or http://localhost:8080, or *"
+            raise bad_value("listener.origins", origin, "not an origin", remedy, wheres["listener.origins"])
+    return origins
+
+
+def forwarders_of(values: dict[str, Value], wheres: dict[str, str]) -> list[str]:
+    """The networks of the HTTP proxies in front of a `[[listener]]`. Raises SettingsError where one is none."""
+    networks = values["listener.forwarded_by"]
+    assert isinstance(networks, list)
+    _check_websocket("listener.forwarded_by", values, wheres)
+    if networks and values["listener.proxy"]:
+        problem = "given beside proxy: a proxy says it in one way or the other"
+        raise bad_value("listener.forwarded_by", networks, problem, "Leave one out", wheres["listener.forwarded_by"])
+    _check_networks("listener.forwarded_by", networks, wheres)
+    return networks
+
+
+def _check_websocket(name: str, values: dict[str, Value], wheres: dict[str, str]) -> None:
+    if name in wheres and values["listener.protocol"] != "websocket":
+        problem = "given without WebSocket: only that begins with HTTP"
+        raise bad_value(name, values[name], problem, 'Add protocol = "websocket", or leave it out', wheres[name])
+
+
+def _check_networks(name: str, networks: list[str], wheres: dict[str, str]) -> None:
+    for network in networks:
+        try:
+            parse_network(network)
+        except (OSError, ValueError):
+            remedy = "Give an address such as 10.0.0.7, or a network such as 10.0.0.0/8 or fd00::/8"
+            raise bad_value(name, network, "not a network", remedy, wheres[name]) from None

@@ -343,7 +343,8 @@ def test_lines_of_windows_and_of_careless_people(tmp_path: Path) -> None:
 def test_as_toml(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "mosquitto.conf"
     file.write_text(
-        "listener 1884 127.0.0.1\nprotocol websockets\nmaximum_qos 1\nmax_keepalive 60\nlistener 0 /tmp/s\n"
+        "listener 1884 127.0.0.1\nprotocol websockets\nwebsockets_origin http://a\nmaximum_qos 1\n"
+        "max_keepalive 60\nlistener 0 /tmp/s\n"
         + TLS
         + "listener 1885 127.0.0.1\ncertfile c\nkeyfile k\ncafile a\nrequire_certificate true\nciphers X:Y\n"
         + "use_subject_as_username true\ntls_version tlsv1.3\ndisable_client_cert_date_checks true\ncrlfile r\n"
@@ -362,6 +363,7 @@ def test_as_toml(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert [vars(one.rules) for one in before.listeners] == [vars(one.rules) for one in after.listeners]
     for one, other in zip(before.listeners, after.listeners, strict=True):
         assert (one.tls and vars(one.tls)) == (other.tls and vars(other.tls))
+        assert one.origins == other.origins
         assert (one.proxies and vars(one.proxies)) == (other.proxies and vars(other.proxies))
     for option in OPTIONS:
         if option.name not in ("bind", "port"):

@@ -29,7 +29,7 @@ from swellmq.codec.spec import PINGRESP, PUBACK
 from swellmq.codec.websocket import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT
 from swellmq.errors import CLOSE_REASONS, OPEN
 from swellmq.limits import REFUSING_SLOTS, WEBSOCKET_FRAME_BYTES, WEBSOCKET_HEAD_BYTES
-from swellmq.net.websocket import WebSocketLayer
+from swellmq.net.websocket import WebSocketLayer, WebSocketTerms
 from swellmq.server import Server, banner
 from swellmq.settings import ListenerSettings
 
@@ -55,7 +55,7 @@ class MemoryWebSocket:
 
     def __init__(self, broker: MemoryBroker, upgrade: bool = True) -> None:
         self.mqtt: MemoryClient = broker.open()
-        self.layer = WebSocketLayer([b"/mqtt", b"/"])
+        self.layer = WebSocketLayer(WebSocketTerms([b"/mqtt", b"/"], [], []))
         if upgrade:
             assert self.feed(REQUEST) == ACCEPTED
 
@@ -111,7 +111,7 @@ def test_at_every_split(memory: MemoryBroker, size: int) -> None:  # [MQTT-6.0.0
 )
 def test_round_trip(sent: list[tuple[bytes, bool, bool, bytes]], sizes: list[int]) -> None:
     """Messages in fragments with pings between them, in reads of any size: the payloads come out."""
-    layer = WebSocketLayer([b"/mqtt"])
+    layer = WebSocketLayer(WebSocketTerms([b"/mqtt"], [], []))
     assert layer.received(REQUEST) == b""
     layer.framed([])
     data = b""
@@ -187,7 +187,7 @@ def test_only_the_last_ping_of_a_read_is_answered(memory: MemoryBroker) -> None:
 
 
 def test_frames_hold_whole_packets_and_end_in_time() -> None:
-    layer = WebSocketLayer([b"/mqtt"])
+    layer = WebSocketLayer(WebSocketTerms([b"/mqtt"], [], []))
     layer.received(REQUEST)
     layer.framed([])
     pieces = [

@@ -168,9 +168,9 @@ class Admin:
         connection = peer.connection
         lines = [b"GET " + peer.request.target + b" HTTP/1.1"]
         lines += [name + b": " + value for name, value in peer.request.headers]
-        from swellmq.net.websocket import WebSocketLayer  # hashlib loads OpenSSL: 3.7 MB
+        from swellmq.net.websocket import WebSocketLayer, WebSocketTerms  # hashlib loads OpenSSL: 3.7 MB
 
-        websocket = WebSocketLayer([WEBSOCKET_PATH.encode()])
+        websocket = WebSocketLayer(WebSocketTerms([WEBSOCKET_PATH.encode()], [], []))
         data = websocket.received(b"\r\n".join(lines) + b"\r\n\r\n" + peer.http.trailing_data[0])
         layer: Layer = websocket
         if self.scheme == "https":

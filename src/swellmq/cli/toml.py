@@ -30,10 +30,11 @@ def _listener(listener: ListenerSettings) -> list[str]:
     given: dict[str, Value] = {"protocol": listener.protocol, "backlog": listener.backlog, **vars(listener.rules)}
     if listener.unix:
         given |= {"unix": listener.unix, "mode": listener.unix_mode}
+        given |= {"identity": "user"} if listener.by_user else {}
     else:
         given |= {"bind": [listener.bind], "port": listener.port}
     if listener.protocol == "websocket":
-        given["path"] = listener.paths
+        given |= {"path": listener.paths, "origins": listener.origins, "forwarded_by": listener.forwarders}
     if listener.durability:
         given["durability"] = listener.durability
     if listener.tls is not None:

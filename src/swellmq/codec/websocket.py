@@ -35,12 +35,14 @@ INTERNAL_ERROR: Final = 1011
 TRY_AGAIN_LATER: Final = 1013
 
 BAD_REQUEST: Final = 400
+FORBIDDEN: Final = 403
 NOT_FOUND: Final = 404
 METHOD_NOT_ALLOWED: Final = 405
 UPGRADE_REQUIRED: Final = 426
 HEAD_TOO_LARGE: Final = 431
 REASONS: Final = {
     BAD_REQUEST: "Bad Request",
+    FORBIDDEN: "Forbidden",
     NOT_FOUND: "Not Found",
     METHOD_NOT_ALLOWED: "Method Not Allowed",
     UPGRADE_REQUIRED: "Upgrade Required",
@@ -56,7 +58,7 @@ SUBPROTOCOLS: Final = (b"mqtt", b"mqttv3.1", b"mqttv5.0")
 
 TOKEN: Final = b"!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 CONTROLS: Final = bytes(range(9)) + bytes(range(10, 32)) + b"\x7f"  # all but the tab
-ONCE: Final = (b"host", b"sec-websocket-key", b"sec-websocket-version")
+ONCE: Final = (b"host", b"origin", b"sec-websocket-key", b"sec-websocket-version")
 
 
 class HandshakeError(Exception):
@@ -80,12 +82,20 @@ class FrameError(Exception):
 @final
 @mypyc_attr(native_class=True, acyclic=True)
 class UpgradeRequest:
-    """A request to open a WebSocket that is all right but for its path, which is the listener's matter."""
+    """A request to open a WebSocket that is all right but for its path and origin, which are the listener's matter."""
 
     def __init__(self, path: bytes, key: bytes, subprotocol: bytes) -> None:
         self.path = path  # without the query
         self.key = key  # as sent, in Base64
         self.subprotocol = subprotocol  # the one chosen
+        self.host: bytes = b""
+        self.origin: bytes | None = None  # of the page that a browser has asked from; None: no browser
+        self.forwarded_for: bytes = b""  # X-Forwarded-For, which anybody may have written
+
+    def same_host(self) -> bool:
+        """Whether it comes from a page of the host that it goes to, whatever the ports."""
+        _scheme, separator, place = (self.origin or b"").partition(b"://")
+        return bool(separator) and _without_port(place) == _without_port(self.host)
 
 
 # The handshake
@@ -110,8 +120,19 @@ def decode_upgrade(head: bytes) -> UpgradeRequest:
     offered = [name.strip(b" \t") for name in fields.get(b"sec-websocket-protocol", b"").split(b",")]
     for subprotocol in SUBPROTOCOLS:  # [MQTT-6.0.0-4]
         if subprotocol in offered:
-            return UpgradeRequest(target.partition(b"?")[0], key, subprotocol)
+            request = UpgradeRequest(target.partition(b"?")[0], key, subprotocol)
+            request.host = fields[b"host"]
+            request.origin = fields.get(b"origin")
+            request.forwarded_for = fields.get(b"x-forwarded-for", b"")
+            return request
     raise HandshakeError(BAD_REQUEST, "the subprotocol mqtt is not offered")  # [MQTT-6.0.0-3]
+
+
+def _without_port(place: bytes) -> bytes:
+    """The host in `host`, `host:port` or `[address]:port`, in small letters."""
+    if place.startswith(b"["):
+        return place.partition(b"]")[0].lower()
+    return place.partition(b":")[0].lower()
 
 
 def _target(line: bytes) -> bytes:

@@ -125,6 +125,8 @@ class Reading:
             self.per_listener = self.per_listener or self.truth(line)
         elif line.name == "allow_anonymous":
             self.allow_anonymous(line)
+        elif line.name == "websockets_origin":
+            self.place(line).origins.append(line.value)
         elif line.name == "log_dest":
             self.log_dest(line)
         elif line.name == "log_type":
@@ -276,9 +278,11 @@ class Reading:
         if "mount_point" in place.values:
             check_mount_point(str(place.value("mount_point", "")), place.values["mount_point"][1].where)
         rules = _rules_of(place)
+        protocol = str(place.value("protocol", "mqtt"))
         common: dict[str, Any] = {
-            "protocol": str(place.value("protocol", "mqtt")),
+            "protocol": protocol,
             "paths": ["*"],
+            "origins": (place.origins or ["*"]) if protocol == "websocket" else [],
             "rules": rules,
             "tls": tls_of(place, self.warnings),
             "proxies": proxies_of(place, self.warnings),

@@ -31,6 +31,7 @@ class Place:
         self.port = port
         self.host = host
         self.unix = ""
+        self.origins: list[str] = []
         self.values: dict[str, tuple[Value, Line]] = {}
 
     def value(self, attribute: str, default: Value) -> Value:

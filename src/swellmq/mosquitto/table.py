@@ -184,7 +184,7 @@ TABLE: Final[dict[str, Row]] = {
     "use_username_as_clientid": OfListener("username_as_client_id", boolean),
     "mount_point": OfListener("mount_point", text),
     "bind_interface": OfListener("interface", text),
-    "websockets_origin": Unable("origins are not checked yet", "Let a proxy check them, and leave it out"),
+    "websockets_origin": Row(),
     "http_dir": _PAGES,
     "per_listener_settings": Row(),
     # Who may come in

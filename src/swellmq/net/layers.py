@@ -1,11 +1,12 @@
-"""What stands between the sockets of a listener and MQTT: PROXY, TLS, WebSocket and the mount point, from below."""
+"""What stands between the sockets of a listener and MQTT: from below PROXY, the user of a process, TLS, WebSocket and
+the mount point."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
 from swellmq.connection import Layer
-from swellmq.net.listener import Listener
+from swellmq.net.listener import Listener, parse_network
 from swellmq.reload import live_listeners
 from swellmq.settings import ListenerSettings, Settings
 from swellmq.tls_settings import TlsSettings
@@ -19,14 +20,19 @@ def make_layers(wanted: ListenerSettings, tls: TlsSettings | None) -> Layer | No
     """
     layer: Layer | None = None
     if wanted.protocol == "websocket":
-        from swellmq.net.websocket import WebSocketLayer  # hashlib loads OpenSSL: 3.7 MB
+        from swellmq.net.websocket import WebSocketLayer, WebSocketTerms  # hashlib loads OpenSSL: 3.7 MB
 
-        layer = WebSocketLayer([path.encode() for path in wanted.paths])
+        paths, origins = [path.encode() for path in wanted.paths], [origin.encode() for origin in wanted.origins]
+        layer = WebSocketLayer(WebSocketTerms(paths, origins, [parse_network(one) for one in wanted.forwarders]))
     if tls is not None:
         from swellmq.net.tls import TlsLayer  # ssl: 3.6 MB
         from swellmq.net.tls_context import make_terms
 
         layer = TlsLayer(make_terms(tls, wanted.protocol), layer)
+    if wanted.by_user:
+        from swellmq.net.credentials import CredentialsLayer
+
+        layer = CredentialsLayer(layer)
     if wanted.proxies is not None:
         from swellmq.net.proxy import ProxyLayer, ProxyTerms
 

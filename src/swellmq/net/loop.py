@@ -381,7 +381,10 @@ class Loop:
 
     def open(self, fd: int, listener: int, now_ms: i64, layer: Layer | None = None, durability: u8 = ON_DISK) -> None:
         """Serve a connected socket, or refuse it when the broker is full. `fd` is ours from now on."""
-        self._open(fd, listener, now_ms, layer.fresh() if layer is not None else None, durability)
+        if layer is not None:
+            layer = layer.fresh()
+            layer.meet(fd)
+        self._open(fd, listener, now_ms, layer, durability)
 
     def _open(self, fd: int, listener: int, now_ms: i64, layer: Layer | None, durability: u8) -> Connection | None:
         """As `open`; `layer` is the connection's own. None where there was no place for it, and it is closed."""

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from typing import Final, final
 
-from mypy_extensions import i64, mypyc_attr, u8
+from mypy_extensions import i64, mypyc_attr
 
 from swellmq.codec.decode import header_length, packet_length
 from swellmq.codec.encode import packet_head
 from swellmq.codec.spec import PUBLISH, REMAINING_LENGTH_MAX
 from swellmq.connection import Layer
 from swellmq.errors import MALFORMED_PACKET, OPEN, MalformedPacket
+from swellmq.net.stacked import Stacked
 
 HEADER_BYTES_MAX: Final = 5
 TOPIC_BYTES_MAX: Final = 65_535
@@ -22,53 +23,26 @@ TOPIC_BYTES_MAX: Final = 65_535
 
 @final
 @mypyc_attr(native_class=True, acyclic=True)
-class MountLayer(Layer):
-    """What stands above all other layers of one connection, which are `below`."""
+class MountLayer(Stacked):
+    """What stands above all other layers of one connection."""
 
     def __init__(self, mount_point: bytes, below: Layer | None) -> None:
-        self.reason: u8 = OPEN
-        self.phrase: str = ""
+        super().__init__(below)
         self.mount_point = mount_point
-        self.below = below
         self.rest: bytes = b""  # the start of a packet, too short to be mounted
         self.passing: i64 = 0  # bytes of the packet under way that go on as they are
         self.lost: bool = False  # no packets can be told apart any more: the broker will say so
 
     def fresh(self) -> Layer:
         """A new one for the same mount point."""
-        return MountLayer(self.mount_point, self.below.fresh() if self.below is not None else None)
-
-    def address(self) -> str:
-        """What a layer below knows."""
-        return self.below.address() if self.below is not None else ""
-
-    def identity(self) -> str | None:
-        """What a layer below knows."""
-        return self.below.identity() if self.below is not None else None
-
-    def costly(self) -> bool:
-        """Whether a layer below is."""
-        return self.below is not None and self.below.costly()
-
-    def owes(self) -> bool:
-        """Whether a layer below has something to say."""
-        return self.below is not None and self.below.owes()
-
-    def finish(self, reason: u8) -> None:
-        """Pass it on."""
-        if self.below is not None:
-            self.below.finish(reason)
+        return MountLayer(self.mount_point, self.other.fresh() if self.other is not None else None)
 
     def received(self, data: bytes) -> bytes:
         """What was read, with the mount point in front of each topic name. An empty one stands for an alias, or is a
         fault."""
         if self.reason != OPEN:
             return b""
-        below = self.below
-        if below is not None:
-            data = below.received(data)
-            self.reason = below.reason
-            self.phrase = below.phrase
+        data = self.pass_on(data)
         if self.lost or not data:
             return data
         if self.rest:
@@ -135,7 +109,7 @@ class MountLayer(Layer):
     def framed(self, pieces: list[bytes]) -> list[bytes]:
         """What is sent, each piece whole packets, without the mount point in topic names."""
         stripped = [self._strip(piece) for piece in pieces]
-        return self.below.framed(stripped) if self.below is not None else stripped
+        return self.other.framed(stripped) if self.other is not None else stripped
 
     def _strip(self, piece: bytes) -> bytes:
         mount_point = self.mount_point

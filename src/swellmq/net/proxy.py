@@ -10,11 +10,12 @@ from __future__ import annotations
 import _socket as socket  # socket.py brings enums and selectors: 0.4 MB more
 from typing import Final, final
 
-from mypy_extensions import i64, mypyc_attr, u8
+from mypy_extensions import i64, mypyc_attr
 
 from swellmq.connection import Layer
 from swellmq.errors import OPEN, PROTOCOL_ERROR
 from swellmq.limits import PROXY_HEADER_BYTES
+from swellmq.net.stacked import Stacked
 
 VERSION_1: Final = b"PROXY "
 VERSION_2: Final = b"\r\n\r\n\x00\r\nQUIT\n"
@@ -52,14 +53,12 @@ class ProxyTerms:
 
 @final
 @mypyc_attr(native_class=True, acyclic=True)
-class ProxyLayer(Layer):
-    """Reads the header of one connection, then passes everything; `above` is TLS or WebSocket."""
+class ProxyLayer(Stacked):
+    """Reads the header of one connection, then passes everything on to TLS or WebSocket."""
 
     def __init__(self, terms: ProxyTerms, above: Layer | None) -> None:
-        self.reason: u8 = OPEN
-        self.phrase: str = ""
+        super().__init__(above)
         self.terms = terms
-        self.above = above
         self.rest: bytes = b""  # an incomplete header
         self.passed: bool = False
         self.peer: str = ""  # for whom the proxy connects; "": not said
@@ -69,25 +68,17 @@ class ProxyLayer(Layer):
 
     def fresh(self) -> Layer:
         """A new one for another connection."""
-        return ProxyLayer(self.terms, self.above.fresh() if self.above is not None else None)
+        return ProxyLayer(self.terms, self.other.fresh() if self.other is not None else None)
 
     def address(self) -> str:
         """The address that the proxy says."""
         return self.peer
 
-    def costly(self) -> bool:
-        """Whether what stands above is."""
-        return self.above is not None and self.above.costly()
-
     def identity(self) -> str | None:
         """Who the peer is by its certificate, as the proxy says, or where TLS stands above."""
         if self.terms.named:
             return self.name
-        return self.above.identity() if self.above is not None else None
-
-    def owes(self) -> bool:
-        """Whether what stands above has something to say."""
-        return self.above is not None and self.above.owes()
+        return self.other.identity() if self.other is not None else None
 
     def received(self, data: bytes) -> bytes:
         """What follows the header."""
@@ -106,22 +97,11 @@ class ProxyLayer(Layer):
                 return b""
             self.passed = True
             data = data[end:]
-        above = self.above
-        if above is None or not data:
-            return data
-        data = above.received(data)
-        self.reason = above.reason
-        self.phrase = above.phrase
-        return data
+        return self.pass_on(data)
 
     def framed(self, pieces: list[bytes]) -> list[bytes]:
         """What stands above makes of the pieces; nothing is added on the way down."""
-        return self.above.framed(pieces) if self.above is not None else pieces
-
-    def finish(self, reason: u8) -> None:
-        """Pass it on."""
-        if self.above is not None:
-            self.above.finish(reason)
+        return self.other.framed(pieces) if self.other is not None else pieces
 
     def _read_header(self, data: bytes) -> i64:
         """Where the header ends; 0 where it is incomplete, -1 where it is none."""

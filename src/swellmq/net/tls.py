@@ -78,6 +78,15 @@ class TlsLayer(Layer):
         """A new one by the same terms."""
         return TlsLayer(self.terms, self.above.fresh() if self.above is not None else None)
 
+    def meet(self, fd: int) -> None:
+        """Pass it on."""
+        if self.above is not None:
+            self.above.meet(fd)
+
+    def address(self) -> str:
+        """What the layer above was told."""
+        return self.above.address() if self.above is not None else ""
+
     def costly(self) -> bool:
         """Whether the next bytes are a step of the handshake."""
         return not self.shaken

@@ -16,6 +16,7 @@ from swellmq.codec.websocket import (
     CLOSE,
     CONTINUATION,
     FIN,
+    FORBIDDEN,
     GOING_AWAY,
     HEAD_TOO_LARGE,
     INTERNAL_ERROR,
@@ -28,6 +29,7 @@ from swellmq.codec.websocket import (
     TRY_AGAIN_LATER,
     FrameError,
     HandshakeError,
+    UpgradeRequest,
     decode_close,
     decode_frame_header,
     decode_upgrade,
@@ -39,9 +41,19 @@ from swellmq.codec.websocket import (
 )
 from swellmq.connection import Layer
 from swellmq.errors import INTERNAL_ERROR as BUG
-from swellmq.errors import MALFORMED_PACKET, OPEN, PACKET_TOO_LARGE, PEER_CLOSED, REFUSED_FULL, SERVER_SHUTTING_DOWN
+from swellmq.errors import (
+    MALFORMED_PACKET,
+    OPEN,
+    PACKET_TOO_LARGE,
+    PEER_CLOSED,
+    REFUSED_FULL,
+    SERVER_SHUTTING_DOWN,
+    printable,
+)
 from swellmq.errors import PROTOCOL_ERROR as RULE_BROKEN
 from swellmq.limits import WEBSOCKET_FRAME_BYTES, WEBSOCKET_HEAD_BYTES
+from swellmq.net.listener import address_number
+from swellmq.net.peers import peer_of
 
 # The close code for a reason of ours to close; NORMAL_CLOSURE for others, where MQTT has said what there is to say.
 CLOSE_CODES: Final = {
@@ -56,13 +68,53 @@ CLOSE_CODES: Final = {
 
 @final
 @mypyc_attr(native_class=True, acyclic=True)
-class WebSocketLayer(Layer):
-    """One connection's WebSocket, from the request that opens it to its close frame. `paths` are those it serves."""
+class WebSocketTerms:
+    """What a listener serves: `paths` of the URL, or any by `*`; pages of `origins`, any by `*`, and those of the host
+    itself where there are none; and the networks of HTTP proxies that are believed about their clients' addresses."""
 
-    def __init__(self, paths: list[bytes]) -> None:
+    def __init__(self, paths: list[bytes], origins: list[bytes], proxies: list[tuple[int, int]]) -> None:
+        self.paths = paths
+        self.origins = origins
+        self.proxies = proxies
+
+    def check(self, request: UpgradeRequest) -> None:
+        """Raise HandshakeError where a request is not served."""
+        if request.path not in self.paths and b"*" not in self.paths:
+            raise HandshakeError(NOT_FOUND, "no MQTT on this path")
+        origin = request.origin
+        if origin is not None and b"*" not in self.origins and origin not in self.origins:
+            if self.origins or not request.same_host():
+                page = printable(origin.decode("utf-8", "replace"))
+                raise HandshakeError(FORBIDDEN, f"pages of {page} may not come here (listener.origins)")
+
+    def client_address(self, peer: str, forwarded_for: bytes) -> str:
+        """Where a client comes from, for a connection from `peer`: the last address in the list that is no proxy's,
+        since only proxies are believed about whom they have heard. "": from `peer`."""
+        address = ""
+        words = forwarded_for.decode("ascii", "replace").split(",")
+        words.append(peer)
+        while words and (not address or self.is_proxy(address)):
+            found = _address_in(words.pop())
+            if not found:
+                break
+            address = found
+        return address if address != peer else ""
+
+    def is_proxy(self, address: str) -> bool:
+        """Whether one of the proxies has a numeric address."""
+        number = address_number(address)
+        return any(number & mask == network for network, mask in self.proxies)
+
+
+@final
+@mypyc_attr(native_class=True, acyclic=True)
+class WebSocketLayer(Layer):
+    """One connection's WebSocket, from the request that opens it to its close frame."""
+
+    def __init__(self, terms: WebSocketTerms) -> None:
         self.reason: u8 = OPEN
         self.phrase: str = ""
-        self.paths = paths
+        self.terms = terms
         self.upgraded: bool = False  # frames, no more HTTP
         self.said_close: bool = False
         self.fragmented: bool = False  # a message goes on in the next frame
@@ -71,12 +123,23 @@ class WebSocketLayer(Layer):
         self.remaining: i64 = 0  # bytes of its payload that are still to come
         self.own: list[bytes] = []  # to be sent in front of all else: the answer to the request
         self.pong: bytes | None = None  # a ping is answered, the last of several, section 5.5.3
+        self.peer: str = ""  # whose connection it is, where that may be a proxy
+        self.client: str = ""  # for whom a proxy has made it
         self.goodbye: bytes = b""  # the close frame, behind all else, section 5.5.1: it leaves once this ends
         self.ended: bool = False
 
     def fresh(self) -> Layer:
-        """A new one for the same paths."""
-        return WebSocketLayer(self.paths)
+        """A new one by the same terms."""
+        return WebSocketLayer(self.terms)
+
+    def meet(self, fd: int) -> None:
+        """Note who may be a proxy."""
+        if self.terms.proxies:
+            self.peer = peer_of(fd)
+
+    def address(self) -> str:
+        """Where the client is, as a proxy has said."""
+        return self.client
 
     def owes(self) -> bool:
         """Whether an answer, a pong or a close frame is to be sent."""
@@ -125,8 +188,9 @@ class WebSocketLayer(Layer):
             self.rest = data
             return b""
         request = decode_upgrade(data[:end])
-        if request.path not in self.paths and b"*" not in self.paths:
-            raise HandshakeError(NOT_FOUND, "no MQTT on this path")
+        self.terms.check(request)
+        if self.peer and request.forwarded_for:
+            self.client = self.terms.client_address(self.peer, request.forwarded_for)
         self.own.append(encode_accept(request))
         self.upgraded = True
         return data[end + 4 :]
@@ -207,3 +271,17 @@ class WebSocketLayer(Layer):
         self.ended = True
         if self.upgraded and reason != PEER_CLOSED:
             self._say_close(CLOSE_CODES.get(int(reason), NORMAL_CLOSURE))
+
+
+def _address_in(word: str) -> str:
+    """The numeric address in an element of X-Forwarded-For, perhaps with a port; "" where it is none."""
+    word = word.strip()
+    if word.startswith("["):
+        word = word[1:].partition("]")[0]
+    elif word.count(":") == 1:
+        word = word.partition(":")[0]
+    try:
+        address_number(word)
+    except (OSError, ValueError):
+        return ""
+    return word
