@@ -69,6 +69,7 @@ class Expect:
     replayed: bool = False  # a retained message for a new subscription
     required: bool = True  # False: it may be dropped
     sent: bool = False  # or given up
+    ticket: int = 0  # that must be stored before it is sent at QoS 2
 
 
 @dataclass(eq=False)
@@ -101,6 +102,7 @@ class Granted:
     """What a SUBSCRIBE has come to, until it is acknowledged."""
 
     codes: list[int] = field(default_factory=list)
+    ticket: int = 0  # as of an answer, see `Connection.owe`
     retained: list[tuple[Subscription, int]] = field(default_factory=list)  # with the QoS, those to be replayed
 
 
@@ -133,6 +135,7 @@ class Session:
     expires_due_ms: int = -1
     untold: int = 0  # empty messages that may wait for it, see `Oracle.route`
     left: int = -1  # turn in which the last connection was lost
+    left_ms: int = 0  # and when
     order: dict[tuple[str, str, int, int], int] = field(default_factory=dict)  # last message number of each stream
 
     def live(self) -> Connection | None:
@@ -171,14 +174,18 @@ class Connection:
     ends_as: str = ""  # the reason for which it must be closed by now
     will_wanted: bool = True
     acknowledged: bool = False  # CONNACK was sent
+    ticket: int = 0  # of that CONNACK
     parting: int = -1  # reason code of the DISCONNECT it must get or got
     parted: bool = False  # and has got
     aliases: dict[int, str] = field(default_factory=dict)
     outstanding: dict[int, bool] = field(default_factory=dict)  # packet identifiers that count for Receive Maximum
     resent: dict[int, int] = field(default_factory=dict)  # order of the last delivery that was sent again
-    owed: dict[int, deque[tuple[int, tuple[int, ...]]]] = field(default_factory=dict)  # answers, by packet type
+    owed: dict[int, deque[tuple[int, tuple[int, ...], int]]] = field(default_factory=dict)  # answers, by packet type
     stalled_ms: int = -1  # since when output waits for a client that takes nothing
 
-    def owe(self, packet_type: int, identifier: int, *reason_codes: int) -> None:
-        """The next answer of this type; one of these reason codes, or for SUBACK and UNSUBACK all of them."""
-        self.owed.setdefault(packet_type, deque()).append((identifier, reason_codes))
+    def owe(self, packet_type: int, identifier: int, *reason_codes: int, ticket: int = 0) -> None:
+        """The next answer of this type; one of these reason codes, or for SUBACK and UNSUBACK all of them.
+
+        It must not leave before `ticket` is stored.
+        """
+        self.owed.setdefault(packet_type, deque()).append((identifier, reason_codes, ticket))

@@ -57,10 +57,14 @@ class Oracle(Routing):
         for session in list(self.sessions.values()):
             if session.connection is not None or session.ended:
                 continue
-            if 0 <= session.expires_due_ms <= self.now_ms:
+            will_is_due = 0 <= session.will_due_ms <= self.now_ms
+            end_ms = session.expires_due_ms
+            if will_is_due and end_ms >= 0:  # its will has it looked at: it ends to the millisecond
+                end_ms = min(end_ms, session.left_ms + session.expiry_s * 1000)
+            if session.expires_due_ms >= 0 and end_ms <= self.now_ms:
                 self.count("sessions expired")
                 self.end_session(session)
-            elif 0 <= session.will_due_ms <= self.now_ms:
+            elif will_is_due:
                 self.count("delayed wills")
                 self.send_will(session)
 
@@ -76,6 +80,7 @@ class Oracle(Routing):
         """A CONNECT was handled."""
         client_id = connection.session.client_id
         version = connection.version
+        changes = self.changes
         session = self.sessions.get(client_id)
         if session is not None and session.connection is not None:
             self.count("takeovers")
@@ -96,6 +101,8 @@ class Oracle(Routing):
         if version != MQTT_5_0:
             expiry_s = 0 if clean else int(self.limits.session_expiry_3_s)
         session.expiry_s = expiry_s
+        self.changes += expiry_s > 0
+        connection.ticket = self.since(changes)
         connection.session = session
         connection.session_present = present
         connection.admitted = True
@@ -135,7 +142,7 @@ class Oracle(Routing):
             return
         session = connection.session
         session.connection = None
-        session.left = self.turn
+        session.left, session.left_ms = self.turn, self.now_ms
         if self.late:
             self._lose_held(session)
         if not connection.will_wanted:
@@ -164,6 +171,7 @@ class Oracle(Routing):
     def end_session(self, session: Session) -> None:
         """A session is discarded; its will goes out, and shared messages go to others."""
         session.ended = True
+        self.changes += session.expiry_s > 0
         del self.sessions[session.client_id]
         for one in session.subscriptions.values():
             self._leave_group(session, one)
@@ -202,12 +210,14 @@ class Oracle(Routing):
     ) -> None:
         """A PUBLISH was handled, so long after it came; `refusal` is the reason code of access, or 0."""
         session = connection.session
+        changes = self.changes
         if qos == 2:
             if identifier in session.received:
                 connection.owe(PUBREC, identifier, 0)
                 return
             if not refusal:
                 session.received[identifier] = True
+                self.changes += session.expiry_s > 0
         if refusal:
             self.count("messages refused")
         matched = not refusal and self.route(session.client_id, topic, payload, qos, retain, interval_s, waited_ms)
@@ -215,7 +225,7 @@ class Oracle(Routing):
             codes = (0,) if matched or connection.version != MQTT_5_0 else (0, NO_MATCHING_SUBSCRIBERS)
             if refusal and connection.version == MQTT_5_0:
                 codes = (refusal,)
-            connection.owe(PUBACK if qos == 1 else PUBREC, identifier, *codes)
+            connection.owe(PUBACK if qos == 1 else PUBREC, identifier, *codes, ticket=self.since(changes))
 
     # Acknowledgements
 
@@ -225,7 +235,8 @@ class Oracle(Routing):
         if packet_type == PUBREL:
             known = session.received.pop(identifier, False)
             refusal = PACKET_IDENTIFIER_NOT_FOUND if connection.version == MQTT_5_0 else 0
-            connection.owe(PUBCOMP, identifier, 0 if known else refusal)
+            kept = known and session.expiry_s > 0
+            connection.owe(PUBCOMP, identifier, 0 if known else refusal, ticket=self.ticket if kept else 0)
             return
         flight = session.flights.get(identifier)
         if packet_type == PUBREC:
@@ -236,7 +247,7 @@ class Oracle(Routing):
                 self._finish(connection, identifier)
             else:
                 flight.released = True
-                connection.owe(PUBREL, identifier, 0)
+                connection.owe(PUBREL, identifier, 0, ticket=self.ticket if session.expiry_s > 0 else 0)
         elif flight is not None and (flight.qos == 1 if packet_type == PUBACK else flight.released):
             self._finish(connection, identifier)
 
@@ -266,6 +277,7 @@ class Oracle(Routing):
             is_new = topic_filter not in session.subscriptions
             one = Subscription(bare, share_name, request.qos, request.no_local, request.retain_as_published, identifier)
             self._set_subscription(session, topic_filter, one)
+            granted.ticket = self.ticket if session.expiry_s > 0 else 0
             granted.codes.append(request.qos)
             if not share_name and (request.retain_handling == 0 or (request.retain_handling == 1 and is_new)):
                 granted.retained.append((one, request.qos))
@@ -278,7 +290,7 @@ class Oracle(Routing):
             replay = Replay(one, qos, self.messages, connection.packet_bytes_max)
             replay.required = session.subscriptions[one.topic_filter] is one  # it may name the same filter twice
             session.replays.append(replay)
-        connection.owe(SUBACK, packet_identifier, *granted.codes)
+        connection.owe(SUBACK, packet_identifier, *granted.codes, ticket=granted.ticket)
 
     def _set_subscription(self, session: Session, topic_filter: str, one: Subscription) -> None:
         old = session.subscriptions.get(topic_filter)
@@ -292,15 +304,18 @@ class Oracle(Routing):
     def unsubscribe(self, connection: Connection, packet_identifier: int, topic_filters: Iterable[bytes]) -> None:
         """An UNSUBSCRIBE was handled; what is under way or queued still arrives."""
         session = connection.session
+        changes = self.changes
         codes: list[int] = []
         for topic_filter in topic_filters:
             one = session.subscriptions.pop(topic_filter.decode(), None)
             codes.append(NO_SUBSCRIPTION_EXISTED if one is None else 0)
             if one is not None:
                 session.routes = {}
+                self.changes += session.expiry_s > 0
                 self._leave_group(session, one)
                 self._stop_replays(session, one)
-        connection.owe(UNSUBACK, packet_identifier, *(codes if connection.version == MQTT_5_0 else ()))
+        told = codes if connection.version == MQTT_5_0 else ()
+        connection.owe(UNSUBACK, packet_identifier, *told, ticket=self.since(changes))
 
     def _leave_group(self, session: Session, one: Subscription) -> None:
         if one.share_name:

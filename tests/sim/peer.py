@@ -11,6 +11,7 @@ from collections.abc import Callable
 from harness import MemoryBroker, MemoryClient
 from sim.line import Line
 from sim.model import Connection as Model
+from sim.model import Violation
 
 from swellmq.codec.decode import decode
 from swellmq.codec.packets import Ack, Connack, Packet, Publish
@@ -88,6 +89,7 @@ class Peer:
         self.identifier = 0
         self.unfinished: dict[int, Publish] = {}  # QoS 1 and 2 that we sent: until PUBACK or PUBREC
         self.releasing: dict[int, bool] = {}  # QoS 2: until PUBCOMP
+        self.arrived: dict[int, bytes] = {}  # payloads of QoS 2 that came to us: until PUBREL
         self.todo: list[Packet] = []  # acknowledgements that are due
         self.topic_alias_maximum = 0
         self.aliases: dict[str, int] = {}
@@ -137,6 +139,10 @@ class Peer:
         if isinstance(packet, Connack):
             self._connack(packet)
         elif isinstance(packet, Publish) and packet.qos:
+            if packet.qos == 2:
+                earlier = self.arrived.setdefault(int(packet.packet_identifier), packet.payload)
+                if earlier != packet.payload:
+                    raise Violation(f"{self.client_id}: {packet.payload[:24]!r} would be taken for {earlier[:24]!r}")
             self.todo.append(Ack(PUBACK if packet.qos == 1 else PUBREC, packet.packet_identifier))
         elif isinstance(packet, Ack):
             self._answer(packet)
@@ -157,6 +163,7 @@ class Peer:
         """The server has lost the session, so the client discards its half."""
         self.unfinished = {}
         self.releasing = {}
+        self.arrived = {}
 
     def repeat(self) -> list[Packet]:
         """What a client sends again when its session is resumed."""
@@ -181,6 +188,7 @@ class Peer:
                 self.releasing[identifier] = True
                 self.todo.append(Ack(PUBREL, identifier))
         elif packet.packet_type == PUBREL:
+            self.arrived.pop(identifier, None)
             self.todo.append(Ack(PUBCOMP, identifier))
         else:
             self.releasing.pop(identifier, None)

@@ -28,10 +28,18 @@ class Routing:
         self.retained: dict[str, Message] = {}
         self.retained_since: dict[str, list[Message]] = {}  # all that were retained, for replays that take their time
         self.fresh: list[Expect] = []  # QoS 0 of this turn
+        self.ticket = 0  # of the batch that is open
+        self.sealed_wall_ms = 0  # the wall clock when the batch before it was sealed
+        self.stored = 0  # the last ticket that is safe
+        self.changes = 0  # durable ones that are beyond doubt
         self.counts: dict[str, int] = {}
 
-    def count(self, what: str) -> None:
-        self.counts[what] = self.counts.get(what, 0) + 1
+    def count(self, what: str, number: int = 1) -> None:
+        self.counts[what] = self.counts.get(what, 0) + number
+
+    def since(self, changes: int) -> int:
+        """The ticket for which an answer has to wait: 0 where there was no durable change since there were so many."""
+        return self.ticket if self.changes != changes else 0
 
     def route(
         self, publisher: str, topic: str, payload: bytes, qos: int, retain: bool, interval_s: int, waited_ms: int = 0
@@ -46,10 +54,13 @@ class Routing:
                 return True  # while it waited for an answer
         if retain:
             self.retained_since.setdefault(topic, []).append(message)
+            cleared = self.retained.get(topic)
             if payload:
+                self.changes += 1
                 self.retained[topic] = message
-            else:
-                self.retained.pop(topic, None)
+            elif cleared is not None:
+                self.changes += not cleared.expired(self.wall_ms)
+                del self.retained[topic]
         matched = False
         for session in self.sessions.values():
             found = session.matching(topic)
@@ -87,6 +98,9 @@ class Routing:
             expect.required = False
         if self.waiting(session) >= self.limits.queued_messages:
             expect.required = False
+        if grant[0] and session.expiry_s > 0:
+            expect.ticket = self.ticket
+            self.changes += expect.required
         session.pending.setdefault(message.payload, []).append(expect)
 
     def _expect_shared(self, key: tuple[str, str], members: dict[Session, Subscription], message: Message) -> None:

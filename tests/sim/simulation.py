@@ -8,7 +8,10 @@ not. `log` keeps the last steps. A plan with fewer steps or clients makes a smal
 
 from __future__ import annotations
 
+from random import Random
+
 from harness import properties
+from sim.kept import Kept
 from sim.model import Violation
 from sim.oracle import Oracle
 from sim.peer import Peer
@@ -27,10 +30,13 @@ class Simulation(Talk):
 
     def run(self) -> None:
         """The whole run, and then the reckoning."""
-        self._open_monitor()
-        for _ in range(self.steps):
-            self._step()
-        self._finish()
+        with self.folder:
+            self._open_monitor()
+            for _ in range(self.steps):
+                self._step()
+            self._finish()
+            if self.storage is not None:
+                self.storage.close()
 
     # Steps
 
@@ -46,6 +52,13 @@ class Simulation(Talk):
         if fate < 0.1215:
             self._restart(random.random() < 0.5)
             return
+        if fate < 0.13 and self.storage is not None and self.moments is None:
+            self._begin_to_die()
+        if self.moments is not None:
+            self.steps_left -= 1
+            if self.steps_left < 0:
+                self._die()
+                return
         peer = random.choice(self.peers)
         self._drop_dead(peer)
         if peer.wire is None:
@@ -216,30 +229,72 @@ class Simulation(Talk):
         """The broker ends, with or without goodbye, and a new one starts; clients keep their half of the session."""
         self.note(f"the broker starts anew, after a goodbye: {goodbye}")
         self._commit()
-        now_ms, wall_ms = self.oracle.now_ms, self.oracle.wall_ms
         if goodbye:
             self._say_goodbye()
         self.broker.check()
-        oracle = self.oracle
-        self.broker = self._start()
-        self.broker.turn_state.now_ms, self.broker.turn_state.wall_ms = now_ms, wall_ms
-        self.oracle = self._after_restart(oracle)
+        self.moments = None
+        kept = None
+        if self.storage is not None:
+            if goodbye:
+                self.storage.close()
+            else:
+                self.storage.kill(self.oracle.ticket)
+            kept = Kept(self.oracle)
+        self._start_anew(kept)
+
+    def _begin_to_die(self) -> None:
+        """From now on, for some steps, each batch is a moment to which a kill may take us back."""
+        self._commit()
+        self.steps_left = self.random.choice((0, 1, 2, 5, 10))
+        self.note(f"the broker is killed in {self.steps_left} steps")
+        self.moments = {self.oracle.ticket - 1: Kept(self.oracle)}
+
+    def _die(self) -> None:
+        """The broker is killed; what was sealed since the last commit is stored up to some ticket."""
+        assert self.storage is not None and self.moments is not None
+        stored = int(self.storage.stored)
+        ticket = self.random.choice([one for one in self.moments if one >= stored])
+        self.note(
+            f"the broker is killed: {stored} was stored, it comes back as of {ticket} of {list(self.moments)[-1]}"
+        )
+        for peer in self.peers:
+            if peer.wire is not None:
+                peer.receive(int(len(peer.wire.taken) * self.random.choice((0, 0.5, 1))))
+        self.oracle.count("kills")
+        self.oracle.count("batches lost", max(self.moments) - ticket)
+        kept = self.moments[ticket]
+        self.moments = None
+        self.storage.kill(ticket)
+        self._start_anew(kept)
+
+    def _start_anew(self, kept: Kept | None) -> None:
+        """A new broker, some time later, by a system clock that may have been set meanwhile."""
+        before = self.oracle
+        away_ms, jump_ms = self._absence(self.random)
+        wall_ms = self._system_wall_ms() + away_ms + jump_ms
+        self.oracle = Oracle(self.limits, self.durable or self.clustered)
+        self.oracle.counts, self.oracle.turn = before.counts, before.turn
+        self.broker = self._start(before.now_ms + away_ms, wall_ms)
         self.watch = Watch(self.oracle)
         self.wires = []
         self._set_clock()
+        self.oracle.count("restarts")
+        if kept is not None:
+            if self.oracle.wall_ms < kept.sealed_wall_ms:
+                raise Violation(f"the store's clock went back from {kept.sealed_wall_ms} to {self.oracle.wall_ms}")
+            if not jump_ms and self.oracle.wall_ms != before.wall_ms + away_ms:
+                raise Violation(f"the store's clock is {self.oracle.wall_ms - before.wall_ms - away_ms} ms off")
+            kept.bring_back(self.oracle)
         for peer in [self.monitor, *self.peers]:
             peer.lose()
         self._open_monitor()
 
-    def _after_restart(self, before: Oracle) -> Oracle:
-        """What the new broker has to know: nothing, for no store keeps anything here.
-
-        With one that does, kept sessions, what they hold, and retained messages come over from `before`.
-        """
-        oracle = Oracle(self.limits, self.durable or self.clustered)
-        oracle.counts, oracle.turn = before.counts, before.turn
-        oracle.count("restarts")
-        return oracle
+    def _absence(self, random: Random) -> tuple[int, int]:
+        """How long there is no broker, and by how much the system's clock is set meanwhile; both in milliseconds."""
+        if self.storage is None:
+            return 0, 0
+        away_ms = random.choice((0, 10, random.randrange(7_200_000)))
+        return away_ms, random.choice((0, 0, 0, 3_600_000, -3_600_000, -1_600_000_000_000))
 
     def _say_goodbye(self) -> None:
         """An orderly end: wills go out, save the delayed ones that are stored; MQTT 5.0 clients are told."""

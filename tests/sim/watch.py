@@ -67,6 +67,7 @@ class Watch:
             raise self.fail(connection, f"CONNACK {packet.reason_code}, expected {connection.refused}, once")
         if not (connection.admitted or connection.refused):
             raise self.fail(connection, "CONNACK before the client was let in")
+        self._check_stored(connection, connection.ticket, "CONNACK")
         connection.acknowledged = True
         present = connection.session_present and connection.version != MQTT_3_1
         if packet.session_present != present:
@@ -76,7 +77,14 @@ class Watch:
         owed = connection.owed.get(packet_type)
         if not owed:
             raise self.fail(connection, f"a packet of type {packet_type} that nothing asked for")
-        return owed.popleft()
+        identifier, codes, ticket = owed.popleft()
+        self._check_stored(connection, ticket, f"the answer of type {packet_type} for {identifier}")
+        return identifier, codes
+
+    def _check_stored(self, connection: Connection, ticket: int, what: str) -> None:
+        """What tells a client that something is kept leaves once it is stored."""
+        if ticket > self.oracle.stored:
+            raise self.fail(connection, f"{what} left before ticket {ticket} was stored")
 
     def _answer(self, connection: Connection, packet_type: int, identifier: int, reason_code: int) -> None:
         if packet_type == PUBREL and self._released_again(connection, identifier, reason_code):
@@ -180,6 +188,8 @@ class Watch:
             self._check_interval(connection, packet, message, what)
             if expect.shared is None and not expect.replayed:
                 self._check_order(connection, packet, message, what)
+        if packet.qos == 2 and session.expiry_s > 0:
+            self._check_stored(connection, expect.ticket, what)
         if packet.qos:
             oracle.take_flight(session, connection, packet.packet_identifier, expect, packet.qos)
 

@@ -6,22 +6,26 @@ Whatever happens goes through here: `_send` gives bytes to the broker and tells 
 
 from __future__ import annotations
 
+import os
+import tempfile
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import blake2b
 from random import Random
 
-from harness import START_MS
+from harness import START_MS, WALL_START_MS
+from sim.kept import Kept
 from sim.late import LateUplink, Open, Questions
 from sim.line import Answer, Item, Line
 from sim.model import Connection, Violation
 from sim.oracle import Oracle, moment
 from sim.peer import Peer, TappedBroker, TappedClient
-from sim.storage import LateStorage
+from sim.storage import SimulatedStorage
 from sim.watch import Watch
 
 from swellmq.broker.access import KIND_NAMES, SUBSCRIBE
+from swellmq.broker.restore import restore
 from swellmq.codec import packets as mqtt
 from swellmq.codec.encode import encode
 from swellmq.codec.spec import MQTT_3_1, MQTT_3_1_1, MQTT_5_0, PINGREQ, PUBREC, SERVER_BUSY, SERVER_UNAVAILABLE
@@ -31,6 +35,7 @@ from swellmq.limits import Limits
 from swellmq.net.pool import PoolSettings
 
 LOG_STEPS = 60
+MEMORY = "/dev/shm" if os.path.isdir("/dev/shm") else None  # where fdatasync costs nothing
 TOPICS = [f"t/{a}/{b}" for a in "abc" for b in "01"] + ["t/a", "t", "t//0", "/t", "$x/a", "long/topic/name/for/aliases"]
 
 # A client joins only one of these: of a member of two groups nobody can tell which of them a message came by.
@@ -44,10 +49,13 @@ class Plan:
     seed: int
     steps: int = 0
     clients: int = 0
+    stored: bool = False  # there is a store for certain
 
 
 class World:
     """One broker and its clients."""
+
+    storage_class = SimulatedStorage  # a test of the simulator itself puts a bad one here
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
@@ -55,7 +63,7 @@ class World:
         self.steps = random.choice([300, 600, 1_200])
         clients = random.choice([3, 8, 25, 80, 250])
         self.small = random.random() < 0.3  # bounds that are reached
-        self.durable = random.random() < 0.25
+        self.durable = random.random() < 0.25 or plan.stored
         self.has_access = random.random() < 0.3  # that answers late
         self.clustered = random.random() < 0.2
         self.limits = self._limits()
@@ -63,8 +71,12 @@ class World:
         self.log: deque[str] = deque(maxlen=LOG_STEPS)
         self.digest = blake2b(digest_size=8)  # of all that the broker sent
         self.payloads = 0
-        self.broker = self._start()
+        self.folder = tempfile.TemporaryDirectory(prefix="swellmq-sim-", dir=MEMORY)
+        self.system_ahead_ms = 0  # the system's wall clock before the store's, which never goes back
+        self.moments: dict[int, Kept] | None = None  # by ticket, where a kill is near,
+        self.steps_left = 0  # in so many steps
         self.oracle = Oracle(self.limits, self.durable or self.clustered)
+        self.broker = self._start(START_MS, WALL_START_MS)
         self.watch = Watch(self.oracle)
         self.wires: list[tuple[TappedClient, Connection]] = []  # the connections that are there
         self._set_clock()
@@ -93,10 +105,12 @@ class World:
             limits.queued_messages = self.random.choice([3, 30, 10_000])
         return limits
 
-    def _start(self) -> TappedBroker:
+    def _start(self, now_ms: int, wall_ms: int) -> TappedBroker:
         pool = PoolSettings()
         pool.initial_size = 4
-        self.storage = LateStorage() if self.durable else None
+        self.storage: SimulatedStorage | None = None
+        if self.durable:
+            self.storage = self.storage_class(self.folder.name, self.random, self._system_wall_ms, self._on_seal)
         self.questions = questions = Questions(self.random, self.has_access, self.clustered)
         broker = TappedBroker(self.limits, self.storage, questions.uplink, questions.access, pool)
         broker.on_tick = self._on_tick
@@ -104,12 +118,29 @@ class World:
         questions.wires = broker.clients  # type: ignore[assignment]  # a TappedBroker has TappedClients
         if isinstance(questions.uplink, LateUplink):
             questions.uplink.waiting = broker.core.waiting
+        turn = broker.turn_state
+        turn.now_ms, turn.wall_ms = now_ms, wall_ms
+        if self.storage is not None:
+            turn.wall_ms = self.storage.open(wall_ms)
+            self.system_ahead_ms = wall_ms - int(turn.wall_ms)
+            restore(broker.core)
+            self.oracle.ticket = int(turn.ticket_open)
         return broker
 
-    def _late(self) -> list[LateStorage | LateUplink]:
+    def _system_wall_ms(self) -> int:
+        return int(self.broker.turn_state.wall_ms) + self.system_ahead_ms
+
+    def _on_seal(self, ticket: int) -> None:
+        """A batch is complete: what the broker holds now is what it would come back with."""
+        self.oracle.ticket = ticket + 1
+        self.oracle.sealed_wall_ms = int(self.broker.turn_state.wall_ms)
+        if self.moments is not None:
+            self.moments[ticket] = Kept(self.oracle)
+
+    def _late(self) -> list[SimulatedStorage | LateUplink]:
         """What acknowledgements wait for."""
         parts = [self.storage, self.questions.uplink]
-        return [part for part in parts if isinstance(part, LateStorage | LateUplink)]
+        return [part for part in parts if isinstance(part, SimulatedStorage | LateUplink)]
 
     def virtual_ms(self) -> int:
         """How long the run took, by its own clock."""
@@ -132,10 +163,14 @@ class World:
         for wire, _ in self.wires:
             wire.note_outbox()
         late = self._late()
-        if late and (self.random.random() < 0.3 if commit is None else commit):
+        often = 0.3 if self.moments is None else 0.1
+        if late and (self.random.random() < often if commit is None else commit):
             self.broker.turn()
+            self._look_at_all()
             for part in late:
                 part.commit()
+            if self.storage is not None:
+                oracle.stored = int(self.storage.stored)
             commit = True
         self.broker.turn()
         self._set_clock()
@@ -151,8 +186,7 @@ class World:
         for wire, model in self.wires:
             if not model.open and not wire.closed:
                 raise self.watch.fail(model, f"still open, though it is to be closed: {model.ends_as}")
-            if wire.sent:
-                self._look(wire, model)
+        self._look_at_all()
         if closed:
             self.wires = [(wire, model) for wire, model in self.wires if not wire.closed]
         for wire, _ in self.wires:
@@ -181,6 +215,11 @@ class World:
             peaks[model] = wire.peak_bytes
             wire.turn_bytes = wire.peak_bytes = 0
         return peaks
+
+    def _look_at_all(self) -> None:
+        for wire, model in self.wires:
+            if wire.sent:
+                self._look(wire, model)
 
     def _look(self, wire: TappedClient, model: Connection) -> None:
         data = wire.take_sent()
@@ -315,6 +354,8 @@ class World:
             assert isinstance(packet, mqtt.Ack)
             refuses = packet.packet_type == PUBREC and peer.version == MQTT_5_0 and self.random.random() < 0.05
             reason_code = 0x80 if refuses else 0
+            if refuses:
+                peer.arrived.pop(int(packet.packet_identifier), None)
             sent = mqtt.Ack(packet.packet_type, packet.packet_identifier, reason_code)
             told = packet.packet_type, packet.packet_identifier, reason_code
             items.append(self._item(peer, sent, self.oracle.acknowledge, *told))

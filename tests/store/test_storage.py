@@ -149,6 +149,14 @@ class TestTime:
         stored.restart()
         assert stored.broker.core.session("k") is None
 
+    def test_a_client_that_a_crash_cut_off_left_then_and_not_at_each_start_anew(self, stored: StoredBroker) -> None:
+        stored.connect("k", session_expiry_interval=100)
+        stored.restart(WALL_START_MS + 1_000)  # in memory nobody says goodbye: it is a crash
+        stored.restart(WALL_START_MS + 61_000)
+        assert stored.broker.core.session("k") is not None
+        stored.broker.advance(41)
+        assert stored.broker.core.session("k") is None
+
     def test_one_that_ended_meanwhile_is_gone(self, stored: StoredBroker) -> None:
         stored.connect("k", session_expiry_interval=100).drop()
         stored.restart(WALL_START_MS + 1_000_000)

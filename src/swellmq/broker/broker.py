@@ -227,8 +227,8 @@ class MqttBroker(Engine):
     def _take_back(self) -> None:
         """The store has read messages back: let those in who wait for them."""
         fetched = self.core.storage.fetched
-        self.core.storage.fetched = []
-        for one in fetched:
+        while fetched:
+            one = fetched.popleft()
             result = 0 if one.deliveries is not None else spec.SERVER_UNAVAILABLE
             for token in take_back(self.core, one):
                 self.resume(token, result)

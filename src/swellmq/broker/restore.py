@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import final
 
-from mypy_extensions import i64, mypyc_attr
+from mypy_extensions import mypyc_attr
 
 from swellmq.broker.core import Core
 from swellmq.broker.session import QUEUED, Delivery, DeliveryQueue, Session, Subscription
@@ -32,13 +32,9 @@ class CoreRestorer(Restorer):
     def __init__(self, core: Core) -> None:
         super().__init__()
         self.core = core
-        self.now_ms: i64 = core.turn.now_ms
 
     def restore_session(self, session: Session) -> None:
-        """A session waits for its client, its will for its delay.
-
-        Where its client was connected, the connection was lost when the broker went down: `since_ms` is now.
-        """
+        """A session waits for its client, its will for its delay."""
         self.core.sessions.put(session.client_id.encode(), session)
         set_deadline(self.core, session)
 

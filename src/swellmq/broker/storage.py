@@ -7,6 +7,7 @@ that commits elsewhere counts `stored` up there and wakes the loop. At start `lo
 
 from __future__ import annotations
 
+from collections import deque
 from typing import final
 
 from mypy_extensions import i64, mypyc_attr
@@ -19,12 +20,10 @@ from swellmq.codec.packets import Publish
 class Restorer:
     """Who takes back what was stored: the broker, before its first turn. Sessions first, then what belongs to them."""
 
-    def __init__(self) -> None:
-        self.now_ms: i64 = 0  # monotonic
-
     def restore_session(self, session: Session) -> None:
         """A session without its client: client id, username, expiry interval, will, and `since_ms` on the monotonic
-        clock, where what lies before its start is negative."""
+        clock, where what lies before its start is negative. A client that was connected when the broker went down has
+        left at its next start."""
 
     def restore_subscription(self, subscription: Subscription) -> None:
         """A subscription of a session that was restored."""
@@ -61,7 +60,9 @@ class Storage:
         self.eager: bool = False  # whether some client waits for `written` only
         self.refusal: int = 0  # the reason code with which durable work is refused for now; 0: it is not
         self.fetches: bool = False  # whether it reads messages back, so that they need not stay in memory
-        self.fetched: list[Fetched] = []  # what was read back since the broker looked; the store wakes the loop then
+        # What was read back: the store appends, in whatever thread it reads, and wakes the loop, which takes them out.
+        # A deque is made for that; a list that is replaced would lose what is appended meanwhile.
+        self.fetched: deque[Fetched] = deque()
         self.clock_ms: i64 = 0  # the wall clock of the turn that is sealed
         self.clock_base_ms: i64 = 0  # the wall clock less the monotonic one; fixed while the broker runs
 

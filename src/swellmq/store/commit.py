@@ -100,32 +100,39 @@ class Committer:
     def run(self) -> None:
         """The thread: commit until stopped."""
         while not self.stopping:
-            self._take()
-            try:
-                if self.taken:
-                    self._commit()
-                elif self.frames:
-                    self._flush()
-                if self.fetches:
-                    self._fetch()
-                self.folding.look()
-                if self.folding.fetched:
-                    self._hand_over()
-            except Exception:
-                # Whatever it was, nothing of it counts as stored, and what waits is tried again.
-                self.failures += 1
-                self.storage.refusal = IMPLEMENTATION_SPECIFIC_ERROR
-                log.exception("a bug of ours in the store")
+            self.take(self._wait_s())
+            self.work()
 
-    def _take(self) -> None:
-        """Take all that waits; waits itself where there is nothing, and nothing else is to be done."""
-        wait_s: float | None = None
+    def work(self) -> None:
+        """Commit what was taken, and look after the fold and what it reads back."""
+        try:
+            if self.taken:
+                self._commit()
+            elif self.frames:
+                self._flush()
+            if self.fetches:
+                self._fetch()
+            self.folding.look()
+            if self.folding.fetched:
+                self._hand_over()
+        except Exception:
+            # Whatever it was, nothing of it counts as stored, and what waits is tried again.
+            self.failures += 1
+            self.storage.refusal = IMPLEMENTATION_SPECIFIC_ERROR
+            log.exception("a bug of ours in the store")
+
+    def _wait_s(self) -> float | None:
+        """How long to wait for a batch, in seconds, until there is something else to do; None: there is nothing."""
         if self.folding.reading or self.folding.wanted:
-            wait_s = READ_LOOK_S
-        elif self.frames or self.taken:
-            wait_s = self.retry_s
-        elif self.folding.process is not None or self.folding.closed:
-            wait_s = FOLD_LOOK_S
+            return READ_LOOK_S
+        if self.frames or self.taken:
+            return self.retry_s
+        if self.folding.busy() or self.folding.closed:
+            return FOLD_LOOK_S
+        return None
+
+    def take(self, wait_s: float | None) -> None:
+        """Take all batches that wait; where there are none wait for one, so many seconds at the most."""
         try:
             batch = self.queue.get(True, wait_s)
             while True:
@@ -195,7 +202,7 @@ class Committer:
         """Give the loop what was read back."""
         fetched = self.folding.fetched
         self.folding.fetched = []
-        self.storage.fetched = self.storage.fetched + fetched
+        self.storage.fetched.extend(fetched)
         self.wake()
 
     def close_segment(self) -> None:
@@ -236,8 +243,11 @@ class Committer:
     def stop(self) -> None:
         """Commit what was put, and end. What can't be committed now is lost, and was never acknowledged."""
         self.queue.put(None)
-        self.thread.join()
-        self.folding.stop()
+        if self.thread.ident is None:
+            self.run()  # nobody has started it
+        else:
+            self.thread.join()
+        self.folding.process.stop()
         try:
             self.journal.close()
         except OSError as error:

@@ -160,6 +160,18 @@ class Fold:
         db.executemany("UPDATE messages SET copies = copies - ? WHERE id = ?", [(n, key) for key, n in fewer.items()])
         db.executemany("DELETE FROM messages WHERE id = ? AND copies <= 0", [(key,) for key in fewer])
 
+    def note_start(self, clock_ms: int, wall_ms: int) -> None:
+        """A broker starts: clients that were connected when the last one was killed have left, now and once for all.
+
+        Where the wall clock was set back the store's clock counts on from here.
+        """
+        try:
+            self.db.execute("UPDATE sessions SET left_ms = ? WHERE left_ms = 0", (clock_ms,))
+            if wall_ms < self.wall_ms:
+                self.db.execute("UPDATE meta SET clock_ms = ?, wall_ms = ?", (clock_ms, wall_ms))
+        except sqlite3.Error as error:
+            raise unusable(self.path, error) from error
+
     def give_back(self) -> None:
         """Give free space back to the system where there is much of it, and empty SQLite's own log."""
         try:
@@ -262,16 +274,31 @@ def read_back(fold: Fold, path: str, wanted: list[tuple[int, int, int]]) -> None
                 file.write(body)
 
 
+def fold_and_read(folder: str, arguments: list[str], proceed: Callable[[int, int], bool]) -> bool:
+    """Fold files of the journal and read back what is asked for by `--read=session:first:end`; whether all was done."""
+    wanted = [word.removeprefix("--read=") for word in arguments if word.startswith("--read=")]
+    files = [word for word in arguments if not word.startswith("--read=")]
+    fold = Fold(os.path.join(folder, DATABASE))
+    try:
+        done = fold.run(files, proceed)
+        if done and wanted:
+            numbers = [tuple(map(int, word.split(":"))) for word in wanted]
+            read_back(fold, os.path.join(folder, READ_BACK), [(one[0], one[1], one[2]) for one in numbers])
+        elif done:
+            fold.give_back()
+    finally:
+        fold.close()
+    return done
+
+
 def child() -> int:
     """The process that folds while the broker runs: 0 where all is folded, and read where that was asked for.
 
-    Its arguments are the folder, `--read=session:first:end` for what is to be read back, and the files.
+    Its arguments are the folder, and those of `fold_and_read`.
     """
-    folder = sys.argv[1]
-    wanted = [word.removeprefix("--read=") for word in sys.argv[2:] if word.startswith("--read=")]
-    files = [word for word in sys.argv[2:] if not word.startswith("--read=")]
+    folder, *arguments = sys.argv[1:]
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C in a terminal goes to the broker, which ends us
-    if not wanted:
+    if not any(word.startswith("--read=") for word in arguments):
         os.nice(NICE)
 
     def leashed(_done: int, _files: int) -> bool:
@@ -279,15 +306,7 @@ def child() -> int:
         return not readable  # at its end: the broker is gone
 
     try:
-        fold = Fold(os.path.join(folder, DATABASE))
-        done = fold.run(files, leashed)
-        if done and wanted:
-            numbers = [tuple(map(int, word.split(":"))) for word in wanted]
-            read_back(fold, os.path.join(folder, READ_BACK), [(one[0], one[1], one[2]) for one in numbers])
-        elif done:
-            fold.give_back()
-        fold.close()
+        return 0 if fold_and_read(folder, arguments, leashed) else 1
     except (StoreError, OSError) as error:
         sys.stderr.write(str(error))
         return 1
-    return 0 if done else 1

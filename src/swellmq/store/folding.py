@@ -38,28 +38,82 @@ class Fetch:
         self.end: i64 = end
 
 
-@final
-@mypyc_attr(native_class=True)
-class Folding:
-    """The process that folds closed files of the journal into the database."""
+@mypyc_attr(native_class=True, allow_interpreted_subclasses=True)
+class FoldProcess:
+    """The process in which `fold.py` works: one run of it at a time. A test stands in for it."""
 
     def __init__(self, folder: str, lock_fd: int) -> None:
         self.folder = folder
         self.lock_fd = lock_fd
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self, arguments: list[str]) -> None:
+        """Begin a run. Raises OSError where there can't be one."""
+        package = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+        environment = dict(os.environ)
+        environment["PYTHONPATH"] = os.pathsep.join([package, environment.get("PYTHONPATH", "")]).rstrip(os.pathsep)
+        # The lock goes with it: no other broker may use the folder before it has ended.
+        self.process = subprocess.Popen(
+            [sys.executable, "-P", "-c", FOLD_CODE, self.folder, *arguments],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            pass_fds=[self.lock_fd],
+            env=environment,
+        )
+
+    def running(self) -> bool:
+        """Whether the run is still under way."""
+        return self.process is not None and self.process.poll() is None
+
+    def result(self) -> str:
+        """Why the run that has ended has failed; empty: it has done its work."""
+        process = self.process
+        assert process is not None
+        self.process = None
+        _, told = process.communicate()
+        if process.returncode == 0:
+            return ""
+        return told.decode(errors="replace").strip()[-500:] or f"exit code {process.returncode}"
+
+    def stop(self) -> None:
+        """Let the run end: it does so after the slice that it is at."""
+        process = self.process
+        if process is None:
+            return
+        try:
+            process.communicate(timeout=FOLD_END_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.communicate()
+        self.process = None
+
+
+@final
+@mypyc_attr(native_class=True)
+class Folding:
+    """What is to be folded into the database and to be read back, and the process that does it."""
+
+    def __init__(self, folder: str, process: FoldProcess) -> None:
+        self.folder = folder
+        self.process = process
         self.closed: list[str] = []  # files that wait to be folded
         self.under_way: list[str] = []
         self.wanted: list[Fetch] = []  # to be read back once all that is closed is folded
         self.reading: list[Fetch] = []
         self.fetched: list[Fetched] = []  # what was read
-        self.process: subprocess.Popen[bytes] | None = None
         self.not_before_s: float = 0.0
+
+    def busy(self) -> bool:
+        """Whether a run was begun whose end we have not seen."""
+        return bool(self.under_way or self.reading)
 
     def look(self) -> None:
         """See whether the process has ended, and start one where files wait."""
-        if self.process is not None:
-            if self.process.poll() is None:
+        if self.busy():
+            if self.process.running():
                 return
-            self._ended(self.process)
+            self._ended(self.process.result())
         if self.wanted or (self.closed and time.monotonic() >= self.not_before_s):
             self._start()
 
@@ -69,27 +123,14 @@ class Folding:
         self.reading = self.wanted
         self.wanted = []
         wanted = [f"--read={int(one.number)}:{int(one.first)}:{int(one.end)}" for one in self.reading]
-        package = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-        environment = dict(os.environ)
-        environment["PYTHONPATH"] = os.pathsep.join([package, environment.get("PYTHONPATH", "")]).rstrip(os.pathsep)
         try:
-            # The lock goes with it: no other broker may use the folder before it has ended.
-            self.process = subprocess.Popen(
-                [sys.executable, "-P", "-c", FOLD_CODE, self.folder, *wanted, *self.under_way],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                pass_fds=[self.lock_fd],
-                env=environment,
-            )
+            self.process.start([*wanted, *self.under_way])
         except OSError as error:
             self._failed(error.strerror or "no process")
 
-    def _ended(self, process: subprocess.Popen[bytes]) -> None:
-        _, told = process.communicate()
-        self.process = None
-        if process.returncode != 0:
-            self._failed(told.decode(errors="replace").strip()[-500:] or f"exit code {process.returncode}")
+    def _ended(self, why: str) -> None:
+        if why:
+            self._failed(why)
             return
         if self.reading:
             self._take_read()
@@ -132,15 +173,3 @@ class Folding:
         self.closed = self.under_way + self.closed
         self.under_way = []
         self.not_before_s = time.monotonic() + FOLD_RETRY_S
-
-    def stop(self) -> None:
-        """Let the process end: it does so after the slice that it is at."""
-        process = self.process
-        if process is None:
-            return
-        try:
-            process.communicate(timeout=FOLD_END_S)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.communicate()
-        self.process = None

@@ -95,7 +95,7 @@ class Loader:
                 session.stored_id = number
                 session.username = username if isinstance(username, str) else None
                 session.expiry_interval = expiry_interval
-                session.since_ms = left_ms - self.clock_base_ms if left_ms else self.restorer.now_ms
+                session.since_ms = left_ms - self.clock_base_ms
                 if isinstance(delay, int):
                     assert isinstance(name, str) and isinstance(payload, bytes) and isinstance(extra, bytes)
                     assert isinstance(qos, int) and isinstance(life, int)

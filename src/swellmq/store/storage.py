@@ -9,7 +9,7 @@ import logging
 import os
 import time
 from collections.abc import Callable
-from typing import Final, final
+from typing import Final
 
 from mypy_extensions import i64, mypyc_attr
 
@@ -19,7 +19,7 @@ from swellmq.codec.packets import Publish
 from swellmq.limits import SEGMENT_BYTES
 from swellmq.store.commit import Batch, Committer
 from swellmq.store.fold import Fold, fold_all
-from swellmq.store.folding import Fetch, Folding
+from swellmq.store.folding import Fetch, Folding, FoldProcess
 from swellmq.store.journal import JournalWriter
 from swellmq.store.load import Loader, Progress
 from swellmq.store.records import (
@@ -54,8 +54,7 @@ def system_clock_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
-@final
-@mypyc_attr(native_class=True)
+@mypyc_attr(native_class=True, allow_interpreted_subclasses=True)
 class DiskStorage(Storage):
     """Durable state in a folder of its own.
 
@@ -91,14 +90,14 @@ class DiskStorage(Storage):
         self.lock_fd = lock_folder(self.folder)
         try:
             fold = self.fold = fold_all(self.folder, Progress("bringing the journal into " + self.folder).say_files)
+            clock_ms = max(0, wall_ms - fold.wall_ms) + fold.clock_ms if fold.clock_ms else wall_ms
+            fold.note_start(clock_ms, wall_ms)
         except BaseException:
             self.close()
             raise
         self.next_number = fold.number + 1
         self.batch_first = self.next_number
-        if not fold.clock_ms:
-            return wall_ms
-        return max(0, wall_ms - fold.wall_ms) + fold.clock_ms
+        return clock_ms
 
     def load(self, restorer: Restorer) -> None:
         """Give back what is stored, and begin to commit."""
@@ -112,11 +111,18 @@ class DiskStorage(Storage):
         took_s = time.monotonic() - begin_s
         log.info("%s: %d sessions in %.1f s", self.folder, len(loader.sessions), took_s)
         journal = JournalWriter(self.folder, fold.folded + 1)
-        self.committer = Committer(
-            self, journal, Folding(self.folder, self.lock_fd), self.sync, self.wake, self.wall_clock
-        )
+        folding = Folding(self.folder, self.make_process())
+        self.committer = Committer(self, journal, folding, self.sync, self.wake, self.wall_clock)
         self.committer.segment_bytes = self.segment_bytes
-        self.committer.start()
+        self.start_writer(self.committer)
+
+    def make_process(self) -> FoldProcess:
+        """What folds the journal while the broker runs."""
+        return FoldProcess(self.folder, self.lock_fd)
+
+    def start_writer(self, committer: Committer) -> None:
+        """Have batches committed from now on. A simulator does that itself, at moments of its choice."""
+        committer.start()
 
     def statistics(self) -> dict[str, int]:
         """Commits, how long the last one took, failures, bytes that wait for one, files that wait to be folded, and
