@@ -175,7 +175,8 @@ class MemoryBroker:
         self.engine.seal()
         held, turn.held = turn.held, []
         turn.held.extend([connection for connection in held if connection.release_held()])
-        flush, turn.flush = turn.flush, []
+        flush, turn.flush = turn.flush + turn.late, []
+        turn.late = []
         for connection in flush:
             self.clients[connection.fd]._flush()
         for connection in closing:

@@ -34,7 +34,7 @@ ON_DISK: Final = 0
 WRITTEN: Final = 1  # the system has it: it survives us, though not a power cut
 IN_MEMORY: Final = 2  # nothing
 
-# Connection.interest: what epoll watches; the values are those of select.EPOLLIN and select.EPOLLOUT.
+# Connection.interest: what is watched, in two epolls; the values are those of select.EPOLLIN and select.EPOLLOUT.
 READABLE: Final = 1
 WRITABLE: Final = 4
 
@@ -151,6 +151,7 @@ class Turn:
         self.now_ms: i64 = 0  # monotonic
         self.wall_ms: i64 = 0  # milliseconds since 1970; only for what is kept across restarts
         self.flush: list[Connection] = []  # those with something in the outbox
+        self.late: list[Connection] = []  # those of them that are written to behind the others, in later turns
         self.close: list[Connection] = []  # those marked for closing
         self.watch: list[Connection] = []  # those whose epoll interest may have changed
         self.promote: list[Connection] = []  # refused clients that take over a place
@@ -162,6 +163,11 @@ class Turn:
         self.ticket_open: i64 = 1  # of the batch that this turn fills
         self.ticket_stored: i64 = 0  # all up to this one is stored
         self.ticket_written: i64 = 0  # all up to this one is out of our hands, though perhaps not on disk
+
+    def put_behind(self, start: i64) -> None:
+        """Let those from index `start` of `flush` on, who are very many, wait behind all fresh output."""
+        self.late.extend(self.flush[start:])
+        del self.flush[start:]
 
 
 @mypyc_attr(native_class=True, allow_interpreted_subclasses=True)
@@ -257,7 +263,7 @@ class Connection(Timed):
         self.aliases: Aliases | None = None
         self.gate: u8 = GATE_OPEN
         self.deaf: bool = False  # not read until it has taken what waits for it
-        self.interest: u8 = 0  # what epoll watches now
+        self.interest: u8 = 0  # what is watched now
         self.protocol_version: u8 = 0  # 0 until CONNECT was read
         self.bridge: bool = False
         self.problem_information: u8 = PROBLEMS_ALLOWED  # MQTT 5.0: which words go with reason codes

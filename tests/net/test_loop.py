@@ -900,7 +900,7 @@ def fan_out(server: Servers, clients: Clients, count: int) -> tuple[Server, Clie
 
 
 def turn_until_late(one: Server) -> None:
-    await_true(lambda: one.loop.output.late, lambda: one.loop.turn(10))
+    await_true(lambda: one.loop.turn_state.late, lambda: one.loop.turn(10))
 
 
 def test_a_large_fan_out_is_flushed_in_slices(server: Servers, clients: Clients) -> None:
@@ -908,16 +908,16 @@ def test_a_large_fan_out_is_flushed_in_slices(server: Servers, clients: Clients)
     other = clients(one, 5, "other")
     publisher.send(Publish(b"all", b"x", 0, False))
     turn_until_late(one)
-    assert len(one.loop.output.late) - one.loop.output.late_next == 3 * WRITES_PER_LOOK
+    assert len(one.loop.turn_state.late) - one.loop.output.late_next == 3 * WRITES_PER_LOOK
     assert one.loop.deadline_ms() == 0
     other.send(Ping(PINGREQ))
     assert isinstance(other.receive(), Ping)
-    assert one.loop.output.late  # it did not wait for all of these
+    assert one.loop.turn_state.late  # it did not wait for all of these
     for subscriber in subscribers:
         message = subscriber.receive()
         assert isinstance(message, Publish) and message.payload == b"x"
     one.loop.turn(0)
-    assert one.loop.output.late == []
+    assert one.loop.turn_state.late == []
     assert one.loop.deadline_ms() != 0
 
 
@@ -935,12 +935,12 @@ def test_who_speaks_does_not_wait_behind_those_that_listen(server: Servers, clie
     one, publisher, subscribers = fan_out(server, clients, FAN_OUT_WIDE + 3 * WRITES_PER_LOOK)
     publisher.send(Publish(b"all", b"x", 0, False))
     turn_until_late(one)
-    last = one.loop.output.late[-1].owner
+    last = one.loop.turn_state.late[-1].owner
     assert isinstance(last, Session)
     speaker = subscribers[int(last.client_id[1:])]
     speaker.send(Ping(PINGREQ))
     one.loop.turn(10)
-    assert one.loop.output.late
+    assert one.loop.turn_state.late
     assert speaker.sock.recv(100, socket.MSG_DONTWAIT) == encode(Publish(b"all", b"x", 0, False), 5) + b"\xd0\0"
 
 
@@ -948,7 +948,7 @@ def test_what_is_late_still_leaves_when_its_connection_is_closed(server: Servers
     one, publisher, subscribers = fan_out(server, clients, 3 * WRITES_PER_LOOK)
     publisher.send(Publish(b"all", b"x", 0, False))
     turn_until_late(one)
-    old = one.loop.output.late[-1].owner
+    old = one.loop.turn_state.late[-1].owner
     assert isinstance(old, Session)
     replaced = subscribers[int(old.client_id[1:])]
     clients(one, 5, old.client_id).ping()
@@ -1185,3 +1185,42 @@ def test_a_bug_of_a_watcher_harms_no_client(server: Servers, clients: Clients) -
     client.ping()
     client.ping()
     assert one.stats.errors_internal == 4
+
+
+def test_a_ping_does_not_wait_behind_sockets_that_take_more(server: Servers, clients: Clients) -> None:
+    one = server(limits_outbox_bytes=100_000_000)
+    slow = [clients(one, 4, f"slow{number}") for number in range(8)]
+    for client in slow:
+        client.subscribe("t")
+    publisher, other = clients(one, 4, "publisher"), clients(one, 4, "other")
+    while not all(connection.stalled() for connection in one.loop.served() if is_slow(connection)):
+        publisher.publish("t", b"x" * 200_000)
+        publisher.ping()
+    for client in slow:
+        take_all(client)
+    other.send(Ping(PINGREQ))
+    for _ in range(2):
+        one.loop.events_max = 1  # the system hands out what is ready in rotation
+        one.loop.turn(0)
+    assert other.sock.recv(100, socket.MSG_DONTWAIT) == b"\xd0\0"
+    await_true(lambda: not any(connection.stalled() for connection in one.loop.served()), lambda: take_turn(one, slow))
+
+
+def is_slow(connection: Connection) -> bool:
+    session = connection.owner
+    return isinstance(session, Session) and session.client_id.startswith("slow")
+
+
+def take_turn(one: Server, slow: list[Client]) -> None:
+    for client in slow:
+        take_all(client)
+    one.loop.turn(1)
+
+
+def take_all(client: Client) -> None:
+    """Throw away what the socket holds now."""
+    try:
+        while client.sock.recv(1_000_000, socket.MSG_DONTWAIT):
+            pass
+    except BlockingIOError:
+        pass

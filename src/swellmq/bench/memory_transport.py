@@ -136,7 +136,8 @@ class MemoryTransport:
 
     def _flush(self) -> None:
         turn = self.turn_state
-        flush, turn.flush = turn.flush, []
+        flush, turn.flush = turn.flush + turn.late, []
+        turn.late = []
         for connection in flush:
             said = b"".join(connection.outbox or [])
             connection.outbox = None

@@ -152,7 +152,7 @@ def on_pubrel(core: Core, connection: Connection, session: Session, ack: Ack) ->
         session.received = None
     changes = core.changes
     if publish is not None:
-        route_publish(core, publish, session)
+        route_publish(core, publish, session, connection)
     if core.kept(session):
         core.touch()
         core.storage.received_removed(session, identifier)

@@ -36,10 +36,12 @@ from swellmq.broker.refuse import Refuser
 from swellmq.broker.runs import PUBLISH_QOS_0, PUBLISH_QOS_1, forward_run
 from swellmq.broker.session import Session
 from swellmq.broker.shelf import take_back
+from swellmq.broker.spread import go_on as work_on
 from swellmq.broker.storage import Storage
 from swellmq.broker.subscribe import on_subscribe, on_unsubscribe, review_some
 from swellmq.broker.uplink import Uplink
 from swellmq.broker.will import detach, on_session_due, publish_will, remove_ended
+from swellmq.broker.work import Work
 from swellmq.codec import spec
 from swellmq.codec.decode import (
     check_flags,
@@ -69,7 +71,14 @@ from swellmq.errors import (
     PeerError,
     ProtocolError,
 )
-from swellmq.limits import CONNECT_BYTES_MAX, PROGRESS_BYTES, STRANGER_BYTES, Limits
+from swellmq.limits import (
+    CONNECT_BYTES_MAX,
+    DELIVERIES_LEAST,
+    DELIVERIES_PER_TURN,
+    PROGRESS_BYTES,
+    STRANGER_BYTES,
+    Limits,
+)
 from swellmq.stats import Stats
 
 PINGRESP: Final = b"\xd0\x00"
@@ -143,6 +152,8 @@ class MqttBroker(Engine):
         """The connection is gone for the session too."""
         if isinstance(connection.question, Request):
             self.core.unpark(connection.question)
+        elif isinstance(connection.question, Work):
+            self.core.let_go(connection.question)
         self.core.deadlines.clear(connection)
         if self.core.exchanges:
             self.core.exchanges.pop(connection, None)
@@ -161,6 +172,7 @@ class MqttBroker(Engine):
     def begin(self) -> None:
         """A turn begins, and with it a batch."""
         self.core.sealed = False
+        self.core.deliveries_left = DELIVERIES_PER_TURN
 
     def tick(self, now_ms: i64) -> None:
         """Run the deadlines of connections and sessions."""
@@ -209,6 +221,8 @@ class MqttBroker(Engine):
                     self._answered(request, now_ms)
         if core.requests:
             core.turn.again = True
+        if core.work:
+            self._work(now_ms)
         if core.crowded:
             self._use_room(now_ms)
         if core.ending:
@@ -223,6 +237,31 @@ class MqttBroker(Engine):
             except Exception:
                 core.stats.errors_internal += 1
                 log.exception("access failed to take session events")
+
+    def _work(self, now_ms: i64) -> None:
+        """Do a slice of the work that takes several turns, in order; who waited for it goes on."""
+        core = self.core
+        core.deliveries_left = DELIVERIES_PER_TURN
+        while core.work and core.deliveries_left > 0:
+            work = core.work[0]
+            try:
+                done = work_on(core, work)
+            except Exception:
+                core.stats.errors_internal += 1
+                log.exception("a bug of ours in work that takes several turns")
+                done = True
+            if not done:
+                break
+            del core.work[0]
+            connection = work.connection
+            core.let_go(work)
+            if connection is not None and connection.close_reason == OPEN:
+                connection.last_ms = now_ms  # its silence was ours
+                if work.reply:
+                    core.acknowledge(connection, work.reply, work.changes)
+                self._go_on_reading(connection, now_ms)
+        if core.work:
+            core.turn.again = True
 
     def _take_back(self) -> None:
         """The store has read messages back: let those in who wait for them."""
@@ -278,9 +317,12 @@ class MqttBroker(Engine):
         limits = core.limits
         pos: i64 = 0
         end: i64 = len(data)
+        deliveries_least = core.deliveries_left - DELIVERIES_LEAST
         while pos < end:
             if connection.close_reason != OPEN:  # [MQTT-3.1.4-6]
                 return
+            if core.deliveries_left < 0 and core.deliveries_left < deliveries_least and connection.question is None:
+                core.queue(Work(), connection)
             if connection.question is not None:
                 connection.inbox = data[pos:]
                 return

@@ -23,11 +23,19 @@ from swellmq.broker.sharded import ShardedMap
 from swellmq.broker.storage import Storage
 from swellmq.broker.topics import Topics
 from swellmq.broker.uplink import Uplink
+from swellmq.broker.work import Work
 from swellmq.codec.packets import Connect, TopicRequest
 from swellmq.codec.spec import BAD_USER_NAME_OR_PASSWORD, IMPLEMENTATION_SPECIFIC_ERROR, NOT_AUTHORIZED
 from swellmq.connection import Connection, Peers, Turn
 from swellmq.errors import REFUSED_FULL, PeerError
-from swellmq.limits import SEAL_RETRY_MS, SHED_OUTBOX_BYTES, STRANGERS_BYTES_MAX, Limits
+from swellmq.limits import (
+    DELIVERIES_LEAST,
+    DELIVERIES_PER_TURN,
+    SEAL_RETRY_MS,
+    SHED_OUTBOX_BYTES,
+    STRANGERS_BYTES_MAX,
+    Limits,
+)
 from swellmq.stats import Stats
 
 log: Final = logging.getLogger("swellmq.broker")
@@ -147,6 +155,8 @@ class Core:
         self.events: list[SessionEvent] = []
         self.crowded: list[Session] = []  # something waits in them because the outbox was full
         self.ending: list[Session] = []  # they have ended, but some of their subscriptions are still to be removed
+        self.work: list[Work] = []  # that takes several turns, in order
+        self.deliveries_left: i64 = DELIVERIES_PER_TURN  # below 0: whoever makes many waits for the next turn
         self.next_token: i64 = 0
         self.assigned_stem: str = ""  # the first four parts of the UUID in assigned client ids; random from server.py
         self.assigned: i64 = 0
@@ -388,6 +398,32 @@ class Core:
             connection.question = None
             self.turn.watch.append(connection)
 
+    # Work for several turns
+
+    def too_wide(self, deliveries: i64) -> bool:
+        """Whether so many deliveries have to wait for their slices; else they are counted, and made now."""
+        if deliveries > DELIVERIES_LEAST and (self.work or deliveries > self.deliveries_left):
+            return True
+        self.deliveries_left -= deliveries
+        return False
+
+    def queue(self, work: Work, connection: Connection | None) -> None:
+        """Do `work` in slices, behind all that is there already; `connection` is not read until it is done."""
+        self.work.append(work)
+        self.turn.again = True
+        if connection is not None:
+            work.connection = connection
+            connection.question = work
+            self.turn.watch.append(connection)
+
+    def let_go(self, work: Work) -> None:
+        """Its client goes on, or is gone; cuts the circle between the two."""
+        connection = work.connection
+        work.connection = None
+        if connection is not None:
+            connection.question = None
+            self.turn.watch.append(connection)
+
     # Durability
 
     def kept(self, session: Session) -> bool:
@@ -410,8 +446,12 @@ class Core:
 
     def acknowledge(self, connection: Connection, packet: bytes, changes_before: i64) -> None:
         """Send an acknowledgement: once it is stored where something durable changed since `changes_before` was read,
-        else at once, but never before an earlier one that is held."""
-        if self.changes != changes_before:
+        else at once, but never before an earlier one that is held. What takes several turns is acknowledged then."""
+        work = connection.question
+        if work is not None and isinstance(work, Work):
+            work.reply = packet
+            work.changes = changes_before
+        elif self.changes != changes_before:
             connection.hold(packet)
         else:
             connection.send_in_order(packet)

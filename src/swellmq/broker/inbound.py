@@ -138,7 +138,7 @@ def accept_publish(
             core.stats.dropped_expired += 1  # [MQTT-3.3.2-5]: while it waited for the answer
             matched = 1
         elif not withheld:
-            matched = route_publish(core, publish, session)
+            matched = route_publish(core, publish, session, connection)
         if not matched and publish.qos == 1 and not core.uplink.enabled:
             reason_code = spec.NO_MATCHING_SUBSCRIBERS
     if publish.qos == 0:

@@ -12,6 +12,7 @@ from swellmq.broker.core import DEBUG, INFO, LINE_NEVER_CONNECTED, LINE_UNANSWER
 from swellmq.broker.exchange import exchange_until
 from swellmq.broker.explain import disconnect
 from swellmq.broker.session import Session
+from swellmq.broker.work import Work
 from swellmq.codec import spec
 from swellmq.connection import Connection
 from swellmq.errors import (
@@ -46,6 +47,9 @@ def on_connection_due(core: Core, connection: Connection, now_ms: i64, refused: 
             refuse(core, connection, spec.SERVER_UNAVAILABLE, PENDING_TIMEOUT, UNANSWERED, connect=question.connect)
         else:
             disconnect(connection, spec.SERVER_BUSY, PENDING_TIMEOUT, UNANSWERED)
+        return
+    if isinstance(question, Work):
+        core.deadlines.set(connection, now_ms + core.limits.pending_timeout_ms)  # it is we who have it wait
         return
     until = exchange_until(core, connection)
     if until and until <= now_ms:

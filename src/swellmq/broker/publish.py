@@ -15,6 +15,7 @@ from swellmq.broker.permissions import Permissions
 from swellmq.broker.session import SENT, UNSENT, Delivery, DeliveryQueue, Session, Subscription
 from swellmq.broker.shelf import shelve
 from swellmq.broker.topics import SYS_PREFIX, ShareGroup
+from swellmq.broker.work import Spread
 from swellmq.codec.encode import encode_hop_properties, encode_publish
 from swellmq.codec.packets import ABSENT, Publish
 from swellmq.codec.spec import MQTT_5_0
@@ -30,10 +31,11 @@ TOPIC_ALIAS_FROM_BYTES: Final = 4  # shorter topic names are cheaper than an ali
 # One message
 
 
-def route_publish(core: Core, publish: Publish, publisher: Session | None) -> int:
+def route_publish(core: Core, publish: Publish, publisher: Session | None, connection: Connection | None = None) -> int:
     """Give a message to the retained store and to all its subscribers; how many subscriptions matched.
 
     `publisher` is the session it came from, for No Local; None for the broker's own messages and those of other nodes.
+    Where they are very many (`spread.py`) it has only begun, and `connection` is parked until they all have it.
     """
     if publish.retain:  # [MQTT-3.3.1-8]
         retain_publish(core, publish, publisher)
@@ -41,17 +43,25 @@ def route_publish(core: Core, publish: Publish, publisher: Session | None) -> in
     route = topics.route(publish.topic_name)
     if route is None:
         route = topics.match(publish.topic_name)
-    for subscription in route.targets:
-        deliver(core, subscription, publish, publisher)  # [MQTT-4.5.0-1]
     matched = len(route.targets)
     if route.groups is not None:
         matched += len(route.groups)
-        for group in route.groups:
-            deliver_shared(core, group, publish)
+    spread = core.too_wide(matched)
+    if spread and publish.qos == 2 and core.storage.durable:
+        spread = False  # it is stored in one batch, or it could arrive twice, or at some only, after a crash
+        core.deliveries_left -= matched
+    if spread:
+        core.queue(Spread(route.targets, route.groups, publisher, publish), connection)
+    else:
+        for subscription in route.targets:
+            deliver(core, subscription, publish, publisher)  # [MQTT-4.5.0-1]
+        if route.groups is not None:
+            for group in route.groups:
+                deliver_shared(core, group, publish)
     if core.uplink.enabled and not publish.origin:
         core.uplink.publish(publish, core.turn.ticket_open)
         core.touch()
-    if publish.retain:
+    if publish.retain and not spread:
         publish.frame_3 = publish.frame_5 = None  # it stays, so it should not stay three times
     return matched
 

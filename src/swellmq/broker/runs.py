@@ -18,21 +18,26 @@ from mypy_extensions import i64
 from swellmq.broker.access import MAY_PUBLISH
 from swellmq.broker.core import Core
 from swellmq.broker.permissions import Permissions
-from swellmq.broker.publish import deliver, deliver_shared
 from swellmq.broker.session import SENT, Delivery, Session, Subscription
-from swellmq.broker.topics import Route
-from swellmq.codec.decode import decode_publish, header_length, packet_length
+from swellmq.broker.spread import spread_on
+from swellmq.broker.topics import NO_TARGETS, Route
+from swellmq.broker.work import Spread
+from swellmq.codec.decode import header_length, packet_length
 from swellmq.codec.encode import encode_pubacks
 from swellmq.codec.packets import Publish
 from swellmq.codec.spec import MQTT_5_0
 from swellmq.connection import Connection
 from swellmq.errors import OPEN, MalformedPacket
+from swellmq.limits import RUN_SHARE, RUN_TARGETS_MAX
 
 PUBLISH_QOS_0: Final = 0x30  # the first byte of a PUBLISH without DUP, QoS and RETAIN
 PUBLISH_QOS_1: Final = 0x32
 
 # Fewer at QoS 1 go one by one: at a human pace each session's identifiers count 1, 2, 3 as people expect in a trace.
 QOS_1_TOGETHER_MIN: Final = 16
+
+
+ALL: Final = 1 << 40
 
 
 def _passed_on() -> Delivery:
@@ -101,6 +106,8 @@ def forward_run(core: Core, connection: Connection, data: bytes, pos: i64, end: 
             route = topics.route(topic_name)
             if route is None or (five and identifier and not route.targets and route.groups is None):
                 break  # with QoS 1 of MQTT 5.0 the publisher is told that there is no subscriber
+            if len(route.targets) > RUN_TARGETS_MAX:
+                break  # in slices
             if permissions is not None and route.publisher != number:
                 number = _may_publish(permissions, connection, route)
                 if number < 0:
@@ -109,6 +116,8 @@ def forward_run(core: Core, connection: Connection, data: bytes, pos: i64, end: 
             if route is not run or route.mixed:
                 if run is not None and (run.solo is None or run.solo is not route.solo):
                     _forward(core, connection, run, data, run_start, pos, run_count, run_overhead, identifiers)
+                    if core.deliveries_left < 0 or connection.question is not None:
+                        return pos
                     run_start = pos
                     run_count = 0
                     run_overhead = 0
@@ -152,6 +161,7 @@ def _forward(
     stats.publishes_received += count
     payload_bytes = end - start - overhead
     stats.publish_bytes_received += payload_bytes
+    core.deliveries_left -= len(route.targets) // RUN_SHARE + 1
     piece = data if start == 0 and end == len(data) else data[start:end]
     if identifiers:
         changes = core.changes
@@ -194,7 +204,7 @@ def _send_qos_0(core: Core, connection: Connection, route: Route, piece: bytes, 
             target.send(piece)
             sent += count
     if slow is not None or route.groups is not None:
-        _forward_each(core, connection, route, slow, piece)
+        _forward_each(core, connection, route, slow, piece, count)
     return sent
 
 
@@ -239,7 +249,7 @@ def _send_qos_1(core: Core, connection: Connection, route: Route, piece: bytes, 
         target.send(piece)
         sent += count
     if slow is not None or route.groups is not None:
-        _forward_each(core, connection, route, slow, piece)
+        _forward_each(core, connection, route, slow, piece, count)
     return sent
 
 
@@ -251,7 +261,7 @@ def _append(subscriptions: list[Subscription] | None, subscription: Subscription
 
 
 def _forward_each(
-    core: Core, connection: Connection, route: Route, subscriptions: list[Subscription] | None, piece: bytes
+    core: Core, connection: Connection, route: Route, subscriptions: list[Subscription] | None, piece: bytes, count: i64
 ) -> None:
     """Deliver the packets of a run one by one, to subscribers whose bytes differ and to shared groups.
 
@@ -259,18 +269,11 @@ def _forward_each(
     """
     publisher = connection.owner
     assert isinstance(publisher, Session)
-    pos: i64 = 0
-    end: i64 = len(piece)
-    while pos < end:
-        total = packet_length(piece, pos, end)
-        publish = decode_publish(
-            piece[pos], piece, pos + header_length(total), pos + total, connection.protocol_version
-        )
-        publish.client_id = publisher.client_id
-        pos += total
-        if subscriptions is not None:
-            for subscription in subscriptions:
-                deliver(core, subscription, publish, publisher)
-        if route.groups is not None:
-            for group in route.groups:
-                deliver_shared(core, group, publish)
+    targets = NO_TARGETS if subscriptions is None else subscriptions
+    spread = Spread(targets, route.groups, publisher, None, piece, connection.protocol_version)
+    groups: i64 = 0 if route.groups is None else len(route.groups)
+    deliveries = count * (len(targets) + groups)
+    if core.too_wide(deliveries):
+        core.queue(spread, connection)
+    else:
+        spread_on(core, spread, ALL)

@@ -39,7 +39,7 @@ class Subscription(Entry):
         self.topic_filter = topic_filter  # as the client gave it, with $share where it is shared
         self.identifiers: list[int] | None = None  # Subscription Identifiers; several only where matches were merged
         self.own: Subscription | None = None  # what No Local leaves for the client's own messages, where merged
-        self.position: i32 = 0  # in the session's list
+        self.position: i32 = 0  # in the session's list; -1: it was removed
         self.qos: u8 = 0
         self.no_local: bool = False
         self.retain_as_published: bool = False
@@ -175,6 +175,7 @@ class Session(Owner):
     def remove_subscription(self, subscription: Subscription) -> None:
         """Forget a subscription of this session; the last one takes its place."""
         position = subscription.position
+        subscription.position = -1
         others = self.others
         if others is None:
             assert self.first is subscription

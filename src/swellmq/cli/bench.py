@@ -18,6 +18,7 @@ MEASUREMENTS: Final = {
     "profile": "where the CPU time goes for each message, by Linux's perf",
     "pool": "memory and the pool while a fleet arrives, and what remains when it is gone",
     "durable": "QoS 1 to kept sessions, acknowledged once it is stored, and what it does to the others",
+    "fairness": "what the flood of one client does to the others",
     "storm": "the same clients at different paces, and all of them cut and back at once",
 }
 EXIT_FAILED: Final = 1

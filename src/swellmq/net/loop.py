@@ -6,8 +6,8 @@
    process was held up. Then the engine settles what can be answered now, and connections marked for closing are told
    to it, so that a will still leaves in this turn.
 4. **seal**: what changed durably becomes a batch. Output that depends on it waits in the held lanes.
-5. **flush**: each connection that got output is written to once; a short write keeps the rest and arms EPOLLOUT. What
-   would take long is late: it comes in the next turns, and input waits for it.
+5. **flush**: each connection that got output is written to once; a short write keeps the rest until the socket takes
+   more. What would take long is late: it comes in the next turns, and input waits for it.
 6. **reap**: close the descriptors of connections that were marked (some linger), give their objects back, grow the
    pool by a slice.
 
@@ -36,7 +36,7 @@ from typing import Final, final
 
 from mypy_extensions import i64, mypyc_attr, u8
 
-from swellmq.connection import ON_DISK, READABLE, WRITABLE, Buffers, Connection, Engine, Handler, Layer, Turn, Watcher
+from swellmq.connection import ON_DISK, READABLE, Buffers, Connection, Engine, Handler, Layer, Turn, Watcher
 from swellmq.errors import OPEN, PEER_CLOSED, PEER_RESET, SERVER_SHUTTING_DOWN
 from swellmq.limits import (
     ACCEPT_PAUSE_MS,
@@ -60,7 +60,6 @@ from swellmq.stats import Sampler, Stats
 
 log = logging.getLogger("swellmq.loop")
 
-HANG_UP: Final = 0x018  # EPOLLERR | EPOLLHUP
 NO_BOUND: Final = 1 << 40
 TABLE_SLICE: Final = 4096  # the table by descriptor grows by so many places
 EXHAUSTED_LOG_MS: Final = 10_000
@@ -84,13 +83,13 @@ class Loop:
             threading.RLock()
         )  # a late `wake` must not write to whatever gets the number; signals re-enter
         self.epoll.register(self.waker, READABLE)
-        self.output = Output(self.epoll, turn, stats)
         self.reads = Sampler()
         self.watcher: Watcher | None = None
-        self.linger = Linger(self.epoll)
         self.guest_fd: int = -1  # the epoll descriptor of another loop, whose turns our host runs
         self.guest_ready: bool = False  # it was readable
         self.table: list[Connection | None] = [None] * TABLE_SLICE
+        self.output = Output(self.epoll, turn, stats, self.table)
+        self.linger = Linger(self.epoll)
         self.listeners: dict[int, Listener] = {}
         self.bounds: dict[int, Bound] = {}  # of the listeners that have one, by their index
         self.paused: list[Listener] = []
@@ -120,7 +119,7 @@ class Loop:
     def deadline_ms(self) -> int:
         """Milliseconds until a turn must run even if nothing is readable; -1: never; 0: now."""
         turn = self.turn_state
-        if self.more or turn.again or turn.flush or self.output.late or turn.close or turn.watch or turn.promote:
+        if self.more or turn.again or turn.flush or turn.late or turn.close or turn.watch or turn.promote:
             return 0
         due = self._due_ms()
         if due < 0:
@@ -191,21 +190,20 @@ class Loop:
         if self.paused:
             self._resume_listeners(now_ms)
         # 2. read
-        self.allowance = READ_BYTES_BEHIND if self.output.late else NO_BOUND
+        self.allowance = READ_BYTES_BEHIND if turn.late else NO_BOUND
         self.handshake_ns = HANDSHAKE_NS
         arrivals: list[Listener] | None = None
         ended: list[int] = []
-        for fd, mask in events:
+        for fd, _mask in events:
             connection = self.table[fd] if fd < len(self.table) else None
             if connection is not None:
-                if mask & WRITABLE:
-                    self.output.write_backlog(connection, now_ms)
-                if mask & (READABLE | HANG_UP):
-                    self._read(connection, now_ms)
+                self._read(connection, now_ms)
             elif fd in self.listeners:
                 if arrivals is None:
                     arrivals = []
                 arrivals.append(self.listeners[fd])
+            elif fd == self.output.writable_fd:
+                self.output.room = True
             elif fd == self.waker:
                 os.eventfd_read(self.waker)
             elif fd in self.linger.until_ms:
@@ -232,7 +230,7 @@ class Loop:
         if turn.held:
             self._release_held()
         # 5. flush
-        if turn.flush or self.output.late:
+        if turn.flush or turn.late or self.output.room:
             self.output.flush(now_ms)
         # 6. reap
         if self.linger.until_ms:
@@ -294,7 +292,7 @@ class Loop:
         self.allowance -= len(data)
         fresh = self.turn_state.flush
         fresh_before: i64 = len(fresh)
-        if connection.outbox is not None and self.output.late:
+        if connection.outbox is not None and self.turn_state.late:
             fresh.append(connection)  # who speaks need not wait behind those that only listen
         looked_ns: i64 = 0
         received: i64 = 0
@@ -319,7 +317,7 @@ class Loop:
             delivered = self.stats.publishes_sent > sent
             self._look_at_read(connection, len(data), self.stats.publishes_received - received, delivered, looked_ns)
         if len(fresh) - fresh_before > FAN_OUT_WIDE:
-            self.output.put_behind(fresh_before)
+            self.turn_state.put_behind(fresh_before)
 
     def _look_at_read(self, connection: Connection, size: i64, publishes: i64, delivered: bool, looked_ns: i64) -> None:
         """A read was picked: tell the watcher, and have it noted when what it delivered leaves."""
@@ -554,11 +552,9 @@ class Loop:
         for connection in watch:
             if connection.fd < 0 or connection.close_reason != OPEN:
                 continue
-            wanted = connection.interest & WRITABLE
-            if connection.question is None and not connection.deaf:
-                wanted |= READABLE
-            if wanted != connection.interest:
-                connection.interest = wanted
+            wanted = READABLE if connection.question is None and not connection.deaf else 0
+            if wanted != connection.interest & READABLE:
+                connection.interest ^= READABLE
                 self.epoll.modify(connection.fd, wanted)
             buffers = connection.buffers
             if buffers is not None and buffers.layer is not None:
@@ -700,6 +696,7 @@ class Loop:
         for connection in self._tell_closed(self.turn_state.now_ms):
             self._reap(connection)
         self.linger.close()
+        self.output.close()
         self.epoll.close()
         os.close(waker)
         if self.spare_fd >= 0:

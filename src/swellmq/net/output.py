@@ -1,7 +1,11 @@
 """Output on its way to the sockets: one write for each connection in each turn, and the backlog of what was not taken.
 
-What a socket does not take at once becomes the connection's backlog and arms EPOLLOUT; later writes go on from there,
-in order, in bounded pieces, so that a slow reader costs time in proportion to what it takes, and others nothing.
+What a socket does not take at once becomes the connection's backlog; later writes go on from there, in order, in
+bounded pieces, so that a slow reader costs time in proportion to what it takes, and others nothing.
+
+Whether such a socket takes more is asked of an epoll of its own, which is one entry in that of the loop. Both would do
+in one, but it hands out what is ready in rotation: a PINGREQ among 15,000 sockets that take some more bytes each would
+wait until all of them had their turn.
 """
 
 from __future__ import annotations
@@ -14,8 +18,17 @@ from typing import final
 from mypy_extensions import i64, mypyc_attr
 
 from swellmq.connection import READABLE, WRITABLE, Buffers, Connection, Layer, Turn, Watcher
-from swellmq.errors import OPEN, PEER_RESET
-from swellmq.limits import FLUSH_NS, JOIN_BYTES, WRITE_BYTES, WRITES_PER_LOOK, WRITES_PER_TURN, WRITEV_PIECES
+from swellmq.errors import OPEN, PEER_RESET, WRITE_STALLED
+from swellmq.limits import (
+    BYTES_PER_LOOK,
+    FLUSH_NS,
+    JOIN_BYTES,
+    WRITABLE_EVENTS,
+    WRITE_BYTES,
+    WRITES_PER_LOOK,
+    WRITES_PER_TURN,
+    WRITEV_PIECES,
+)
 from swellmq.net.bugs import on_bug
 from swellmq.stats import Sampler, Stats
 
@@ -23,15 +36,18 @@ from swellmq.stats import Sampler, Stats
 @final
 @mypyc_attr(native_class=True)
 class Output:
-    """The writing side of one loop; `turn.flush` names the connections that got something."""
+    """The writing side of one loop; `turn.flush` names the connections that got something, `table` knows them all."""
 
-    def __init__(self, epoll: select.epoll, turn: Turn, stats: Stats) -> None:
-        self.epoll = epoll
+    def __init__(self, epoll: select.epoll, turn: Turn, stats: Stats, table: list[Connection | None]) -> None:
         self.turn = turn
         self.stats = stats
+        self.table = table
+        self.writable = select.epoll()  # watches the sockets that did not take all
+        self.writable_fd: int = self.writable.fileno()
+        self.room: bool = False  # one of them takes more
+        epoll.register(self.writable_fd, READABLE)
         self.slice_ns: i64 = FLUSH_NS
-        self.late: list[Connection] = []  # got output in an earlier turn whose slice was used up
-        self.late_next: i64 = 0  # the first of them that was not yet written to
+        self.late_next: i64 = 0  # the first in `turn.late` that was not yet written to
         self.sampler = Sampler()  # of writes
         self.watcher: Watcher | None = None
         self.target: Connection | None = None  # got a message, and the time until it leaves is measured
@@ -42,46 +58,71 @@ class Output:
         """Write to the connections that got output, for about `slice_ns`; the others are late and come in later turns.
 
         What is fresh goes first, so that an answer does not wait behind a message to 10,000 subscribers, which is late
-        from the start. What is late gets as much time again, in order.
+        from the start. What is late gets as much time again, in order; it shares that with sockets that take more.
         """
         turn = self.turn
         fresh = turn.flush
         turn.flush = []
-        done = self._flush_some(fresh, 0, now_ms)
-        late = self.late
+        slice_ns = self.slice_ns
+        done = self._flush_some(fresh, 0, now_ms, slice_ns)
+        late = turn.late
+        if late and self.room:
+            slice_ns //= 2
         if late:
-            self.late_next = self._flush_some(late, self.late_next, now_ms)
+            self.late_next = self._flush_some(late, self.late_next, now_ms, slice_ns)
             if self.late_next == len(late):
-                late = self.late = []
+                late = turn.late = []
                 self.late_next = 0
             elif self.late_next * 2 > len(late):
                 del late[: self.late_next]
                 self.late_next = 0
         if done < len(fresh):
             late.extend(fresh[done:])
+        if self.room:
+            self.room = False
+            self._refill(now_ms, slice_ns)
 
-    def put_behind(self, start: i64) -> None:
-        """Let what one read has sent, to those from index `start` of `turn.flush` on, wait behind all fresh output."""
-        flush = self.turn.flush
-        self.late.extend(flush[start:])
-        del flush[start:]
-
-    def _flush_some(self, connections: list[Connection], start: i64, now_ms: i64) -> i64:
+    def _flush_some(self, connections: list[Connection], start: i64, now_ms: i64, slice_ns: i64) -> i64:
         """Write to those from index `start` on until the slice is used up; the index of the first that is left."""
         index = start
         until_ns: i64 = 0
+        stats = self.stats
+        look_bytes = stats.bytes_sent + BYTES_PER_LOOK
         while index < len(connections):
             connection = connections[index]
             index += 1
             if connection.outbox is not None:  # those that are late may have been written to since, or be gone
                 self.write(connection, now_ms)
-            if (index - start) % WRITES_PER_LOOK == 0:
+            if (index - start) % WRITES_PER_LOOK == 0 or stats.bytes_sent > look_bytes:
+                look_bytes = stats.bytes_sent + BYTES_PER_LOOK
                 now_ns: i64 = perf_counter_ns()
                 if until_ns == 0:
-                    until_ns = now_ns + self.slice_ns
+                    until_ns = now_ns + slice_ns
                 elif now_ns >= until_ns:
                     break
         return index
+
+    def _refill(self, now_ms: i64, slice_ns: i64) -> None:
+        """Write to sockets that take more again, until the slice is used up; the system hands them out in rotation."""
+        until_ns: i64 = perf_counter_ns() + slice_ns
+        while True:
+            events = self.writable.poll(0, WRITABLE_EVENTS)
+            for fd, _mask in events:
+                connection = self.table[fd]
+                if connection is not None:
+                    self.write_backlog(connection, now_ms)
+            if len(events) < WRITABLE_EVENTS or perf_counter_ns() >= until_ns:
+                return
+
+    def _unwatch(self, connection: Connection) -> None:
+        if connection.interest & WRITABLE:
+            connection.interest &= READABLE
+            self.stats.stalled -= 1
+            self.writable.unregister(connection.fd)
+
+    def close(self) -> None:
+        """Give the descriptor back."""
+        self.writable.close()
 
     def write(self, connection: Connection, now_ms: i64) -> None:
         """Send the outbox of one connection, as far as its socket takes it."""
@@ -105,8 +146,7 @@ class Output:
         """The connection is gone, and its object may serve another client soon."""
         if connection is self.target:
             self.target = None
-        if connection.interest & WRITABLE:
-            self.stats.stalled -= 1
+        self._unwatch(connection)  # its descriptor may linger
 
     def _write_watched(self, connection: Connection, outbox: list[bytes], now_ms: i64) -> None:
         """Write, and note what is watched: how long a message took, or where the bytes go.
@@ -134,7 +174,10 @@ class Output:
             outbox = self._pass_down(connection, buffers.layer, outbox)
         if (buffers is not None and buffers.backlog is not None) or connection.outbox_bytes > JOIN_BYTES:
             self._keep_backlog(connection, outbox)
-            self.write_backlog(connection, now_ms)
+            if connection.interest & WRITABLE and connection.close_reason == OPEN:
+                self._hush(connection)  # `_refill` goes on with it
+            else:
+                self.write_backlog(connection, now_ms)
             return
         data = outbox[0] if len(outbox) == 1 else b"".join(outbox)
         try:
@@ -176,22 +219,30 @@ class Output:
     def _stall(self, connection: Connection, now_ms: i64) -> None:
         buffers = connection.buffers
         assert buffers is not None
+        self._hush(connection)
+        if connection.interest & WRITABLE or connection.close_reason != OPEN:
+            return
+        buffers.stalled_since_ms = now_ms
+        try:
+            self.writable.register(connection.fd, WRITABLE)
+        except OSError:  # ENOSPC: nobody would tell us when it takes more
+            connection.close(WRITE_STALLED)
+            return
+        connection.interest |= WRITABLE
+        self.stats.stalled += 1
+        handler = connection.handler
+        assert handler is not None
+        try:
+            handler.on_stalled(connection, now_ms)
+        except Exception:
+            on_bug(self.stats, "with a connection that stalls", connection)
+
+    def _hush(self, connection: Connection) -> None:
+        """Do not read a client that has far more to take: what it asks for is answered, so it must not ask for more."""
         turn = self.turn
         if turn.unread_bytes and connection.outbox_bytes > turn.unread_bytes and not connection.deaf:
-            connection.deaf = True  # what it asks for is answered, so it must not ask for more than it takes
+            connection.deaf = True
             turn.watch.append(connection)
-        if not connection.interest & WRITABLE:
-            buffers.stalled_since_ms = now_ms
-            connection.interest |= WRITABLE
-            self.stats.stalled += 1
-            if connection.close_reason == OPEN:
-                self.epoll.modify(connection.fd, connection.interest)
-                handler = connection.handler
-                assert handler is not None
-                try:
-                    handler.on_stalled(connection, now_ms)
-                except Exception:
-                    on_bug(self.stats, "with a connection that stalls", connection)
 
     def write_backlog(self, connection: Connection, now_ms: i64) -> None:
         """Send from the backlog until the socket takes no more, in pieces that keep the cost linear."""
@@ -222,7 +273,7 @@ class Output:
                 self._stall(connection, now_ms)
                 return
         if buffers.backlog_next < len(backlog):
-            self._stall(connection, now_ms)  # its share of this turn is used up: EPOLLOUT brings it back
+            self._stall(connection, now_ms)  # its share of this turn is used up
             return
         buffers.backlog = None
         if buffers.empty():
@@ -232,10 +283,8 @@ class Output:
             connection.last_ms = now_ms  # its silence was ours
             self.turn.watch.append(connection)
         if connection.interest & WRITABLE:
-            connection.interest &= READABLE
-            self.stats.stalled -= 1
+            self._unwatch(connection)
             if connection.close_reason == OPEN:
-                self.epoll.modify(connection.fd, connection.interest)
                 handler = connection.handler
                 assert handler is not None
                 try:

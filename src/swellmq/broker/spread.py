@@ -1,0 +1,72 @@
+"""A message to very many subscribers, in slices: no turn delivers more than a few thousand times.
+
+To hand on the bytes of a run takes 0.1 µs for each subscriber, a frame of its own 1 to 2 µs. One message to 15,000 at
+QoS 1 would hold up everybody for 20 ms, a read with 900 of them for 20 s, and one message to a million for two.
+
+Order is kept because the publisher is not read until its message has reached all, and because messages of others that
+are that wide wait behind it. Who unsubscribes meanwhile gets it no longer [MQTT-3.10.4-2]; who subscribes gets the next
+one. An acknowledgement waits until all is delivered, or stored.
+"""
+
+from __future__ import annotations
+
+from mypy_extensions import i64
+
+from swellmq.broker.core import Core
+from swellmq.broker.publish import deliver, deliver_shared
+from swellmq.broker.work import Spread, Work
+from swellmq.codec.decode import decode_publish, header_length, packet_length
+from swellmq.codec.packets import Publish
+from swellmq.limits import FAN_OUT_WIDE
+
+
+def go_on(core: Core, work: Work) -> bool:
+    """Do as much of `work` as this turn has left; whether it is done."""
+    if not isinstance(work, Spread):
+        return True
+    turn = core.turn
+    before: i64 = len(turn.flush)
+    core.deliveries_left = spread_on(core, work, core.deliveries_left)
+    if len(turn.flush) - before > FAN_OUT_WIDE:
+        turn.put_behind(before)
+    return work.done()
+
+
+def spread_on(core: Core, spread: Spread, most: i64) -> i64:
+    """Deliver about `most` times, or until all is delivered; how many are left of `most`."""
+    targets = spread.targets
+    count: i64 = len(targets)
+    while most > 0 and not spread.done():
+        publish = spread.publish
+        if publish is None:
+            publish = spread.publish = _next_publish(spread)
+        index = spread.next
+        end = min(count, index + max(1, most))
+        most -= end - index + 1
+        while index < end:
+            subscription = targets[index]
+            if subscription.position >= 0:
+                deliver(core, subscription, publish, spread.publisher)
+            index += 1
+        spread.next = index
+        if index == count:
+            if spread.groups is not None:
+                for group in spread.groups:
+                    deliver_shared(core, group, publish)
+                most -= len(spread.groups)
+            if publish.retain:
+                publish.frame_3 = publish.frame_5 = None  # it stays, so it should not stay three times
+            spread.publish = None
+            spread.next = 0
+    return most
+
+
+def _next_publish(spread: Spread) -> Publish:
+    piece = spread.piece
+    pos = spread.pos
+    total = packet_length(piece, pos, len(piece))
+    spread.pos = pos + total
+    publish = decode_publish(piece[pos], piece, pos + header_length(total), spread.pos, spread.protocol_version)
+    if spread.publisher is not None:
+        publish.client_id = spread.publisher.client_id
+    return publish

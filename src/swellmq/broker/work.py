@@ -1,0 +1,55 @@
+"""Work that takes several turns because it is much: whose it is, and how far it is (what is done is in `spread.py`).
+
+All of it stands in one queue, `Core.work`, and each turn does a slice of it in order. The client that asked for it is
+parked meanwhile, so that what it sends next comes after it; everybody else goes on.
+"""
+
+from __future__ import annotations
+
+from typing import final
+
+from mypy_extensions import i64, mypyc_attr
+
+from swellmq.broker.session import Session, Subscription
+from swellmq.broker.topics import ShareGroup
+from swellmq.codec.packets import Publish
+from swellmq.connection import Connection, Question
+
+
+@mypyc_attr(native_class=True, acyclic=True)
+class Work(Question):
+    """As it is: nothing but a place in the queue, for a client that has had its share of a turn."""
+
+    def __init__(self) -> None:
+        self.connection: Connection | None = None  # parked until it is done; None: nobody, or gone
+        self.reply: bytes = b""  # what it gets then
+        self.changes: i64 = 0  # `Core.changes` before it was begun
+
+
+@final
+@mypyc_attr(native_class=True, acyclic=True)
+class Spread(Work):
+    """Messages on their way to very many subscribers: the `publish` that is given, or the packets of `piece`."""
+
+    def __init__(
+        self,
+        targets: list[Subscription],
+        groups: list[ShareGroup] | None,
+        publisher: Session | None,
+        publish: Publish | None,
+        piece: bytes = b"",
+        protocol_version: int = 0,
+    ) -> None:
+        super().__init__()
+        self.targets = targets  # when it was published; not to be changed
+        self.groups = groups
+        self.publisher = publisher
+        self.publish = publish  # the one that is being delivered
+        self.piece = piece
+        self.protocol_version = protocol_version  # of the packets
+        self.pos: i64 = 0  # in `piece`, of the next packet
+        self.next: i64 = 0  # index of the next subscriber of `publish`
+
+    def done(self) -> bool:
+        """Whether all is delivered."""
+        return self.publish is None and self.pos == len(self.piece)
