@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import sqlite3
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +14,7 @@ from store_helpers import KEPT, WAIT_S, StoredBroker
 
 from swellmq.codec import spec
 from swellmq.codec.packets import Ack, Publish
+from swellmq.store.schema import unusable
 from swellmq.store.storage import DiskStorage
 
 
@@ -96,11 +98,12 @@ def test_durable_work_is_refused_and_the_rest_is_served(
     publisher.publish("kept", b"QoS 0 flows")
     assert plain.payloads() == [b"QoS 0 flows"]
     figures = stored.storage.statistics()
-    assert figures["refusal"] == code and figures["failures"] >= 2 and figures["bytes_waiting"] == 0
+    assert figures["refusal"] == code and figures["failures"] >= 2 and figures["bytes_waiting"] > 0
     disk.error = 0
     stored.settle()
     assert stored.storage.refusal == 0
     assert stored.storage.statistics()["commits"] > figures["commits"]
+    assert stored.storage.statistics()["bytes_waiting"] == 0
     publisher.publish("kept", b"after", qos=1, identifier=5)
     stored.settle()
     (ack,) = publisher.receive()
@@ -157,6 +160,17 @@ def test_a_disk_that_does_not_come_back_loses_nothing_that_was_acknowledged(
     stored.start()
     message = stored.broker.core.retained.get(b"t")
     assert message is not None and message.payload in (b"stored", b"never")
+
+
+def test_a_full_disk_is_called_so_whatever_sqlite_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where it fails to grow the index of its log it says "disk I/O error"."""
+    error = sqlite3.OperationalError("disk I/O error")
+    path = str(tmp_path / "state.db")
+    assert "Look at the disk" in str(unusable(path, error))
+    found = os.statvfs(tmp_path)
+    full = os.statvfs_result((*found[:4], 0, *found[5:]))
+    monkeypatch.setattr("swellmq.store.schema.os.statvfs", lambda _folder: full)
+    assert "the disk is full (disk I/O error). Make room on it" in str(unusable(path, error))
 
 
 def test_a_folder_that_is_read_only(tmp_path: Path) -> None:

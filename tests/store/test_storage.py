@@ -207,6 +207,24 @@ def test_a_clean_stop_leaves_delayed_wills_to_the_next_start(stored: StoredBroke
     assert found == [b"will/now", b"will/later"]
 
 
+def test_what_an_operator_watches(stored: StoredBroker) -> None:
+    committer = stored.storage.committer
+    assert committer is not None
+    stored.publish("t", b"x" * 1_000, 1, retain=True)
+    figures = stored.storage.statistics()
+    assert figures["journal_bytes"] > 1_000 and figures["commit_longest_us"] >= figures["commit_us"] > 0
+    assert figures["files_to_fold"] == figures["fold_behind_s"] == figures["batches_waiting"] == 0
+    committer.close_segment()
+    closed = stored.storage.statistics()
+    assert closed["files_to_fold"] == 1 and closed["journal_bytes"] == figures["journal_bytes"]
+    assert committer.folding.behind_s() > 0
+    while committer.folding.busy() or committer.folding.closed:
+        stored.publish("other", b"x", 1, retain=True)  # the writer looks after the fold
+    folded = stored.storage.statistics()
+    assert folded["files_to_fold"] == folded["fold_behind_s"] == 0
+    assert folded["journal_bytes"] == committer.journal.bytes
+
+
 def test_a_broker_without_a_store_imports_none() -> None:
     code = "import sys, swellmq.server; print('sqlite3' in sys.modules, 'swellmq.store.storage' in sys.modules)"
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

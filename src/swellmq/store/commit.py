@@ -49,10 +49,11 @@ class Batch:
 class PendingFrame:
     """A frame that is not yet committed."""
 
-    def __init__(self, number: i64, ticket: i64, data: bytes) -> None:
+    def __init__(self, number: i64, ticket: i64, data: bytes, body_bytes: i64) -> None:
         self.number: i64 = number
         self.ticket: i64 = ticket
         self.data = data
+        self.body_bytes: i64 = body_bytes
 
 
 @final
@@ -86,6 +87,7 @@ class Committer:
         self.fetches: list[Fetch] = []  # asked for, behind the batches that were taken with them
         self.commits: i64 = 0
         self.commit_us: i64 = 0  # how long the last one took
+        self.commit_longest_us: i64 = 0
         self.failures: i64 = 0
         self.stopping: bool = False
         self.thread = threading.Thread(target=self.run, name="swellmq-store", daemon=True)
@@ -93,9 +95,13 @@ class Committer:
     def put(self, batch: Batch) -> None:
         """Have a batch committed. Called from the loop's thread."""
         self.bytes_put += len(batch.body)
-        if self.bytes_put - self.bytes_done > STORE_BACKLOG_BYTES and not self.storage.refusal:
+        if self.bytes_waiting() > STORE_BACKLOG_BYTES and not self.storage.refusal:
             self.storage.refusal = QUOTA_EXCEEDED
         self.queue.put(batch)
+
+    def bytes_waiting(self) -> i64:
+        """What was put and is not stored yet."""
+        return self.bytes_put - self.bytes_done
 
     def run(self) -> None:
         """The thread: commit until stopped."""
@@ -156,9 +162,8 @@ class Committer:
         if self.frames:
             number = self.frames[len(self.frames) - 1].number + 1
         data = encode_frame(number, self.journal.on_disk, last.clock_ms, self.wall_clock(), body)
-        self.frames.append(PendingFrame(number, last.ticket, data))
+        self.frames.append(PendingFrame(number, last.ticket, data, len(body)))
         self.taken = []
-        self.bytes_done += len(body)
         self._flush()
 
     def _flush(self) -> None:
@@ -182,8 +187,12 @@ class Committer:
         storage.stored = last.ticket
         self.wake()
         self.frames = []
+        for frame in frames:
+            self.bytes_done += frame.body_bytes
         self.commits += 1
         self.commit_us = (time.perf_counter_ns() - begin_ns) // 1000
+        if self.commit_us > self.commit_longest_us:
+            self.commit_longest_us = self.commit_us
         if storage.refusal:
             self._recovered()
         if journal.bytes >= self.segment_bytes:
@@ -208,7 +217,7 @@ class Committer:
     def close_segment(self) -> None:
         """Close the open file of the journal, so that it can be folded."""
         if self.journal.fd >= 0:
-            self.folding.closed.append(self.journal.path)
+            self.folding.add(self.journal.path, self.journal.bytes)
             self.journal.close()
 
     def _failed(self, error: OSError) -> None:
@@ -227,7 +236,7 @@ class Committer:
         first = self.frames[0].number
         # A file that begins with what is tried again is written anew under its name: it must not be folded and deleted.
         if journal.fd >= 0 and first_number(journal.path) < first:
-            self.folding.closed.append(journal.path)
+            self.folding.add(journal.path, journal.bytes)
         journal.abandon(first)
 
     def _recovered(self) -> None:

@@ -99,10 +99,25 @@ class Folding:
         self.process = process
         self.closed: list[str] = []  # files that wait to be folded
         self.under_way: list[str] = []
+        self.bytes_under_way: int = 0
         self.wanted: list[Fetch] = []  # to be read back once all that is closed is folded
         self.reading: list[Fetch] = []
         self.fetched: list[Fetched] = []  # what was read
         self.not_before_s: float = 0.0
+        self.bytes: int = 0  # of the files that are closed or under way
+        self.behind_since_s: float = 0.0  # monotonic: since when there is something to fold; 0: there is not
+
+    def add(self, path: str, size: int) -> None:
+        """A file of the journal is closed, and is to be folded."""
+        self.closed.append(path)
+        self.bytes += size
+        if not self.behind_since_s:
+            self.behind_since_s = time.monotonic()
+
+    def behind_s(self) -> float:
+        """For how long closed files have waited, of which the fold under way may have done most."""
+        since_s = self.behind_since_s
+        return time.monotonic() - since_s if since_s else 0.0
 
     def busy(self) -> bool:
         """Whether a run was begun whose end we have not seen."""
@@ -119,6 +134,7 @@ class Folding:
 
     def _start(self) -> None:
         self.under_way = self.closed
+        self.bytes_under_way = self.bytes
         self.closed = []
         self.reading = self.wanted
         self.wanted = []
@@ -139,7 +155,9 @@ class Folding:
                 os.unlink(path)
             except OSError as error:
                 log.warning("%s is folded but can't be deleted: %s", path, error.strerror)
+        self.bytes -= self.bytes_under_way
         self.under_way = []
+        self.behind_since_s = time.monotonic() if self.closed else 0.0
 
     def _take_read(self) -> None:
         """Take what the process has read, each session's in pieces that do not keep the loop waiting."""

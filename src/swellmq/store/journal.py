@@ -93,6 +93,7 @@ class JournalWriter:
         """Close the open file, if there is one; the next frame opens another."""
         fd = self.fd
         self.fd = -1
+        self.bytes = 0
         if fd >= 0:
             os.close(fd)
 

@@ -19,6 +19,7 @@ APPLICATION_ID: Final = 0x53774D51  # "SwMQ", told by `file`
 VERSION: Final = 1
 DATABASE: Final = "state.db"
 LOCK: Final = "lock"
+FULL_BELOW_BYTES: Final = 131_072  # SQLite's index of its log alone takes 32 KiB, and grows by as much
 LOCK_WAIT_S: Final = 60.0  # a fold that outlives a killed broker ends well within it
 
 TABLES: Final = """
@@ -137,13 +138,23 @@ def open_database(path: str, read_only: bool = False) -> sqlite3.Connection:
 
 def unusable(path: str, error: sqlite3.Error) -> StoreError:
     """What an error of SQLite means for the operator."""
-    if isinstance(error, sqlite3.DatabaseError) and ("malformed" in str(error) or "not a database" in str(error)):
+    text = str(error)
+    if isinstance(error, sqlite3.DatabaseError) and ("malformed" in text or "not a database" in text):
         remedy = "It is damaged: restore a backup (`swellmq data backup` makes them), or move it away to start empty"
-    elif "full" in str(error):
-        remedy = "Make room on the disk"
+    elif "full" in text or _is_full(os.path.dirname(path)):
+        return StoreError(f"{path}: the disk is full ({text}). Make room on it")
     else:
         remedy = "Look at the disk and at the permissions of the folder"
-    return StoreError(f"{path}: {error}. {remedy}")
+    return StoreError(f"{path}: {text}. {remedy}")
+
+
+def _is_full(folder: str) -> bool:
+    """Whether there is no room, which SQLite calls an I/O error where it fails to grow a file that it maps."""
+    try:
+        found = os.statvfs(folder)
+    except OSError:
+        return False
+    return found.f_bavail * found.f_frsize < FULL_BELOW_BYTES
 
 
 def _quoted(path: str) -> str:

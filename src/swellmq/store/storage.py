@@ -125,17 +125,23 @@ class DiskStorage(Storage):
         committer.start()
 
     def statistics(self) -> dict[str, int]:
-        """Commits, how long the last one took, failures, bytes that wait for one, files that wait to be folded, and
+        """Commits, how long they took, failures, what waits for one, the journal and how far the fold is behind it, and
         the reason code with which durable work is refused now."""
         committer = self.committer
         if committer is None:
             return {}
+        folding = committer.folding
         return {
             "commits": int(committer.commits),
             "commit_us": int(committer.commit_us),
             "failures": int(committer.failures),
-            "bytes_waiting": int(committer.bytes_put - committer.bytes_done),
-            "files_to_fold": len(committer.folding.closed) + len(committer.folding.under_way),
+            "commit_longest_us": int(committer.commit_longest_us),
+            "batches_waiting": committer.queue.qsize() + len(committer.taken),
+            "bytes_waiting": int(committer.bytes_waiting()),
+            "journal_bytes": int(committer.journal.bytes) + folding.bytes,
+            "files_to_fold": len(folding.closed) + len(folding.under_way),
+            "fold_behind_s": int(folding.behind_s()),
+            "read_backs_waiting": len(folding.wanted) + len(folding.reading),
             "refusal": self.refusal,
         }
 
