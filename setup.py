@@ -58,6 +58,7 @@ NOT_COMPILED: Final = {
     "settings.py": "gathers the settings, once at start",
     "process.py": "the collector, ctypes and resource, at start and after a crowd",
     "trace.py": "texts for people, of clients that are traced",
+    "systemd.py": "speaks with whoever started the process, now and then",
     "server.py": "joins the parts, with signals and closures, and carries no packet",
     "net/layers.py": "joins the layers of a listener, at start and at reload",
     "net/tls_context.py": "reads certificates, at start and at reload",

@@ -85,7 +85,7 @@ def change(server: Server) -> list[str]:
     for option in OPTIONS:
         if not is_live(option):
             setattr(new, option.attribute, getattr(old, option.attribute))
-    new.listeners = old.listeners
+    new.listeners, new.handed_over = old.listeners, old.handed_over
     server.take_settings()
     for apply in applying:
         lines += apply()
@@ -98,7 +98,7 @@ def change(server: Server) -> list[str]:
 def live_listeners(old: Settings, new: Settings) -> list[ListenerSettings]:
     """The listeners by which files are read again: where they have changed themselves, that takes a restart, and what
     they had before counts until then."""
-    same = [str(one) for one in old.listeners] == [str(one) for one in new.listeners]
+    same = not old.handed_over and [str(one) for one in old.listeners] == [str(one) for one in new.listeners]
     return new.listeners if same else old.listeners
 
 
@@ -112,6 +112,6 @@ def differences(old: Settings, new: Settings) -> list[str]:
         text = f"{option.name}: {show(option, before) or 'none'} -> {show(option, after) or 'none'}"
         lines.append(text if is_live(option) else text + ", takes a restart")
     before_listeners, after_listeners = [str(one) for one in old.listeners], [str(one) for one in new.listeners]
-    if before_listeners != after_listeners:
+    if before_listeners != after_listeners and not old.handed_over:
         lines.append(f"listeners: {', '.join(before_listeners)} -> {', '.join(after_listeners)}, takes a restart")
     return lines

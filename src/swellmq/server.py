@@ -7,6 +7,7 @@ programs that embed a broker is in `embed.py`.
 
 from __future__ import annotations
 
+import _socket as socket  # socket.py brings enums and selectors: 0.4 MB more
 import contextlib
 import logging
 import os
@@ -30,7 +31,7 @@ from swellmq.connection import Turn
 from swellmq.errors import SettingsError
 from swellmq.limits import MEMORY_SHARE_PERCENT, OVERLOAD_LOOK_MS
 from swellmq.logs import set_up, severity
-from swellmq.net.listener import Bound, Listener, open_tcp, open_unix, parse_network
+from swellmq.net.listener import Bound, Listener, open_tcp, open_unix, parse_network, take_socket
 from swellmq.net.loop import NO_BOUND, Loop
 from swellmq.net.peers import SocketPeers
 from swellmq.net.pool import Pool, PoolSettings
@@ -55,6 +56,7 @@ if TYPE_CHECKING:
     from swellmq.access.door import Door
     from swellmq.admin.host import Admin
     from swellmq.reload import Prepare
+    from swellmq.systemd import Supervisor
 
 log = logging.getLogger("swellmq.server")
 
@@ -105,6 +107,8 @@ class Server:
         self._admin_ms = -1  # when its next turn is due by itself; -1: never
         self.calls: deque[Callable[[], None]] = deque()
         self.stopping = False
+        self.supervisor: Supervisor | None = None  # of the `serve` command, where somebody wants to know
+        self.handed_over: dict[int, socket.socket] = {}  # listening sockets of the `serve` command, by listener
         self.trimmer: Trimmer | None = None  # of the `serve` command
         self._renewals = 0
         self.overload = Overload(settings.memory_budget_bytes)
@@ -157,7 +161,9 @@ class Server:
         self.pool.preheat()
         bounds: dict[int, Bound] = {}  # the addresses of one listener share their rules, and so its bound
         for index, wanted in enumerate(self.settings.listeners):
-            if wanted.unix:
+            if index in self.handed_over:
+                listener = take_socket(self.handed_over[index], index)
+            elif wanted.unix:
                 listener = open_unix(wanted.unix, wanted.unix_mode, index, wanted.backlog)
             else:
                 listener = open_tcp(wanted.bind, wanted.port, index, wanted.backlog, wanted.rules.interface)
@@ -215,7 +221,8 @@ class Server:
             return 0
         due = self.loop.deadline_ms()
         overload_ms = self._overload_ms if self._overload_words != CALM else -1  # or its end would wait for a client
-        moments_ms = (self._status_ms, self._sys_ms, self._admin_ms, overload_ms)
+        beat_ms = self.supervisor.due_ms if self.supervisor is not None else -1
+        moments_ms = (self._status_ms, self._sys_ms, self._admin_ms, overload_ms, beat_ms)
         for moment_ms in (*moments_ms, self.lines.due_ms or -1, self.watch.wake_ms()):
             if moment_ms >= 0:
                 wait_ms = max(0, moment_ms - self.turn_state.now_ms)
@@ -240,6 +247,8 @@ class Server:
             self.broker.core.tell_left_out()
         if self.loop.guest_ready or 0 <= self._admin_ms <= now_ms:
             self._turn_admin()
+        if self.supervisor is not None and 0 <= self.supervisor.due_ms <= now_ms:
+            self.supervisor.beat(now_ms)
         if 0 <= self._status_ms <= now_ms:
             self._status_ms = now_ms + self.settings.status_interval_s * 1000
             self.log_status()
@@ -353,6 +362,8 @@ class Server:
         """Drive turns until `stop`, then end gracefully."""
         while not self.stopping:
             self.turn()
+        if self.supervisor is not None:
+            self.supervisor.stopping()
         self.end()
 
     def end(self) -> None:
@@ -500,7 +511,9 @@ def serve(settings: Settings, make: Callable[[Settings], Server] = Server) -> in
         return 2
     fitting = raise_descriptor_limit(settings.max_connections)
     try:
+        sockets = _handed_over(settings)
         server = make(settings)
+        server.handed_over = sockets
         signal.signal(signal.SIGTERM, lambda _number, _frame: server.stop())
         signal.signal(signal.SIGINT, lambda _number, _frame: server.stop())
         signal.signal(signal.SIGHUP, lambda _number, _frame: server.call(lambda: _reload(server)))
@@ -520,6 +533,12 @@ def serve(settings: Settings, make: Callable[[Settings], Server] = Server) -> in
     server.trimmer = Trimmer()
     if not server.overload.memory.budget_bytes:  # the process is all the broker's
         server.overload.memory.budget_bytes = memory_bytes() * MEMORY_SHARE_PERCENT // 100
+    if os.environ.get("NOTIFY_SOCKET"):
+        from swellmq.systemd import find_supervisor  # most brokers are started by hand, or in a container
+
+        server.supervisor = find_supervisor(os.environ)
+    if server.supervisor is not None:
+        server.supervisor.ready(listening(server))
     server.run()
     if settings.pid_file:
         with contextlib.suppress(OSError):  # somebody else removed it
@@ -530,8 +549,29 @@ def serve(settings: Settings, make: Callable[[Settings], Server] = Server) -> in
 
 def _reload(server: Server) -> None:
     """SIGHUP: besides what every broker reads again, the command changes how much is logged."""
-    if server.reload():
+    supervisor = server.supervisor
+    if supervisor is not None:
+        supervisor.reloading()
+    done = server.reload()
+    if done:
         logging.getLogger("swellmq").setLevel(severity(server.settings.log_level))
+    if supervisor is not None:
+        supervisor.ready(listening(server) if done else "the last reload failed, as the log says")
+
+
+def _handed_over(settings: Settings) -> dict[int, socket.socket]:
+    """The listening sockets that systemd has opened for this process, by the index of the listener."""
+    if not os.environ.get("LISTEN_FDS"):
+        return {}
+    from swellmq.systemd import hand_out, handed_over
+
+    sockets = handed_over(os.environ)
+    return hand_out(sockets, settings) if sockets else {}
+
+
+def listening(server: Server) -> str:
+    """Where the broker listens, for people."""
+    return "listening on " + ", ".join(one.scheme + one.name for one in server.listeners)
 
 
 def become(settings: Settings) -> None:
@@ -583,7 +623,7 @@ def banner(server: Server, fitting: int) -> list[str]:
     pool = server.pool.statistics()
     lines = [
         describe(),
-        "listening on " + ", ".join(one.scheme + one.name for one in server.listeners),
+        listening(server),
         *([f"admin: {server.admin.url()}"] if server.admin is not None else []),
         f"pool: {settings.pool_mode}, {pool['capacity']} objects preheated, up to {pool['max_size']}; "
         f"up to {settings.max_connections} connections",

@@ -352,6 +352,17 @@ class Settings:
         bounds = (self.access_ban_connects, self.access_connects_per_s)
         return any((*bounds, self.access_connections_per_address, self.access_connections_per_user))
 
+    def names_no_listener(self) -> bool:
+        """Whether nobody has said where to listen."""
+        shorts = ("bind", "port", "unix", "websocket_port")
+        return not self._named and all(self._origins[name] == "default" for name in shorts)
+
+    def replace_listeners(self, listeners: list[ListenerSettings]) -> None:
+        """Listen by sockets that were handed over: a reload has no others."""
+        self.listeners = listeners
+        self.handed_over = True
+        self.warnings += [warning for warning in self._open_listeners() if warning not in self.warnings]
+
     def preheated_objects(self) -> int:
         """Connection objects made at start."""
         if self.pool_mode == "none":
@@ -361,6 +372,8 @@ class Settings:
     def _settle(self, given: Given, listeners: list[ListenerSettings], file: Configuration | None = None) -> None:
         """Take what was given over what the preset and the defaults say, and check how the values go together."""
         self._origins: dict[str, str] = {}
+        self._named = bool(listeners)
+        self.handed_over = False  # systemd has opened the listeners
         self.notes = []
         self.warnings = list(file.warnings) if file is not None else []
         preset = str(given["preset"][0]) if "preset" in given else "default"
@@ -438,14 +451,7 @@ class Settings:
     def _warn(self) -> None:
         if self.access_acl_file and not self.knows_users():
             self.warnings.append("access.acl_file, but nothing says who the users are: clients may take any name")
-        anonymous = self.access_anonymous
-        for listener in self.listeners:
-            own = listener.rules.anonymous
-            known = self.knows_users() or bool(listener.rules.password_file)
-            is_open = anonymous == "yes" or (anonymous == "auto" and not known)
-            nameless = (own == "yes" or (own == "auto" and is_open)) and not listener.knows_clients()
-            if nameless and not listener.unix and not is_loopback(listener.bind):
-                self.warnings.append(f"{listener} is open to whoever can reach it: there is no authentication")
+        self.warnings += self._open_listeners()
         objects = self.preheated_objects()
         cost = f"{objects} objects preheated at start cost {objects * CONNECTION_BYTES / 1e6:.1f} MB"
         memory = memory_bytes()
@@ -455,6 +461,19 @@ class Settings:
         usual = PRESETS[self.preset]["pool.initial_size"]
         if self.pool_mode == "dynamic" and objects > FAR_ABOVE * usual:
             self.warnings.append(f"{cost}; the preset {self.preset} starts with {usual} and grows as clients arrive")
+
+    def _open_listeners(self) -> list[str]:
+        """What to say of listeners by which anybody who reaches them comes in."""
+        warnings: list[str] = []
+        anonymous = self.access_anonymous
+        for listener in self.listeners:
+            own = listener.rules.anonymous
+            known = self.knows_users() or bool(listener.rules.password_file)
+            is_open = anonymous == "yes" or (anonymous == "auto" and not known)
+            nameless = (own == "yes" or (own == "auto" and is_open)) and not listener.knows_clients()
+            if nameless and not listener.unix and not is_loopback(listener.bind):
+                warnings.append(f"{listener} is open to whoever can reach it: there is no authentication")
+        return warnings
 
 
 def is_loopback(address: str) -> bool:

@@ -66,6 +66,10 @@ class ClientError(Exception):
     """The broker can't be reached, refused something, or left: in words for the user."""
 
 
+class Refused(ClientError):
+    """The broker has answered, and does not let us in."""
+
+
 class UsageError(Exception):
     """Arguments that don't go together."""
 
@@ -172,10 +176,10 @@ class Client:
             raise ClientError("the broker answered CONNECT with another packet than CONNACK")
         if connack.reason_code in RETURN_CODES:
             reason = f"{RETURN_CODES[connack.reason_code]} (return code {connack.reason_code})"
-            raise ClientError("the broker refused the connection: " + reason)
+            raise Refused("the broker refused the connection: " + reason)
         if connack.reason_code != spec.SUCCESS:
             reason = reason_text(connack.reason_code, connack.properties)
-            raise ClientError("the broker refused the connection: " + reason)
+            raise Refused("the broker refused the connection: " + reason)
         if connack.properties is not None and connack.properties.server_keep_alive != ABSENT:
             self.keep_alive_s = float(connack.properties.server_keep_alive)
         return connack

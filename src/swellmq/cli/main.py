@@ -17,6 +17,7 @@ COMMANDS: Final = {
     "check": "read a configuration, say what is wrong and what it would do",
     "pub": "publish messages",
     "sub": "subscribe and print the messages that come",
+    "ping": "say whether a broker answers",
     "bench": "measure it, beside other brokers",
     "passwd": "set passwords in a password file",
     "plan": "say what so many connections need of memory, system and time",

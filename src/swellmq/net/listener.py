@@ -48,7 +48,8 @@ class Listener:
         self.sock = sock
         self.fd: int = sock.fileno()
         self.name = name  # as shown: "127.0.0.1:1883", "[::1]:1883" or "/run/swellmq.sock"
-        self.port: int = 0 if path else sock.getsockname()[1]
+        place = sock.getsockname()
+        self.port: int = int(place[1]) if isinstance(place, tuple) else 0
         self.path = path  # of a Unix socket
         self.inode: int = os.stat(path).st_ino if path else 0
         self.index = index
@@ -134,6 +135,16 @@ def open_unix(path: str, mode: int, index: int, backlog: int = BACKLOG) -> Liste
             "listener", f"can't listen on {path}: {error.strerror}", "Choose another path with --unix"
         ) from error
     return Listener(sock, path, index, path)
+
+
+def take_socket(sock: socket.socket, index: int) -> Listener:
+    """Listen by a socket that somebody else has opened, and whose file, if it has one, is not ours to remove."""
+    sock.setblocking(False)
+    place = sock.getsockname()
+    if isinstance(place, str):
+        return Listener(sock, place, index)
+    _set_connection_options(sock)
+    return Listener(sock, _host_port(str(place[0]), int(place[1])), index)
 
 
 def _bind_interface(sock: socket.socket, interface: str) -> None:
