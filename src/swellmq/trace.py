@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
+from itertools import islice
 from typing import Final, TypedDict
 
 from swellmq.broker.access import Tracing
@@ -42,6 +43,7 @@ class TraceError(ValueError):
 class Line(TypedDict):
     """A packet of a traced client, or something else that is to be said."""
 
+    number: int  # from 1, without gaps
     at_ms: int  # wall clock, milliseconds since 1970
     direction: str  # RECEIVED or SENT, from the broker's side; "" for what is no packet
     descriptor: int  # of the connection
@@ -60,6 +62,7 @@ class Trace:
         self.lines: deque[Line] = deque(maxlen=LINES_KEPT)
         self.counts = {RECEIVED: 0, SENT: 0}
         self.stopped = False
+        self.numbered = 0
         self._second = 0
         self._in_second = 0
         self._left_out = 0
@@ -90,10 +93,18 @@ class Trace:
     def add(self, direction: str, descriptor: int, size: int, text: str) -> None:
         """Append a line, and log it."""
         at_ms = int(self.core.turn.wall_ms)
-        self.lines.append(Line(at_ms=at_ms, direction=direction, descriptor=descriptor, bytes=size, text=text))
+        self.numbered += 1
+        self.lines.append(
+            Line(number=self.numbered, at_ms=at_ms, direction=direction, descriptor=descriptor, bytes=size, text=text)
+        )
         fields = {"event": "trace", "client_id": self.client_id, "direction": direction, "packet": text}
         said = f"{direction} {text}" if direction else text
         log.info("trace of %s: %s", printable(self.client_id), said, extra={"fields": fields})
+
+    def last(self, count: int, after: int = 0) -> list[Line]:
+        """The last `count` lines that are newer than number `after`, the oldest first."""
+        wanted = min(count, self.numbered - after, len(self.lines))
+        return list(islice(self.lines, len(self.lines) - wanted, None)) if wanted > 0 else []
 
 
 class Half:

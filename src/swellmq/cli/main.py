@@ -18,6 +18,7 @@ COMMANDS: Final = {
     "pub": "publish messages",
     "sub": "subscribe and print the messages that come",
     "ping": "say whether a broker answers",
+    "trace": "show every packet of one client of a running broker",
     "bench": "measure it, beside other brokers",
     "passwd": "set passwords in a password file",
     "plan": "say what so many connections need of memory, system and time",

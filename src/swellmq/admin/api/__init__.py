@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from swellmq.admin.api import clients, health, messages, operate, overview, pool, subscriptions, topics
+from swellmq.admin.api import clients, health, messages, operate, overview, pool, subscriptions, topics, traces
 from swellmq.admin.route import Route
 
 ROUTES: Final[tuple[Route, ...]] = (
@@ -16,4 +16,5 @@ ROUTES: Final[tuple[Route, ...]] = (
     *messages.ROUTES,
     *topics.ROUTES,
     *operate.ROUTES,
+    *traces.ROUTES,
 )
