@@ -117,7 +117,8 @@ class Buffers:
         self.backlog: list[bytes] | None = None  # what the socket did not take, in order
         self.backlog_next: i64 = 0  # index of the first piece that is not yet sent
         self.backlog_offset: i64 = 0  # bytes of that piece that are sent
-        self.stalled_since_ms: i64 = 0  # when the socket last took something
+        self.stalled_since_ms: i64 = 0  # since when the socket has not taken PROGRESS_OUT_BYTES
+        self.taken_bytes: i64 = 0  # what it has taken since then
         self.held: list[bytes] | None = None
         self.held_tickets: list[int] | None = None  # the ticket of each held piece, ascending
 

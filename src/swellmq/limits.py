@@ -90,6 +90,7 @@ STRANGER_BYTES: Final = 4_096  # an incomplete CONNECT of more is charged with i
 STRANGERS_BYTES_MAX: Final = 33_554_432  # what all of them may have: 64 of the largest, thousands of usual ones
 
 PROGRESS_BYTES: Final = 1_024  # of a packet under way count as a sign of life; less does not, or it could be trickled
+PROGRESS_OUT_BYTES: Final = 16_384  # a client that has not taken all takes so much within write_timeout_ms: 0.5 KB/s
 
 AUTHENTICATION_STEPS_MAX: Final = 16  # of one enhanced authentication; SCRAM takes 2, Kerberos 3
 

@@ -506,6 +506,38 @@ def test_a_client_that_takes_nothing_is_closed(server: Servers, clients: Clients
     publisher.ping()
 
 
+@pytest.mark.parametrize("every_ms", [1_000, 4_000])
+def test_a_client_that_takes_a_little_now_and_then_is_closed_too(
+    server: Servers, clients: Clients, every_ms: int
+) -> None:
+    """Some 8 KB each second are enough to stay for, the same each 4 seconds are not."""
+    one = server(limits_write_timeout_ms=5_000)
+    slow, ours = socket.socketpair()
+    ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4_096)
+    one.loop.open(ours.detach(), 0, one.turn_state.now_ms)
+    hello = Connect()
+    hello.protocol_version = 4
+    hello.client_id = "slow"
+    slow.sendall(encode(hello, 4) + b"\x82\x06\0\x01\0\x01t\0")
+    publisher = clients(one, 4, "publisher")
+    publisher.publish("t", bytes(3_000_000))
+    await_true(lambda: one.stats.publishes_sent == 1, lambda: one.turn(1))
+    moved = 0
+    for _ in range(10):
+        if one.pool.active == 2:
+            before = one.stats.bytes_sent
+            taken = 0
+            while taken < 9_000 and one.pool.active == 2:
+                taken += len(slow.recv(1_000))
+                one.turn(1)
+            moved += one.stats.bytes_sent > before
+            pass_time(one, every_ms)
+            one.turn(0)
+    assert moved > 1, "the system made room, so that it was written to"
+    assert closed(one, "write stalled") == (0 if every_ms == 1_000 else 1)
+    slow.close()
+
+
 def test_a_subscriber_that_is_gone_while_it_is_written_to(server: Servers, clients: Clients) -> None:
     one = server()
     gone, publisher = clients(one, 4, "gone"), clients(one, 4, "publisher")

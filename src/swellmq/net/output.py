@@ -23,6 +23,7 @@ from swellmq.limits import (
     BYTES_PER_LOOK,
     FLUSH_NS,
     JOIN_BYTES,
+    PROGRESS_OUT_BYTES,
     WRITABLE_EVENTS,
     WRITE_BYTES,
     WRITES_PER_LOOK,
@@ -223,6 +224,7 @@ class Output:
         if connection.interest & WRITABLE or connection.close_reason != OPEN:
             return
         buffers.stalled_since_ms = now_ms
+        buffers.taken_bytes = 0
         try:
             self.writable.register(connection.fd, WRITABLE)
         except OSError:  # ENOSPC: nobody would tell us when it takes more
@@ -267,7 +269,10 @@ class Output:
                 return
             self.stats.bytes_sent += written
             connection.outbox_bytes -= written
-            buffers.stalled_since_ms = now_ms
+            buffers.taken_bytes += written
+            if buffers.taken_bytes >= PROGRESS_OUT_BYTES:
+                buffers.taken_bytes = 0
+                buffers.stalled_since_ms = now_ms
             _advance(buffers, backlog, written)
             if written < wanted:
                 self._stall(connection, now_ms)
