@@ -160,6 +160,36 @@ class TestAuthenticate:
         assert old.closed
         broker.check()
 
+    @pytest.mark.parametrize("version", [4, 5])
+    def test_the_newer_of_two_stays_although_the_older_is_answered_later(self, version: int) -> None:
+        access = ScriptedAccess(authenticates=True)
+        broker = MemoryBroker(access=access)
+        older = broker.connect("same", version=version)
+        token = access.token()
+        broker.advance(0.5)
+        newer = broker.connect("same", version=version)
+        broker.advance(0.5)
+        assert broker.resume(access.token()) and connack_of(newer).reason_code == 0
+        assert broker.resume(token)
+        answer = connack_of(older)
+        assert answer.reason_code == (spec.SERVER_BUSY if version == 5 else 3)
+        assert older.closed and not newer.closed
+        newer.ping()
+        broker.check()
+
+    def test_the_newer_of_two_takes_over_as_ever_where_the_older_is_answered_first(self) -> None:
+        access = ScriptedAccess(authenticates=True)
+        broker = MemoryBroker(access=access)
+        older = broker.connect("same")
+        token = access.token()
+        broker.advance(0.5)
+        newer = broker.connect("same")
+        broker.advance(0.5)
+        assert broker.resume(token) and broker.resume(access.token())
+        assert older.close_reason == "session taken over"
+        assert connack_of(newer).reason_code == 0
+        broker.check()
+
 
 class TestPublish:
     @pytest.mark.parametrize("qos", [0, 1, 2])

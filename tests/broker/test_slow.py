@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 from harness import MemoryBroker, MemoryClient, properties
+from stand_ins import ScriptedAccess
 
 from swellmq.codec.encode import encode, packet_head
-from swellmq.codec.packets import Connect
+from swellmq.codec.packets import Connack, Connect
 from swellmq.limits import CONNECT_BYTES_MAX, PROGRESS_BYTES, STRANGER_BYTES, STRANGERS_BYTES_MAX
 
 CONNECT_BYTES = 0x10
@@ -98,3 +99,46 @@ def test_a_large_connect_gives_its_room_back(broker: MemoryBroker, size: int) ->
         client.send(packet[start : start + 1_000])
     assert client.taken.startswith(b"\x20") and broker.core.strangers_bytes == 0
     broker.check()
+
+
+def large_connect(client_id: str, size: int = CONNECT_BYTES_MAX - 1_000) -> bytes:
+    connect = Connect()
+    connect.protocol_version = 5
+    connect.client_id = client_id
+    connect.clean_start = True
+    connect.properties = properties(user_properties=[("name", "v" * 990)] * (size // 1_000 - 1))
+    return encode(connect, 5)
+
+
+def test_those_that_wait_for_access_have_a_bound_in_all() -> None:
+    access = ScriptedAccess(authenticates=True)
+    broker = MemoryBroker(access=access)
+    size = len(large_connect("0"))
+    clients: list[MemoryClient] = []
+    for number in range(STRANGERS_BYTES_MAX // size):
+        clients.append(broker.open(5))
+        clients[-1].send(large_connect(str(number)))
+        assert not clients[-1].closed
+    held = broker.core.strangers_bytes
+    assert STRANGERS_BYTES_MAX - size < held <= STRANGERS_BYTES_MAX
+    late = broker.open(5)
+    late.send(large_connect("late"))
+    [answer] = late.receive()
+    assert isinstance(answer, Connack) and answer.reason_code == 0x97
+    assert late.close_reason == "refused, broker full"
+    broker.connect("usual", version=5)  # needs no room there
+    for request in access.asked:
+        broker.resume(request.token)
+    assert all(client.taken.startswith(b"\x20") for client in clients)
+    assert broker.core.strangers_bytes == 0
+    broker.check()
+
+
+def test_those_that_leave_while_access_thinks_give_their_room_back() -> None:
+    access = ScriptedAccess(authenticates=True)
+    broker = MemoryBroker(access=access)
+    client = broker.open(5)
+    client.send(large_connect("a"))
+    assert broker.core.strangers_bytes > CONNECT_BYTES_MAX // 2
+    client.drop()
+    assert broker.core.strangers_bytes == 0

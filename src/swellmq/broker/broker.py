@@ -38,10 +38,10 @@ from swellmq.broker.session import Session
 from swellmq.broker.shelf import take_back
 from swellmq.broker.spread import go_on as work_on
 from swellmq.broker.storage import Storage
-from swellmq.broker.subscribe import on_subscribe, on_unsubscribe, review_some
+from swellmq.broker.subscribe import go_on_with_filters, on_subscribe, on_unsubscribe, review_some
 from swellmq.broker.uplink import Uplink
 from swellmq.broker.will import detach, on_session_due, publish_will, remove_ended
-from swellmq.broker.work import Work
+from swellmq.broker.work import Filters, Work
 from swellmq.codec import spec
 from swellmq.codec.decode import (
     check_flags,
@@ -64,6 +64,7 @@ from swellmq.errors import (
     OPEN,
     PACKET_TOO_LARGE,
     PROTOCOL_ERROR,
+    REFUSED_FULL,
     SERVER_SHUTTING_DOWN,
     SESSION_TAKEN_OVER,
     SILENT,
@@ -75,12 +76,14 @@ from swellmq.limits import (
     CONNECT_BYTES_MAX,
     DELIVERIES_LEAST,
     DELIVERIES_PER_TURN,
+    PACKETS_SHARE,
     PROGRESS_BYTES,
     STRANGER_BYTES,
     Limits,
 )
 from swellmq.stats import Stats
 
+CROWDED_LEAST: Final = 16  # sessions that get something of what waits in them in each turn
 PINGRESP: Final = b"\xd0\x00"
 
 
@@ -124,7 +127,7 @@ class MqttBroker(Engine):
         if not data:
             self._weigh(connection, connection.kept_bytes())
             return
-        if core.strangers_bytes:
+        if core.strangers_bytes and connection not in core.exchanges:
             core.discharge(connection)
         try:
             self._packets(connection, data)
@@ -244,8 +247,9 @@ class MqttBroker(Engine):
         core.deliveries_left = DELIVERIES_PER_TURN
         while core.work and core.deliveries_left > 0:
             work = core.work[0]
+            connection = work.connection
             try:
-                done = work_on(core, work)
+                done = go_on_with_filters(core, work) if isinstance(work, Filters) else work_on(core, work)
             except Exception:
                 core.stats.errors_internal += 1
                 log.exception("a bug of ours in work that takes several turns")
@@ -253,7 +257,6 @@ class MqttBroker(Engine):
             if not done:
                 break
             del core.work[0]
-            connection = work.connection
             core.let_go(work)
             if connection is not None and connection.close_reason == OPEN:
                 connection.last_ms = now_ms  # its silence was ours
@@ -289,7 +292,13 @@ class MqttBroker(Engine):
         core = self.core
         crowded = core.crowded
         core.crowded = []
+        served: i64 = 0
         for session in crowded:
+            served += 1
+            if served > CROWDED_LEAST and core.deliveries_left < 0:
+                core.crowded[:0] = crowded[served - 1 :]  # they are the first in the next turn
+                core.turn.again = True
+                return
             session.crowded = False
             connection = session.connection
             if connection is None or connection.close_reason != OPEN or connection.stalled():
@@ -317,6 +326,7 @@ class MqttBroker(Engine):
         limits = core.limits
         pos: i64 = 0
         end: i64 = len(data)
+        packets: i64 = 0  # that were no run
         deliveries_least = core.deliveries_left - DELIVERIES_LEAST
         while pos < end:
             if connection.close_reason != OPEN:  # [MQTT-3.1.4-6]
@@ -356,10 +366,14 @@ class MqttBroker(Engine):
                     if pos == 0:
                         self._weigh(connection, end)
                 elif total > STRANGER_BYTES and not core.charge(connection, total):
+                    connection.close(REFUSED_FULL)
                     return
                 connection.keep(data[pos:] if pos else data, total)
                 return
             core.stats.packets_received += 1
+            packets += 1
+            if packets % PACKETS_SHARE == 0:
+                core.deliveries_left -= 1
             body = pos + header_length(total)
             pos += total
             if first >> 4 == spec.PUBLISH and connected:
@@ -432,6 +446,7 @@ class MqttBroker(Engine):
         self._check_type(connection, first, version if version else peek_protocol_version(data, pos, end))
         if packet_type == spec.AUTH:
             on_auth(core, connection, decode_auth(data, pos, end, version))
+            self._charge_parked(connection, len(data))
             return
         if not isinstance(session, Session):
             if packet_type == spec.DISCONNECT:  # in the middle of its authentication
@@ -444,6 +459,7 @@ class MqttBroker(Engine):
                 if core.tracing is not None:
                     size = len(packet_head(first, int(end - pos))) + int(end - pos)
                     core.tracing.on_connect(connection, connect, size, data[end:])
+                self._charge_parked(connection, len(data))
             return
         if (packet_type == spec.PINGREQ or packet_type == spec.PINGRESP) and pos != end:
             raise MalformedPacket(spec.MALFORMED_PACKET, spec.PACKET_NAMES[packet_type] + " with a body", SILENT)
@@ -467,6 +483,14 @@ class MqttBroker(Engine):
             raise ProtocolError(spec.PROTOCOL_ERROR, "a second CONNECT")  # [MQTT-3.1.0-2]
         else:
             raise ProtocolError(spec.PROTOCOL_ERROR, f"{spec.PACKET_NAMES[packet_type]} from a client")
+
+    def _charge_parked(self, connection: Connection, size: i64) -> None:
+        """A client that is not known yet may have to wait for an answer: all it has sent is kept for it."""
+        if size <= STRANGER_BYTES or connection.question is None or connection.owner is not None:
+            return
+        if not self.core.charge(connection, size):
+            phrase = "too many clients are logging in, come back later"
+            refuse(self.core, connection, spec.QUOTA_EXCEEDED, REFUSED_FULL, phrase)
 
     def _on_disconnect(self, connection: Connection, session: Session, packet: Disconnect) -> None:
         properties = packet.properties
@@ -533,6 +557,8 @@ class MqttBroker(Engine):
             self._on_peer_error(connection, error)
         except Exception:
             self._on_bug(connection)
+        if core.strangers_bytes and connection.owner is not None:
+            core.discharge(connection)
         self._go_on_reading(connection, now_ms)
 
     def _go_on_reading(self, connection: Connection, now_ms: i64) -> None:

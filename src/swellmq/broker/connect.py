@@ -136,6 +136,7 @@ def turn_away(core: Core, connection: Connection, connect: Connect, reason_code:
 
 def on_connect(core: Core, connection: Connection, connect: Connect) -> None:
     """Take a CONNECT that is well-formed."""
+    connect.arrived_ms = core.turn.now_ms
     rules = core.rules_of(connection)
     if int(connect.protocol_version) not in rules.protocol_versions:
         turn_away(core, connection, connect, spec.UNSUPPORTED_PROTOCOL_VERSION, NOT_SERVED)
@@ -279,6 +280,9 @@ def admit(core: Core, connection: Connection, connect: Connect) -> None:
     now_ms = core.turn.now_ms
     if session is not None and session.connection is not None:
         old = session.connection
+        if session.since_ms > connect.arrived_ms:  # it was let in while this one waited for its answer
+            turn_away(core, connection, connect, spec.SERVER_BUSY, "a newer connection has this client identifier")
+            return
         # One that is closed in this turn already does not fight for its place.
         if old.close_reason == OPEN and not _may_take_over(core, session, old, connection):
             turn_away(core, connection, connect, spec.SERVER_BUSY, "this client identifier changes hands too often")
@@ -305,7 +309,7 @@ def admit(core: Core, connection: Connection, connect: Connect) -> None:
     session.expiry_asked = asked is not None and asked.session_expiry_interval > 0
     core.expire_after(session, expiry_interval)
     session.connection = connection
-    session.since_ms = now_ms
+    session.since_ms = connect.arrived_ms
     connection.owner = session
     if core.exchanges:
         exchange = core.exchanges.get(connection)

@@ -27,7 +27,7 @@ from swellmq.broker.work import Work
 from swellmq.codec.packets import Connect, TopicRequest
 from swellmq.codec.spec import BAD_USER_NAME_OR_PASSWORD, IMPLEMENTATION_SPECIFIC_ERROR, NOT_AUTHORIZED
 from swellmq.connection import Connection, Peers, Turn
-from swellmq.errors import REFUSED_FULL, PeerError
+from swellmq.errors import PeerError
 from swellmq.limits import (
     DELIVERIES_LEAST,
     DELIVERIES_PER_TURN,
@@ -270,20 +270,24 @@ class Core:
                 self.deadlines.set_far(connection, due_ms, self.turn.now_ms)
 
     def charge(self, connection: Connection, total: i64) -> bool:
-        """Charge a client that is not known yet with its incomplete packet; False, and closed, where all have too much.
+        """Charge a client that is not known yet with what is kept of it; False where all of them have too much.
 
-        Who sends half a CONNECT waits for its deadline at the broker's cost, and strangers may be many.
+        Who sends half a CONNECT waits for its deadline at the broker's cost, or, with a whole one, for what access
+        says; and strangers may be many.
         """
-        if self.strangers_bytes + total > STRANGERS_BYTES_MAX:
-            self.lines.faults[connection] = "too much is kept of CONNECTs that are incomplete"
-            connection.close(REFUSED_FULL)
+        buffers = connection.buffers
+        held = buffers.charged_bytes if buffers is not None else 0
+        if total <= held:
+            return True
+        if self.strangers_bytes + total - held > STRANGERS_BYTES_MAX:
+            self.lines.faults[connection] = "too much is kept of clients that are not known yet"
             return False
-        self.strangers_bytes += total
+        self.strangers_bytes += total - held
         connection.charge(total)
         return True
 
     def discharge(self, connection: Connection) -> None:
-        """The packet is complete, or its client gone."""
+        """The packet is complete and answered, or its client gone."""
         buffers = connection.buffers
         if buffers is not None and buffers.charged_bytes:
             self.strangers_bytes -= buffers.charged_bytes
@@ -443,6 +447,14 @@ class Core:
         self.changes += 1
         if self.sealed:
             self.turn.again = True  # the batch that is open now would wait for the next event
+
+    def ticket_since(self, changes_before: i64) -> i64:
+        """The ticket of the last batch that has a durable change since `changes_before` was read; one that is stored
+        where there was none."""
+        turn = self.turn
+        if self.changes == changes_before:
+            return turn.ticket_stored
+        return turn.ticket_open if self.changes != self.changes_sealed else turn.ticket_open - 1
 
     def acknowledge(self, connection: Connection, packet: bytes, changes_before: i64) -> None:
         """Send an acknowledgement: once it is stored where something durable changed since `changes_before` was read,

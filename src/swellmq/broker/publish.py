@@ -21,7 +21,7 @@ from swellmq.codec.packets import ABSENT, Publish
 from swellmq.codec.spec import MQTT_5_0
 from swellmq.connection import Aliases, Connection
 from swellmq.errors import OPEN
-from swellmq.limits import REPLAY_NODES_KEPT
+from swellmq.limits import REPLAY_NODES_KEPT, VISITS_SHARE
 
 REPLAY_SLICE: Final = 256  # retained messages looked up at a time
 REPLAY_SLICES: Final = 64  # in one turn: a filter that matches a million does not stop the others
@@ -42,7 +42,9 @@ def route_publish(core: Core, publish: Publish, publisher: Session | None, conne
     topics = core.topics
     route = topics.route(publish.topic_name)
     if route is None:
+        before = topics.visited
         route = topics.match(publish.topic_name)
+        core.deliveries_left -= (topics.visited - before) // VISITS_SHARE
     matched = len(route.targets)
     if route.groups is not None:
         matched += len(route.groups)
@@ -143,7 +145,9 @@ def deliver_shared(core: Core, group: ShareGroup, publish: Publish) -> None:
             return
         group.turn = picked
     chosen: Subscription | None = None
+    looks: i64 = 0
     for step in range(count):
+        looks += 1
         index = (group.turn + step) % count
         member = members[index]
         connection = _open_connection(member.session)
@@ -160,6 +164,7 @@ def deliver_shared(core: Core, group: ShareGroup, publish: Publish) -> None:
             break
     if chosen is None:
         for step in range(count):  # nobody is here: it waits in one session
+            looks += 1
             index = (group.turn + step) % count
             member = members[index]
             if permissions is not None and not permissions.may_receive(member.session, publish.topic_name):
@@ -170,6 +175,7 @@ def deliver_shared(core: Core, group: ShareGroup, publish: Publish) -> None:
                 break
         else:
             return
+    core.deliveries_left -= looks // VISITS_SHARE
     qos = chosen.qos if core.limits.upgrade_outgoing_qos else min(chosen.qos, publish.qos)  # [MQTT-4.8.2-3]
     retain = publish.retain and chosen.retain_as_published
     deliver_to(core, chosen.session, publish, qos, retain, chosen.identifiers, chosen.topic_filter)  # [MQTT-3.3.4-5]
@@ -495,7 +501,7 @@ def replay(core: Core, session: Session) -> None:
         if queued > queued_max or queued_bytes >= limits.queued_bytes:
             return  # QoS 1 and 2 go on when the client has acknowledged some
         room = limits.outbox_bytes + 1 - connection.outbox_bytes
-        if room <= 0 or slices == REPLAY_SLICES:
+        if room <= 0 or slices == REPLAY_SLICES or (slices and core.deliveries_left < 0):
             core.note_crowded(session)
             return
         # If none of them can be sent at once, all must have a place in the queue.
@@ -503,7 +509,10 @@ def replay(core: Core, session: Session) -> None:
         room = min(room, limits.queued_bytes - queued_bytes)
         topic_filter, current = session.replays.popitem(last=False)
         slice_used = False  # a filter that matches nothing costs nothing
-        for publish in core.retained.next(current, int(messages), room):
+        before = core.retained.visited
+        found = core.retained.next(current, int(messages), room)
+        core.deliveries_left -= len(found) + (core.retained.visited - before) // VISITS_SHARE
+        for publish in found:
             if expired(core, publish):
                 core.stats.dropped_expired += 1
                 if core.retained.remove(publish.topic_name) and core.storage.durable:

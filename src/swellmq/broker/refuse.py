@@ -84,6 +84,7 @@ class Refuser(Handler):
 
     def _answer(self, connection: Connection, connect: Connect) -> None:
         core = self.core
+        connect.arrived_ms = core.turn.now_ms
         if connection not in self.asked:  # a place may be free by now: the loop asks again where none is
             self.asked.add(connection)
             connection.protocol_version = 0
@@ -124,7 +125,7 @@ class Refuser(Handler):
         """Close the client's old connection, and ask the loop to give this one a proper place once that is free."""
         session = self.core.session(connect.client_id)
         old = session.connection if session is not None else None
-        if old is None:
+        if old is None or session is None or session.since_ms > connect.arrived_ms:  # the newer of two stays
             self.refuse(connection, connect)
             return
         disconnect(old, SESSION_TAKEN_OVER, TAKEN_OVER)

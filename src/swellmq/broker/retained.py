@@ -66,6 +66,7 @@ class Retained:
         self.sources: dict[bytes, Source] = {}  # by topic name, where there is access control
         self.count: i64 = 0
         self.bytes: i64 = 0  # topic names, payloads and properties, and NODE_BYTES for each level of the tree
+        self.visited: i64 = 0  # nodes, in all walks
 
     def get(self, topic_name: bytes) -> Publish | None:
         """The retained message of one topic."""
@@ -173,6 +174,7 @@ class Retained:
                 if only is not None:
                     nodes.append(only)
                     depths.append(depth + 1)
+        self.visited += messages * VISITS_PER_MESSAGE - visits
         return found
 
     def statistics(self) -> dict[str, int]:

@@ -117,7 +117,7 @@ class Session(Owner):
         self.username: str | None = None
         self.number: i64 = 0  # under which what it may do is remembered; 0: nobody has asked yet
         self.will: Will | None = None
-        self.since_ms: i64 = 0  # when its client came; while none is connected, when the last one left
+        self.since_ms: i64 = 0  # when its CONNECT came; while none is connected, when the last one left
         self.expiry_interval: i64 = 0  # seconds; 0xFFFFFFFF: never
         self.stored_id: i64 = 0  # the store's number for it; 0: it is not there
         self.first: Subscription | None = None  # most sessions have one subscription, and then need no list

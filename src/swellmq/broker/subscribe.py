@@ -14,6 +14,7 @@ from swellmq.broker.publish import replay
 from swellmq.broker.retained import Replay
 from swellmq.broker.session import Session, Subscription
 from swellmq.broker.topics import is_wild
+from swellmq.broker.work import Filters
 from swellmq.codec import spec
 from swellmq.codec.decode import SUBACK_REASONS
 from swellmq.codec.encode import encode_suback
@@ -21,6 +22,7 @@ from swellmq.codec.packets import Suback, Subscribe, TopicRequest, Unsubscribe
 from swellmq.codec.topic import split_share
 from swellmq.connection import Connection
 from swellmq.errors import ADMINISTRATIVE, STORE_FAILING, ProtocolError
+from swellmq.limits import FILTERS_LEAST
 
 REVIEW_SLICE: Final = 512  # sessions and subscriptions looked at in one turn; each takes some 2 microseconds
 
@@ -74,16 +76,38 @@ def subscribe(
 
     `verdicts` has a reason code of access for each request; below 0x80 it is allowed. `answered` is the question.
     """
-    changes = core.changes
-    reason_codes: list[int] = []
-    identifiers: list[int] | None = None
-    if packet.properties is not None:
-        identifiers = packet.properties.subscription_identifiers
-    retained: list[TopicRequest] = []
-    phrases: list[str] = []
-    for index in range(len(packet.requests)):  # [MQTT-3.8.4-5]
+    filters = Filters(core.changes)
+    filters.subscribe = packet
+    filters.verdicts = verdicts
+    filters.answered = answered
+    go_on_subscribing(core, connection, session, filters)
+
+
+def go_on_with_filters(core: Core, filters: Filters) -> bool:
+    """Do the next part of a SUBSCRIBE or UNSUBSCRIBE of many filters; whether it is done, or its client has gone."""
+    connection = filters.connection
+    session = connection.owner if connection is not None else None
+    if connection is None or not isinstance(session, Session):
+        return True
+    if filters.subscribe is not None:
+        return go_on_subscribing(core, connection, session, filters)
+    return go_on_unsubscribing(core, connection, session, filters)
+
+
+def go_on_subscribing(core: Core, connection: Connection, session: Session, filters: Filters) -> bool:
+    """Make the next subscriptions of a SUBSCRIBE; where none is left answer it, and say so."""
+    packet = filters.subscribe
+    assert packet is not None
+    identifiers = _identifiers(packet)
+    first = len(filters.reason_codes)
+    for index in range(first, len(packet.requests)):  # [MQTT-3.8.4-5]
+        if core.deliveries_left < 0 and index - first >= FILTERS_LEAST:
+            if filters.connection is None:
+                core.queue(filters, connection)
+            return False
+        core.deliveries_left -= 1
         request = packet.requests[index]
-        reason_code = verdicts[index] if verdicts is not None else 0
+        reason_code = filters.verdicts[index] if filters.verdicts is not None else 0
         if reason_code >= 0x80:
             reason_code = allowed_reason(reason_code, SUBACK_REASONS)  # [MQTT-3.9.3-2]
             phrase = "refused by access control"
@@ -98,8 +122,8 @@ def subscribe(
                 reason_code = core.storage.refusal
                 phrase = NOT_STORED
                 core.stats.refused_not_stored += 1
-        if reason_code >= 0x80 and phrase not in phrases:
-            phrases.append(phrase)
+        if reason_code >= 0x80 and phrase not in filters.phrases:
+            filters.phrases.append(phrase)
         if reason_code < 0x80:
             shared = bool(split_share(request.topic_filter)[0])
             request.qos = min(int(request.qos), int(core.maximum_qos(connection)))  # [MQTT-3.2.2-10]
@@ -110,32 +134,38 @@ def subscribe(
             reason_code = request.qos  # [MQTT-3.8.4-7]
             # [MQTT-3.3.1-9] [MQTT-3.3.1-10] [MQTT-3.3.1-11]
             if not shared and (request.retain_handling == 0 or (request.retain_handling == 1 and is_new)):
-                retained.append(request)
+                filters.retained.append(request)
         elif connection.protocol_version != spec.MQTT_5_0:
             reason_code = spec.SUBACK_FAILURE
-        reason_codes.append(reason_code)  # [MQTT-3.8.4-6] [MQTT-3.9.3-1]
+        filters.reason_codes.append(reason_code)  # [MQTT-3.8.4-6] [MQTT-3.9.3-1]
     if core.tells(LINE_SUBSCRIBED, DEBUG):
-        core.chronicle().subscribed(session, packet.requests, reason_codes)
-    answer = Suback(spec.SUBACK, packet.packet_identifier, bytes(reason_codes))  # [MQTT-2.2.1-6] [MQTT-3.8.4-2]
-    suback = explained(connection, answer, "; ".join(phrases), answered)
-    ticket = core.turn.ticket_open if core.changes != changes else core.turn.ticket_stored
+        core.chronicle().subscribed(session, packet.requests, filters.reason_codes)
+    # [MQTT-2.2.1-6] [MQTT-3.8.4-2]
+    answer = Suback(spec.SUBACK, packet.packet_identifier, bytes(filters.reason_codes))
+    suback = explained(connection, answer, "; ".join(filters.phrases), filters.answered)
+    ticket = core.ticket_since(filters.changes)
+    core.let_go(filters)
     if core.uplink.enabled:
         barrier = core.park(BARRIER, connection, session.client_id, session.username)
-        barrier.subscribe = Subscribe(packet.packet_identifier, retained, packet.properties)
+        barrier.subscribe = Subscribe(packet.packet_identifier, filters.retained, packet.properties)
         barrier.reply = suback
         barrier.ticket = ticket
         if not core.uplink.barrier(session.client_id, barrier.token):
-            return
+            return True
         core.unpark(barrier)
-    finish_subscribe(core, connection, session, suback, ticket, retained, identifiers)
+    finish_subscribe(core, connection, session, suback, ticket, filters.retained, identifiers)
+    return True
+
+
+def _identifiers(packet: Subscribe) -> list[int] | None:
+    return packet.properties.subscription_identifiers if packet.properties is not None else None
 
 
 def on_barrier_answered(core: Core, connection: Connection, session: Session, request: Request) -> None:
     """The cluster knows the new routes: SUBACK may leave."""
     packet = request.subscribe
     assert packet is not None
-    identifiers = packet.properties.subscription_identifiers if packet.properties is not None else None
-    finish_subscribe(core, connection, session, request.reply, request.ticket, packet.requests, identifiers)
+    finish_subscribe(core, connection, session, request.reply, request.ticket, packet.requests, _identifiers(packet))
 
 
 def finish_subscribe(
@@ -226,10 +256,24 @@ def on_unsubscribe(core: Core, connection: Connection, session: Session, packet:
     if core.storage.refusal and core.kept(session):
         _refuse_unsubscribe(core, connection, packet)
         return
-    changes = core.changes
-    reason_codes: list[int] = []
-    for topic_filter in packet.topic_filters:  # [MQTT-3.10.4-6]
-        subscription = core.topics.find(session, topic_filter)  # [MQTT-3.10.4-1]
+    filters = Filters(core.changes)
+    filters.unsubscribe = packet
+    go_on_unsubscribing(core, connection, session, filters)
+
+
+def go_on_unsubscribing(core: Core, connection: Connection, session: Session, filters: Filters) -> bool:
+    """Remove the next subscriptions of an UNSUBSCRIBE; where none is left answer it, and say so."""
+    packet = filters.unsubscribe
+    assert packet is not None
+    reason_codes = filters.reason_codes
+    first = len(reason_codes)
+    for index in range(first, len(packet.topic_filters)):  # [MQTT-3.10.4-6]
+        if core.deliveries_left < 0 and index - first >= FILTERS_LEAST:
+            if filters.connection is None:
+                core.queue(filters, connection)
+            return False
+        core.deliveries_left -= 1
+        subscription = core.topics.find(session, packet.topic_filters[index])  # [MQTT-3.10.4-1]
         if subscription is None:
             reason_codes.append(spec.NO_SUBSCRIPTION_EXISTED)
             continue
@@ -239,7 +283,9 @@ def on_unsubscribe(core: Core, connection: Connection, session: Session, packet:
         core.chronicle().unsubscribed(session, packet.topic_filters)
     unsuback = Suback(spec.UNSUBACK, packet.packet_identifier, bytes(reason_codes))  # [MQTT-2.2.1-6] [MQTT-3.10.4-5]
     phrase = "no such subscription" if spec.NO_SUBSCRIPTION_EXISTED in reason_codes else ""
-    core.acknowledge(connection, explained(connection, unsuback, phrase), changes)  # [MQTT-3.10.4-4]
+    # [MQTT-3.10.4-4]
+    connection.hold_until(explained(connection, unsuback, phrase), core.ticket_since(filters.changes))
+    return True
 
 
 def remove_subscription(core: Core, session: Session, subscription: Subscription) -> None:

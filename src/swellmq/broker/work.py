@@ -10,9 +10,10 @@ from typing import final
 
 from mypy_extensions import i64, mypyc_attr
 
+from swellmq.broker.access import Request
 from swellmq.broker.session import Session, Subscription
 from swellmq.broker.topics import ShareGroup
-from swellmq.codec.packets import Publish
+from swellmq.codec.packets import Publish, Subscribe, TopicRequest, Unsubscribe
 from swellmq.connection import Connection, Question
 
 
@@ -53,3 +54,20 @@ class Spread(Work):
     def done(self) -> bool:
         """Whether all is delivered."""
         return self.publish is None and self.pos == len(self.piece)
+
+
+@final
+@mypyc_attr(native_class=True, acyclic=True)
+class Filters(Work):
+    """A SUBSCRIBE or UNSUBSCRIBE (`subscribe.py`), of which some filters are done; it is answered once."""
+
+    def __init__(self, changes: i64) -> None:
+        super().__init__()
+        self.changes = changes
+        self.subscribe: Subscribe | None = None
+        self.unsubscribe: Unsubscribe | None = None
+        self.verdicts: list[int] | None = None  # of access, for each filter
+        self.answered: Request | None = None  # the question that access has answered
+        self.reason_codes: list[int] = []  # of the filters that are done
+        self.retained: list[TopicRequest] = []  # those that want retained messages
+        self.phrases: list[str] = []  # why some were not granted

@@ -108,6 +108,7 @@ class Connect:
         self.password: bytes | None = None
         self.properties: Properties | None = None  # 5.0 only, None where empty
         self.answer: Properties | None = None  # what whoever let the client in has for its CONNACK
+        self.arrived_ms: i64 = 0  # monotonic: which of two of one client is the newer, however late they are let in
 
 
 @final

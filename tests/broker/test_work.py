@@ -1,0 +1,172 @@
+"""What clients may have done in one turn: a bound for all together, a packet for each at least, and nothing lost."""
+
+from __future__ import annotations
+
+import pytest
+from harness import MemoryBroker
+from stand_ins import DelayedStorage
+
+from swellmq.broker.broker import CROWDED_LEAST
+from swellmq.broker.storage import Storage
+from swellmq.codec import spec
+from swellmq.codec.encode import encode
+from swellmq.codec.packets import Disconnect, Ping, Publish, Suback, Subscribe, TopicRequest, Unsubscribe
+from swellmq.codec.spec import PINGREQ
+from swellmq.limits import DELIVERIES_PER_TURN, FILTERS_LEAST, VISITS_SHARE
+
+LEVELS = 12
+CROSSED = [
+    b"/".join(b"+" if number >> level & 1 else b"a" for level in range(LEVELS)) + b"/#" for number in range(1 << LEVELS)
+]
+
+
+class Measured(MemoryBroker):
+    """Notes for each turn how many nodes were visited, filters added or removed, and messages sent."""
+
+    def __init__(self, storage: Storage | None = None) -> None:
+        super().__init__(storage=storage)
+        self.visits: list[int] = []
+        self.filters: list[int] = []
+        self.sent: list[int] = []
+
+    def _one_turn(self) -> None:
+        visited, count, sent = self.core.topics.visited, self.core.topics.count, self.stats.publishes_sent
+        super()._one_turn()
+        self.visits.append(int(self.core.topics.visited - visited))
+        self.filters.append(abs(int(self.core.topics.count - count)))
+        self.sent.append(int(self.stats.publishes_sent - sent))
+
+    def forget(self) -> None:
+        self.visits, self.filters, self.sent = [], [], []
+
+
+def subscribe(filters: list[bytes], identifier: int = 1) -> Subscribe:
+    return Subscribe(identifier, [TopicRequest(one, 0) for one in filters])
+
+
+def messages(count: int, version: int = 4) -> bytes:
+    """To topics that are new each, so that each is matched anew, and all filters match it."""
+    topic = b"/".join([b"a"] * LEVELS)
+    return b"".join(
+        encode(Publish(topic + b"/%d" % number, b"%d" % number, 0, False), version) for number in range(count)
+    )
+
+
+def test_messages_that_are_dear_to_match_wait_for_later_turns() -> None:
+    broker = Measured()
+    hostile = broker.connect("hostile")
+    hostile.subscribe(*[one.decode() for one in CROSSED])
+    other = broker.connect("other")
+    broker.forget()
+    hostile.feed(messages(200))
+    other.feed(Ping(PINGREQ))
+    broker._one_turn()
+    assert other.taken == b"\xd0\0", "others are served in the same turn"
+    broker.turn()
+    assert hostile.payloads() == [b"%d" % number for number in range(200)]
+    assert len(broker.visits) > 10
+    one = 3 * len(CROSSED)  # what one message takes at the most
+    assert max(broker.visits) < 2 * DELIVERIES_PER_TURN * VISITS_SHARE + 4 * one
+    broker.check()
+
+
+def test_what_follows_keeps_its_order_and_the_end_comes_last() -> None:
+    broker = Measured()
+    hostile, listener = broker.connect("hostile"), broker.connect("listener")
+    hostile.subscribe(*[one.decode() for one in CROSSED])
+    listener.subscribe("#", "end")
+    hostile.send(messages(100), Publish(b"end", b"last", 0, False), Disconnect())
+    assert listener.payloads() == [*(b"%d" % number for number in range(100)), b"last"]
+    assert hostile.close_reason == "client disconnected"
+    broker.check()
+
+
+def test_a_client_that_vanishes_while_its_messages_wait() -> None:
+    broker = Measured()
+    hostile = broker.connect("hostile")
+    hostile.subscribe(*[one.decode() for one in CROSSED])
+    hostile.feed(messages(100))
+    broker._one_turn()
+    assert broker.core.work
+    hostile.drop()
+    again = broker.connect("again")  # has the same object of the pool
+    again.send(Ping(PINGREQ))
+    assert again.taken == b"\xd0\0"
+    assert not broker.core.work
+    broker.check()
+
+
+FILTERS = [b"many/%d/+" % number for number in range(20_000)]
+
+
+@pytest.mark.parametrize("version", [4, 5])
+def test_a_subscribe_of_many_filters_takes_several_turns_and_has_one_answer(version: int) -> None:
+    broker = Measured()
+    client = broker.connect("a", version=version)
+    broker.forget()
+    client.send(subscribe(FILTERS), Ping(PINGREQ))
+    assert client.taken.endswith(b"\xd0\0")
+    client.taken = client.taken[:-2]
+    client.expect(Suback(spec.SUBACK, 1, bytes(len(FILTERS))))
+    assert broker.core.topics.count == len(FILTERS)
+    assert len(broker.filters) > 4
+    assert max(broker.filters) <= 2 * DELIVERIES_PER_TURN + FILTERS_LEAST
+    broker.forget()
+    client.send(Unsubscribe(2, [*FILTERS, b"none"]))
+    codes = b"" if version == 4 else bytes(len(FILTERS)) + bytes([spec.NO_SUBSCRIPTION_EXISTED])
+    [answer] = client.receive()
+    assert isinstance(answer, Suback) and (version == 4 or bytes(answer.reason_codes) == codes)
+    assert broker.core.topics.count == 0
+    assert len(broker.filters) > 4
+    assert max(broker.filters) <= 2 * DELIVERIES_PER_TURN + FILTERS_LEAST
+    broker.check()
+
+
+def test_a_subscribe_of_many_turns_is_answered_once_all_of_it_is_stored() -> None:
+    storage = DelayedStorage()
+    broker = Measured(storage=storage)
+    client = broker.connect("a", clean_start=False)
+    storage.commit()
+    broker.turn()
+    client.receive()
+    client.send(subscribe(FILTERS))
+    first = broker.turn_state.ticket_stored
+    storage.commit(storage.sealed - 1)
+    broker.turn()
+    assert client.taken == b"" and broker.turn_state.ticket_stored > first
+    storage.commit()
+    broker.turn()
+    client.expect(Suback(spec.SUBACK, 1, bytes(len(FILTERS))))
+    client.send(Unsubscribe(2, FILTERS))
+    assert client.taken == b""
+    storage.commit()
+    broker.turn()
+    client.expect(Suback(spec.UNSUBACK, 2, b""))
+    broker.check()
+
+
+def test_who_leaves_within_its_subscribe() -> None:
+    broker = Measured()
+    client = broker.connect("a")
+    client.feed(subscribe(FILTERS))
+    broker._one_turn()
+    assert 0 < broker.core.topics.count < len(FILTERS)
+    client.drop()
+    broker.turn()
+    assert broker.core.topics.count == 0 and not broker.core.work
+    broker.check()
+
+
+def test_retained_messages_for_many_at_once_come_in_turns() -> None:
+    broker = Measured()
+    for number in range(1_000):
+        broker.inject(f"kept/{number % 50}/{number}", b"x", retain=True)
+    clients = [broker.connect(f"c{number}") for number in range(40)]
+    broker.forget()
+    for client in clients:
+        client.feed(subscribe([b"#", b"+/+/#"]))
+    broker.turn()
+    assert max(broker.sent) <= DELIVERIES_PER_TURN + (len(clients) + 2 * CROWDED_LEAST) * 256
+    for client in clients:
+        assert len([packet for packet in client.receive() if isinstance(packet, Publish)]) == 2_000
+    broker.check()
