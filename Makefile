@@ -12,19 +12,19 @@ SEEDS := 100
 LIVES := 200000
 ROUNDS := 30
 
-SOURCES := setup.py pyproject.toml $(shell find src -name '*.py' -o -name py.typed)
+SOURCES := setup.py pyproject.toml $(shell find src -name '*.py' -o -name py.typed -o -path 'src/swellmq/admin/*' -type f)
 INPUTS := OPT=$(SWELLMQ_OPT) INTERPRETED=$(SWELLMQ_INTERPRETED) CC=$(CC) CFLAGS=$(CFLAGS) $(sort $(SOURCES))
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help serve install test test-compiled test-interpreted check format lint bench profile guard wheel docs conformance sim soak kill fuzz hostile mqttjs clean FORCE
+.PHONY: help api serve install test test-compiled test-interpreted check format lint bench profile guard wheel docs conformance sim soak kill fuzz hostile mqttjs clean FORCE
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo "ARGS=... goes to the command; SWELLMQ_OPT=1 compiles faster, SWELLMQ_INTERPRETED=1 not at all."
 
-serve: $(VENV)/installed ## run the broker, installing it first where needed
-	$(BIN)/swellmq serve $(ARGS)
+serve: $(VENV)/installed ## run the broker with its page, installing it first where needed
+	$(BIN)/swellmq serve --admin 127.0.0.1:18083 $(ARGS)
 
 install: $(VENV)/installed $(VENV)/test-libraries ## install into .venv, with what the tests need
 
@@ -61,9 +61,13 @@ wheel: $(VENV)/created ## build two wheels into dist: compiled for this platform
 	$(BUILD) --outdir dist
 	SWELLMQ_INTERPRETED=1 $(BUILD) --outdir dist
 
-docs: $(VENV)/installed ## write docs/settings.md and docs/pool.svg anew
+docs: $(VENV)/installed ## write docs/settings.md, docs/pool.svg and the OpenAPI document anew
 	$(BIN)/swellmq reference > docs/settings.md
+	PYTHONPATH=src $(BIN)/python -P tools/openapi.py
 	$(BIN)/python docs/pool_picture.py docs/pool.svg
+
+api: $(VENV)/installed $(VENV)/test-libraries $(VENV)/api-libraries ## try the admin API by its OpenAPI document
+	API_TEST=1 $(PYTEST) tests/admin/test_schemathesis.py $(ARGS)
 
 mqttjs: tests/clients/mqttjs/node_modules ## install MQTT.js, for its tests; needs npm
 

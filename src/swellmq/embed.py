@@ -68,6 +68,12 @@ class Broker:
         """The port of the first TCP listener."""
         return self.server.port
 
+    @property
+    def admin_url(self) -> str:
+        """Where the admin page is; "" where there is none."""
+        admin = self.server.admin
+        return admin.url() if admin is not None else ""
+
     def statistics(self) -> dict[str, int]:
         """Counters and sizes by name: pool, clients, sessions, messages, bytes, reasons of closed connections."""
         return self.server.statistics()

@@ -99,7 +99,9 @@ def test_a_session_whose_client_is_away(broker: Start, clients: Clients) -> None
     assert left.total_seconds() == 100
     assert (told["subscriptions"], told["queued_bytes"], told["queued_on_disk"]) == (1, len("awaits"), 0)
     assert ask(one, "/api/v1/clients/away").code() == "no_such_client"
-    assert ask(one, "/api/v1/clients/away/subscriptions").json()["items"][0]["topic_filter"] == "a"
+    assert ask(one, "/api/v1/clients/away/subscriptions").code() == "no_such_client"
+    assert ask(one, "/api/v1/sessions/away/subscriptions").json()["items"][0]["topic_filter"] == "a"
+    assert ask(one, "/api/v1/sessions/away").json() == told
 
 
 def test_a_client_is_disconnected(broker: Start, clients: Clients) -> None:
@@ -116,14 +118,22 @@ def test_a_client_is_disconnected(broker: Start, clients: Clients) -> None:
     assert one.statistics()["closed: administrative action"] == 1
 
 
-@pytest.mark.parametrize("is_here", [True, False])
-def test_a_session_is_ended(is_here: bool, broker: Start, clients: Clients) -> None:
+@pytest.mark.parametrize(
+    ("is_here", "path"),
+    [
+        (True, "/api/v1/clients/victim?session=true"),
+        (True, "/api/v1/sessions/victim"),
+        (False, "/api/v1/sessions/victim"),
+    ],
+)
+def test_a_session_is_ended(is_here: bool, path: str, broker: Start, clients: Clients) -> None:
     one = broker(admin="127.0.0.1:0")
     client = clients(one, 5, "victim", expiry_s=100)
     client.subscribe("a")
     if not is_here:
         client.disconnect()
-    assert ask(one, "/api/v1/clients/victim?session=true", "DELETE").status == 204
+    assert ask(one, path, "DELETE").status == 204
+    assert ask(one, path, "DELETE").status == 404
     await_true(lambda: ask(one, "/api/v1/sessions").json()["items"] == [])
     assert one.statistics()["subscriptions"] == 0
 
@@ -168,7 +178,8 @@ def test_what_a_subscription_says(broker: Start, clients: Clients) -> None:
         }
     ]
     assert ask(one, "/api/v1/subscriptions?after=nonsense").code() == "bad_query"
-    assert ask(one, "/api/v1/clients/nobody/subscriptions").code() == "no_such_session"
+    assert ask(one, "/api/v1/clients/nobody/subscriptions").code() == "no_such_client"
+    assert ask(one, "/api/v1/sessions/nobody/subscriptions").code() == "no_such_session"
 
 
 def test_the_pool_and_its_self_check(broker: Start, clients: Clients) -> None:
@@ -196,6 +207,10 @@ def test_the_overview(broker: Start, clients: Clients) -> None:
     told = ask(one, "/api/v1/overview").json()
     assert told["connections"]["connected"] == told["sessions"] == told["subscriptions"] == 1
     assert told["memory"]["resident_bytes"] > 1_000_000
+    assert told["connections"]["overflow_total"] == 0
+    assert set(told["rates"]) == {"publishes_received", "publishes_sent", "bytes_received", "bytes_sent", "connects"}
+    assert told["turn"]["longest_us"] >= told["turn"]["recent_us"] > 0
+    assert told["alarms"] == []
     counters = ask(one, "/api/v1/statistics").json()
     assert counters["connects"] == 1
     assert counters["admin_requests"] == 2

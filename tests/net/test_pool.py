@@ -224,6 +224,7 @@ def test_modes_name_themselves_in_statistics() -> None:
         "active": 3,
         "idle": 7,
         "overflow": 0,
+        "overflow_total": 0,
         "max_size": 50,
         "max_connections": 100,
         "steps": 0,

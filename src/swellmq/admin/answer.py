@@ -41,10 +41,9 @@ class Response:
 
     def compress(self) -> None:
         """Pack the body where that gains something and takes little time. The client must have said it can read it."""
-        self.headers.append(("Vary", "Accept-Encoding"))
         if GZIP_FROM_BYTES <= len(self.body) <= GZIP_UP_TO_BYTES:
             self.body = gzip.compress(self.body, compresslevel=1, mtime=0)
-            self.headers.append(("Content-Encoding", "gzip"))
+            self.headers += [("Content-Encoding", "gzip"), ("Vary", "Accept-Encoding")]
 
 
 class ApiError(Exception):
@@ -70,3 +69,12 @@ def encode(value: object) -> bytes:
 def json(value: object, status: int = HTTPStatus.OK) -> Response:
     """An answer with a value as JSON."""
     return Response(status, encode(value))
+
+
+def accepts_gzip(headers: dict[str, str]) -> bool:
+    """Whether a client says that it can read what is packed by gzip, RFC 9110 section 12.5.3."""
+    for piece in headers.get("accept-encoding", "").split(","):
+        coding, _, weight = piece.partition(";")
+        if coding.strip().lower() in ("gzip", "*"):
+            return weight.replace(" ", "").lower() not in ("q=0", "q=0.0", "q=0.00", "q=0.000")
+    return False

@@ -7,7 +7,7 @@ import os
 import zlib
 from typing import Final
 
-from swellmq.admin.answer import GZIP_FROM_BYTES, Response
+from swellmq.admin.answer import GZIP_FROM_BYTES, Response, accepts_gzip
 
 FOLDER: Final = os.path.join(os.path.dirname(__file__), "page")
 FIRST: Final = "index.html"
@@ -69,12 +69,3 @@ class Files:
         if file.packed and accepts_gzip(headers):
             return Response(200, file.packed, file.content_type, [*about, ("Content-Encoding", "gzip")])
         return Response(200, file.body, file.content_type, about)
-
-
-def accepts_gzip(headers: dict[str, str]) -> bool:
-    """Whether a client says that it can read what is packed by gzip, RFC 9110 section 12.5.3."""
-    for piece in headers.get("accept-encoding", "").split(","):
-        coding, _, weight = piece.partition(";")
-        if coding.strip().lower() in ("gzip", "*"):
-            return weight.replace(" ", "").lower() not in ("q=0", "q=0.0", "q=0.00", "q=0.000")
-    return False

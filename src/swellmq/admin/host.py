@@ -120,7 +120,8 @@ class Admin:
         sizes = PoolSettings()
         sizes.mode = "none"
         sizes.max_connections = CONNECTIONS_MAX
-        self.engine = HttpEngine(Site(server, self.security), self.turn_state)
+        self.site = Site(server, self.security)
+        self.engine = HttpEngine(self.site, self.turn_state)
         pool = Pool(sizes, self.turn_state)
         self.loop = Loop(self.engine, Busy(), pool, self.turn_state, self.stats)
         pool.preheat()
@@ -144,6 +145,7 @@ class Admin:
             self.listeners.append(listener)
             self.loop.add_listener(listener)
         self.server.loop.host(self.loop.fileno())
+        self.server.watch.keep_history()
 
     @property
     def port(self) -> int:
@@ -207,7 +209,12 @@ class Admin:
 
     def statistics(self) -> dict[str, int]:
         """Counters of the admin server itself."""
-        return {**self.engine.statistics(), "refused": self.security.refused}
+        return {
+            **self.engine.statistics(),
+            "refused": self.security.refused,
+            "turn_longest_us": int(self.stats.turn.ever_us),
+            "turn_recent_us": self.stats.turn.recent_us(self.turn_state.now_ms),
+        }
 
     def close(self) -> None:
         """Close everything."""

@@ -18,7 +18,7 @@ from urllib.parse import parse_qsl, unquote_to_bytes
 
 import msgspec
 
-from swellmq.admin.answer import ApiError, Response, json
+from swellmq.admin.answer import ApiError, Response, accepts_gzip, json
 from swellmq.server import Server
 
 Result = TypeVar("Result")
@@ -49,7 +49,16 @@ class Request:
 class Route:
     """One method at one path. `public` ones answer without a token too."""
 
-    def __init__(self, method: str, path: str, function: Callable[..., Any], public: bool = False, status: int = 200):
+    def __init__(
+        self,
+        method: str,
+        path: str,
+        function: Callable[..., Any],
+        public: bool = False,
+        status: int = 200,
+        content_type: str = "",  # of a Response, for the OpenAPI document
+    ) -> None:
+        self.content_type = content_type
         self.method = method
         self.path = path
         self.parts = path.split("/")[1:]
@@ -98,14 +107,16 @@ class Route:
         if self.query is None and request.query:
             raise ApiError(400, "bad_query", "there are no parameters here")
         result = self.function(**arguments)
-        return self._finish(result) if self.sliced else self._answer(result)
+        return self._finish(result, request) if self.sliced else self._answer(result, request)
 
-    def _finish(self, walk: Walk[object]) -> Walk[Response]:
+    def _finish(self, walk: Walk[object], request: Request) -> Walk[Response]:
         result = yield from walk
-        return self._answer(result)
+        return self._answer(result, request)
 
-    def _answer(self, result: object) -> Response:
+    def _answer(self, result: object, request: Request) -> Response:
         if isinstance(result, Response):
+            if accepts_gzip(request.headers):
+                result.compress()
             return result
         return Response(204) if result is None else json(result, self.status)
 

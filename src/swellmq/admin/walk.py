@@ -17,7 +17,7 @@ import msgspec
 from swellmq.broker.sharded import ShardedMap
 
 KEYS_PER_SLICE: Final = 500
-ITEMS_PER_SLICE: Final = 10  # of those that are made for an answer
+ITEMS_PER_SLICE: Final = 5  # of those that are made for an answer
 LIMIT_MAX: Final = 1_000  # items of a page
 
 V = TypeVar("V")

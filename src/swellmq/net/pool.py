@@ -97,6 +97,7 @@ class Pool:
         self.capacity: i64 = 0
         self.active: i64 = 0
         self.overflow: i64 = 0
+        self.overflow_total: i64 = 0  # objects that were ever made on demand
         self.target: i64 = 0  # what the step under way leads to; the capacity itself when none is
         self.step_from: i64 = 0  # capacity and active connections when it was triggered
         self.step_active: i64 = 0
@@ -155,6 +156,7 @@ class Pool:
         if self.free:
             return self.free.pop()
         self.overflow += 1
+        self.overflow_total += 1
         return Connection(self.turn)
 
     def release(self, connection: Connection) -> None:
@@ -425,6 +427,7 @@ class Pool:
             "active": int(self.active),
             "idle": len(self.free),
             "overflow": int(self.overflow),
+            "overflow_total": int(self.overflow_total),
             "max_size": int(self.max_size),
             "max_connections": int(self.max_connections),
             "steps": int(self.steps),

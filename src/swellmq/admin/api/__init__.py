@@ -4,12 +4,25 @@ from __future__ import annotations
 
 from typing import Final
 
-from swellmq.admin.api import clients, health, messages, operate, overview, pool, subscriptions, topics, traces
+from swellmq.admin.api import (
+    clients,
+    document,
+    health,
+    messages,
+    operate,
+    overview,
+    pool,
+    subscriptions,
+    topics,
+    traces,
+    watched,
+)
 from swellmq.admin.route import Route
 
 ROUTES: Final[tuple[Route, ...]] = (
     *health.ROUTES,
     *overview.ROUTES,
+    *watched.ROUTES,
     *pool.ROUTES,
     *clients.ROUTES,
     *subscriptions.ROUTES,
@@ -17,4 +30,5 @@ ROUTES: Final[tuple[Route, ...]] = (
     *topics.ROUTES,
     *operate.ROUTES,
     *traces.ROUTES,
+    *document.ROUTES,
 )

@@ -30,7 +30,7 @@ class ClientQuery(PageQuery, forbid_unknown_fields=True):
 
 
 class Client(msgspec.Struct):
-    """A client that is connected."""
+    """A client that is connected; `bytes` is about what it costs in memory, with its session and what waits for it."""
 
     client_id: str
     username: str | None
@@ -42,6 +42,7 @@ class Client(msgspec.Struct):
     subscriptions: int
     queued: int
     inflight: int
+    bytes: int
 
 
 class ClientPage(msgspec.Struct):
@@ -56,7 +57,7 @@ def clients(server: Server, query: ClientQuery) -> Generator[None, None, ClientP
     wanted = search(server, query.search)
 
     def is_here(session: Session) -> bool:
-        return session.connection is not None and wanted(session)
+        return session.connection is not None and session.connection.close_reason == OPEN and wanted(session)
 
     def describe(session: Session) -> Client:
         return make_client(server, session)
@@ -78,16 +79,10 @@ class KickQuery(msgspec.Struct, forbid_unknown_fields=True):
 
 def kick(server: Server, client_id: str, query: KickQuery) -> None:
     """Disconnect a client (0x98, Administrative action); it may come back at once. Its will goes out."""
-    core = server.broker.core
-    session = core.session(client_id)
-    if session is None or (session.connection is None and not query.session):
-        raise unknown_client(client_id)
-    if query.session and session.connection is None:
-        end_session(core, session)
-    elif query.session:
-        core.expire_after(session, 0)  # it ends with its connection, in the next turn
+    session = connected(server, client_id)
+    if query.session:
+        server.broker.core.expire_after(session, 0)  # it ends with its connection, in the next turn
     disconnect_session(server, client_id)
-    server.loop.more = True
 
 
 def disconnect_session(server: Server, client_id: str) -> bool:
@@ -120,7 +115,8 @@ def search(server: Server, text: str) -> Callable[[Session], bool]:
 def make_client(server: Server, session: Session) -> Client:
     """What is told of a client."""
     connection = session.connection
-    assert connection is not None
+    receipts = server.watch.receipts
+    assert connection is not None and receipts is not None
     clock = server.turn_state
     return Client(
         client_id=session.client_id,
@@ -133,6 +129,7 @@ def make_client(server: Server, session: Session) -> Client:
         subscriptions=session.subscription_count(),
         queued=session.queued(),
         inflight=len(session.inflight) if session.inflight is not None else 0,
+        bytes=receipts.session_bytes(session) + receipts.connection_bytes(connection),
     )
 
 
@@ -150,6 +147,20 @@ def connected(server: Server, client_id: str) -> Session:
     if session is None or session.connection is None or session.connection.close_reason != OPEN:
         raise unknown_client(client_id)
     return session
+
+
+def find_session(server: Server, client_id: str) -> Session:
+    """The session of a client that is connected or away. Raises ApiError."""
+    session = server.broker.core.session(client_id)
+    if session is None or session.ended or is_ending(session):
+        raise ApiError(404, "no_such_session", f"there is no session {client_id!r}")
+    return session
+
+
+def is_ending(session: Session) -> bool:
+    """Whether a session is about to end with its connection, which is closed in the next turn."""
+    connection = session.connection
+    return connection is not None and connection.close_reason != OPEN and session.expiry_interval == 0
 
 
 def unknown_client(client_id: str) -> ApiError:
@@ -183,7 +194,9 @@ class SessionPage(msgspec.Struct):
 class SessionQuery(ClientQuery, forbid_unknown_fields=True):
     """Which sessions are listed."""
 
-    connected: Annotated[bool | None, msgspec.Meta(description="Only those whose client is here, or is away.")] = None
+    connected: Annotated[
+        bool | msgspec.UnsetType, msgspec.Meta(description="Only those whose client is here, or is away.")
+    ] = msgspec.UNSET
 
 
 def sessions(server: Server, query: SessionQuery) -> Generator[None, None, SessionPage]:
@@ -192,13 +205,30 @@ def sessions(server: Server, query: SessionQuery) -> Generator[None, None, Sessi
     connected = query.connected
 
     def wanted(session: Session) -> bool:
-        return (connected is None or connected == (session.connection is not None)) and found(session)
+        return (connected is msgspec.UNSET or connected == (session.connection is not None)) and found(session)
 
     def describe(session: Session) -> SessionItem:
         return make_session(server, session)
 
     items, following = yield from page(server.broker.core.sessions, query, wanted, describe)
     return SessionPage(items, following)
+
+
+def session(server: Server, client_id: str) -> SessionItem:
+    """One session, whether its client is connected or away."""
+    return make_session(server, find_session(server, client_id))
+
+
+def delete_session(server: Server, client_id: str) -> None:
+    """End a session with all that waits for it; its client is disconnected."""
+    found = find_session(server, client_id)
+    core = server.broker.core
+    if found.connection is None:
+        end_session(core, found)
+        server.loop.more = True
+    else:
+        core.expire_after(found, 0)  # it ends with its connection, in the next turn
+        disconnect_session(server, client_id)
 
 
 def make_session(server: Server, session: Session) -> SessionItem:
@@ -234,4 +264,6 @@ ROUTES: Final = (
     Route("GET", "/api/v1/clients/{client_id}", client),
     Route("DELETE", "/api/v1/clients/{client_id}", kick),
     Route("GET", "/api/v1/sessions", sessions),
+    Route("GET", "/api/v1/sessions/{client_id}", session),
+    Route("DELETE", "/api/v1/sessions/{client_id}", delete_session),
 )

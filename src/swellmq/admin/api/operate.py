@@ -33,7 +33,7 @@ class Reloaded(msgspec.Struct):
     changes: list[str]
 
 
-class Level(msgspec.Struct, forbid_unknown_fields=True):
+class Logging(msgspec.Struct, forbid_unknown_fields=True):
     """The least severity that is logged."""
 
     level: LogLevel
@@ -90,17 +90,17 @@ def reload(server: Server) -> Reloaded:
         raise ApiError(409, "reload_failed", f"nothing has changed: {error}") from None
 
 
-def log_level() -> Level:
+def log_level() -> Logging:
     """The least severity that is logged."""
     number = logging.getLogger("swellmq").getEffectiveLevel()
     names: tuple[LogLevel, ...] = ("debug", "info", "warning", "error")
     for name in names:
         if number <= severity(name):
-            return Level(name)
-    return Level("none")
+            return Logging(name)
+    return Logging("none")
 
 
-def set_log_level(body: Level) -> Level:
+def set_log_level(body: Logging) -> Logging:
     """Log more or less from now on, until the next start or reload."""
     logging.getLogger("swellmq").setLevel(severity(body.level))
     return log_level()
@@ -129,7 +129,7 @@ def add_ban(server: Server, body: BanBody) -> Walk[Banned]:
     guard.ban(key, milliseconds(), length_ms)
     disconnected = 0
     if body.disconnect and body.kind == "client_id":
-        disconnected = disconnect_session(server, value)
+        disconnected = int(disconnect_session(server, value))
     elif body.disconnect:
         disconnected = yield from _disconnect_address(server, value)
     return Banned(_describe(server, key, guard.bans[key]), disconnected)

@@ -7,6 +7,7 @@ from typing import Final
 
 import msgspec
 
+from swellmq.admin.api.watched import Alarm, active_alarms
 from swellmq.admin.route import Route
 from swellmq.process import resident_bytes
 from swellmq.server import Server
@@ -14,13 +15,15 @@ from swellmq.version import VERSION, compiled
 
 
 class Connections(msgspec.Struct):
-    """The pool's terms, docs/POOL.md; `connected` are clients, whose CONNECT was accepted."""
+    """The pool's terms, docs/POOL.md; `connected` are clients, whose CONNECT was accepted, and `overflow_total` counts
+    the objects that were ever made on demand."""
 
     active: int
     connected: int
     capacity: int
     idle: int
     overflow: int
+    overflow_total: int
     max_size: int
     max_connections: int
 
@@ -32,9 +35,22 @@ class Memory(msgspec.Struct):
     budget_bytes: int
 
 
-class Turn(msgspec.Struct):
-    """How long the turns of the loop took: the longest lately (one to two minutes), and ever."""
+class Rates(msgspec.Struct):
+    """What was counted in the last whole second."""
 
+    publishes_received: int
+    publishes_sent: int
+    bytes_received: int
+    bytes_sent: int
+    connects: int
+
+
+class Turn(msgspec.Struct):
+    """How long the turns of the loop take: half of those of the last 10 s, 99 of 100 of them, the longest lately (one
+    to two minutes), and the longest ever."""
+
+    p50_us: int
+    p99_us: int
     recent_us: int
     longest_us: int
 
@@ -52,7 +68,9 @@ class Overview(msgspec.Struct):
     subscriptions: int
     retained: int
     memory: Memory
+    rates: Rates
     turn: Turn
+    alarms: list[Alarm]
 
 
 def overview(server: Server) -> Overview:
@@ -60,6 +78,9 @@ def overview(server: Server) -> Overview:
     core = server.broker.core
     pool = server.pool
     clock = server.turn_state
+    history = server.watch.history
+    assert history is not None  # it is kept wherever there is admin
+    rates = history.rates()
     return Overview(
         name="swellmq",
         version=VERSION,
@@ -72,6 +93,7 @@ def overview(server: Server) -> Overview:
             capacity=int(pool.capacity),
             idle=len(pool.free),
             overflow=int(pool.overflow),
+            overflow_total=int(pool.overflow_total),
             max_size=int(pool.max_size),
             max_connections=int(pool.max_connections),
         ),
@@ -79,7 +101,9 @@ def overview(server: Server) -> Overview:
         subscriptions=int(core.topics.count),
         retained=int(core.retained.count),
         memory=Memory(resident_bytes(), int(server.overload.memory.budget_bytes)),
-        turn=Turn(server.stats.turn.recent_us(clock.now_ms), int(server.stats.turn.ever_us)),
+        rates=Rates(**{name: rates[name] for name in Rates.__struct_fields__}),
+        turn=Turn(**history.turn()),
+        alarms=active_alarms(server),
     )
 
 

@@ -8,6 +8,7 @@ from typing import Annotated, Final
 import msgspec
 
 from swellmq.admin.answer import ApiError
+from swellmq.admin.api.clients import connected, find_session
 from swellmq.admin.route import Route
 from swellmq.admin.walk import PageQuery, all_keys, cut, smallest
 from swellmq.broker.session import Session, Subscription
@@ -75,10 +76,16 @@ def subscriptions(server: Server, query: SubscriptionQuery) -> Generator[None, N
 
 
 def client_subscriptions(server: Server, client_id: str, query: PageQuery) -> Generator[None, None, SubscriptionPage]:
-    """The subscriptions of one session, whether its client is connected or away."""
-    session = server.broker.core.session(client_id)
-    if session is None:
-        raise ApiError(404, "no_such_session", f"there is no session {client_id!r}")
+    """The subscriptions of a client that is connected."""
+    return (yield from _page_of(connected(server, client_id), query))
+
+
+def session_subscriptions(server: Server, client_id: str, query: PageQuery) -> Generator[None, None, SubscriptionPage]:
+    """The subscriptions of a session, whether its client is connected or away."""
+    return (yield from _page_of(find_session(server, client_id), query))
+
+
+def _page_of(session: Session, query: PageQuery) -> Generator[None, None, SubscriptionPage]:
     after = query.after.encode() if query.after is not None else None
     items, more = yield from _of_session(session, after, query.limit, None)
     return SubscriptionPage(items, items[-1].topic_filter if more else None)
@@ -115,7 +122,7 @@ def _read_place(text: str | None) -> tuple[bytes | None, bytes | None]:
     try:
         client_id, topic_filter = msgspec.json.decode(text, type=tuple[str, str])
     except msgspec.MsgspecError:
-        raise ApiError(400, "bad_query", "`after` is not the `next` of a page of subscriptions") from None
+        raise ApiError(422, "bad_query", "`after` is not the `next` of a page of subscriptions") from None
     return client_id.encode(), topic_filter.encode()
 
 
@@ -125,5 +132,6 @@ def _write_place(item: SubscriptionItem) -> str:
 
 ROUTES: Final = (
     Route("GET", "/api/v1/clients/{client_id}/subscriptions", client_subscriptions),
+    Route("GET", "/api/v1/sessions/{client_id}/subscriptions", session_subscriptions),
     Route("GET", "/api/v1/subscriptions", subscriptions),
 )

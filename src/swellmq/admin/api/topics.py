@@ -6,8 +6,8 @@ up to 65,536 of those used last (`Topics.routes`): what is named `recent` here.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable
-from typing import Annotated, Final
+from collections.abc import Generator, Iterable, Iterator
+from typing import Annotated, Final, TypeAlias
 
 import msgspec
 
@@ -15,15 +15,15 @@ from swellmq.admin.answer import ApiError
 from swellmq.admin.route import Route
 from swellmq.admin.walk import PageQuery, all_keys, cut, smallest
 from swellmq.broker.core import Core
-from swellmq.broker.retained import Replay, RetainedNode
+from swellmq.broker.retained import RetainedNode
 from swellmq.broker.session import Entry
+from swellmq.broker.sharded import ShardedMap
 from swellmq.broker.topics import Subscribers
 from swellmq.codec.topic import check_topic_filter, matches
 from swellmq.errors import PeerError
 from swellmq.server import Server
 
-LOOKED_UP: Final = 50  # retained messages in a slice
-ALL_BYTES: Final = 1 << 40
+WILD: Final = (b"+", b"#")
 
 
 class TopicQuery(PageQuery, forbid_unknown_fields=True):
@@ -54,7 +54,7 @@ def topics(server: Server, query: TopicQuery) -> Generator[None, None, TopicPage
     try:
         check_topic_filter(topic_filter)
     except PeerError as error:
-        raise ApiError(400, "bad_filter", error.phrase) from None
+        raise ApiError(422, "bad_filter", error.phrase) from None
     after = query.after.encode() if query.after is not None else None
     names, more = yield from smallest(_matching(core, topic_filter), after, query.limit)
     items: list[Topic] = []
@@ -67,12 +67,45 @@ def topics(server: Server, query: TopicQuery) -> Generator[None, None, TopicPage
 
 def _matching(core: Core, topic_filter: bytes) -> Generator[list[bytes], None, None]:
     """Names that match, some at a time, some of them twice."""
-    replay = Replay(topic_filter, 0, False, None)
-    core.retained.begin(replay)
-    while replay.nodes:
-        yield [publish.topic_name for publish in core.retained.next(replay, LOOKED_UP, ALL_BYTES)]
+    yield from _retained_names(core.retained.root, topic_filter.split(b"/"))
     for some in recent_names(core):
         yield [name for name in some if matches(topic_filter, name)]
+
+
+def _retained_names(root: RetainedNode, levels: list[bytes]) -> Generator[list[bytes], None, None]:
+    """The topics of retained messages that match a filter, some at a time; a level may have a million children."""
+    # Where the walk stands: the children of a node, their names that are still to come, and the level of the filter.
+    places = [_below(root, levels, 0)]
+    while places:
+        children, slices, depth = places[-1]
+        some = next(slices, None)
+        if some is None:
+            places.pop()
+            continue
+        found: list[bytes] = []
+        is_last = depth + 1 >= len(levels) or levels[depth + 1] == b"#"
+        following = depth if levels[depth] == b"#" else depth + 1
+        without_dollar = len(places) == 1 and levels[0] in WILD  # as for subscriptions
+        for name in some:
+            child = children.get(name) if children is not None else None
+            if child is None or (without_dollar and name[:1] == b"$"):
+                continue
+            if child.publish is not None and is_last:
+                found.append(child.publish.topic_name)
+            if following < len(levels) and child.children is not None:
+                places.append(_below(child, levels, following))
+        yield found
+
+
+Place: TypeAlias = tuple[ShardedMap[bytes, RetainedNode] | None, Iterator[list[bytes]], int]
+
+
+def _below(node: RetainedNode, levels: list[bytes], depth: int) -> Place:
+    """The children of a node that one level of a filter lets in."""
+    if node.children is None:
+        return None, iter(()), depth
+    level = levels[depth]
+    return node.children, all_keys(node.children) if level in WILD else iter(([level],)), depth
 
 
 class Level(msgspec.Struct):
