@@ -56,6 +56,7 @@ NOT_COMPILED: Final = {
     "options.py": "tables of settings, read once at start",
     "reload.py": "runs when an operator asks for it",
     "settings.py": "gathers the settings, once at start",
+    "otel.py": "calls the SDK of OpenTelemetry, for a bounded number of messages",
     "process.py": "the collector, ctypes and resource, at start and after a crowd",
     "trace.py": "texts for people, of clients that are traced",
     "systemd.py": "speaks with whoever started the process, now and then",

@@ -55,6 +55,7 @@ from swellmq.version import VERSION, advice, describe
 if TYPE_CHECKING:
     from swellmq.access.door import Door
     from swellmq.admin.host import Admin
+    from swellmq.otel import MessageSpans
     from swellmq.reload import Prepare
     from swellmq.systemd import Supervisor
 
@@ -118,6 +119,7 @@ class Server:
         # When the status line and $SYS are due next; -1: never.
         self._status_ms = settings.status_interval_s * 1000 if settings.status_interval_s else -1
         self._sys_ms = 0 if settings.sys_interval_s else -1
+        self.spans: MessageSpans | None = None
         self.lines = self.broker.core.lines
         self.lines.per_second = settings.log_clients_per_second
 
@@ -148,6 +150,11 @@ class Server:
             if limit:
                 self.overload.descriptors.limit = limit
                 self.loop.descriptors_max = self.overload.descriptors.bound()
+            if self.settings.otel_endpoint:
+                from swellmq.otel import open_spans  # OpenTelemetry: 20 MB that only who traces messages needs
+
+                self.spans = open_spans(self.settings)
+                self.broker.follow(self.spans)
             self._listen()
             if self.settings.admin:
                 self._open_admin()
@@ -389,6 +396,8 @@ class Server:
             self.door.close()
         self.broker.seal()  # what the last connections left behind
         self.storage.close()
+        if self.spans is not None:
+            self.spans.close()
 
     def self_check(self) -> list[str]:
         """What is wrong with the pool, a sentence each: broken invariants, and objects taken whose socket is gone."""
@@ -409,6 +418,8 @@ class Server:
         counters.update(self.watch.statistics())
         if self.door is not None:
             counters.update(self.door.statistics())
+        if self.spans is not None:
+            counters.update(self.spans.statistics())
         if self.admin is not None:
             counters.update({"admin_" + name: value for name, value in self.admin.statistics().items()})
         return counters

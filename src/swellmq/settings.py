@@ -191,6 +191,11 @@ class Settings:
     log_file: str
     log_timestamp_format: str
     log_clients_per_second: int
+    otel_endpoint: str
+    otel_sample_percent: int
+    otel_start_percent: int
+    otel_spans_per_s: int
+    otel_service_name: str
     access_anonymous: str
     access_password_file: str
     access_acl_file: str

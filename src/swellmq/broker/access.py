@@ -138,6 +138,23 @@ class Tracing:
 
 
 @mypyc_attr(native_class=True, allow_interpreted_subclasses=True)
+class Spans:
+    """Who follows messages from their publisher to their subscribers: otel.py. These must not raise."""
+
+    def __init__(self) -> None:
+        self.starts: bool = False  # whether messages without a trace context may be followed too
+
+    def received(self, publish: Publish, protocol_version: int) -> None:
+        """A message has come from a client, and was not routed yet. Properties may be added behind those it has."""
+
+    def routed(self, publish: Publish, subscriptions: int, reason_code: int) -> None:
+        """It matched so many subscriptions, or was refused (0x80 or more); not all deliveries need be over."""
+
+    def delivered(self, publish: Publish, client_id: str, qos: int) -> None:
+        """A message with properties is on its way to a client."""
+
+
+@mypyc_attr(native_class=True, allow_interpreted_subclasses=True)
 class Rights:
     """What clients may do, known at once and from memory, such as an ACL file. The broker remembers the answers."""
 

@@ -15,6 +15,7 @@ from swellmq.broker.access import (
     Access,
     Request,
     Rights,
+    Spans,
 )
 from swellmq.broker.acks import PUBACK_FIRST, on_puback, on_puback_run, on_pubcomp, on_pubrec, on_pubrel
 from swellmq.broker.answers import go_on
@@ -590,6 +591,11 @@ class MqttBroker(Engine):
         self.core.set_rights(rights, access.rights_at)
         self.core.begin_review()
 
+    def follow(self, spans: Spans) -> None:
+        """Tell `spans` of messages and their deliveries. Those in bulk have no properties, hence no trace context."""
+        self.core.spans = spans
+        self.runs_allowed = self._may_run()
+
     def take_limits(self, limits: Limits) -> None:
         """Go by these limits from now on. What clients were told in their CONNACK must be the same as before."""
         self.core.take_limits(limits)
@@ -602,6 +608,7 @@ class MqttBroker(Engine):
         return not (
             core.access.authorizes_publish
             or core.uplink.enabled
+            or (core.spans is not None and core.spans.starts)
             or limits.upgrade_outgoing_qos
             or limits.inflight_bytes != 0
             or limits.payload_bytes + 5 < limits.packet_bytes

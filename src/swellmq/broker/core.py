@@ -11,7 +11,7 @@ from typing import Final, final
 
 from mypy_extensions import i64, mypyc_attr, u8
 
-from swellmq.broker.access import Access, Exchange, Request, Rights, SessionEvent, Tracing
+from swellmq.broker.access import Access, Exchange, Request, Rights, SessionEvent, Spans, Tracing
 from swellmq.broker.deadlines import Deadlines
 from swellmq.broker.fights import Fights
 from swellmq.broker.meter import Meter
@@ -137,6 +137,7 @@ class Core:
         self.lines = Lines()
         self.chronicler: Chronicle | None = None  # once there is something to write
         self.tracing: Tracing | None = None  # once somebody has asked for a trace
+        self.spans: Spans | None = None
         self.permissions: Permissions | None = None
         self.rights_changes: i64 = 0
         self.last_number: i64 = 0  # that `permissions` had given to a session when they were last replaced

@@ -56,6 +56,8 @@ def on_publish(
             if earlier is None and len(received) >= limits.receive_maximum and held_to_it:
                 # [MQTT-3.3.4-7]: QoS 1 is acknowledged in this turn, or once it is stored, and no client waits longer.
                 raise ProtocolError(spec.RECEIVE_MAXIMUM_EXCEEDED, "more than the Receive Maximum under way")
+    if core.spans is not None:
+        core.spans.received(publish, int(connection.protocol_version))
     if len(publish.payload) > limits.payload_bytes:
         too_large = spec.PACKET_TOO_LARGE if limits.like_mosquitto else spec.QUOTA_EXCEEDED
         accept_publish(core, connection, session, publish, too_large, "a payload larger than is taken here")
@@ -124,8 +126,8 @@ def accept_publish(
             connection.close(STORE_FAILING)  # it has no other way to learn that it must send it again
             return
     reason_code = refusal
+    matched = 0
     if not refusal:  # [MQTT-4.3.3-9]
-        matched = 0
         withheld = publish.qos == 2 and _is_withheld(core)
         if publish.qos == 2:
             if session.received is None:
@@ -141,6 +143,8 @@ def accept_publish(
             matched = route_publish(core, publish, session, connection)
         if not matched and publish.qos == 1 and not core.uplink.enabled:
             reason_code = spec.NO_MATCHING_SUBSCRIBERS
+    if core.spans is not None:
+        core.spans.routed(publish, matched, reason_code)
     if publish.qos == 0:
         return
     packet_type = spec.PUBACK if publish.qos == 1 else spec.PUBREC  # [MQTT-3.3.4-1] [MQTT-4.3.2-4] [MQTT-4.3.3-8]

@@ -345,7 +345,7 @@ def resend_unsent(core: Core, session: Session, connection: Connection) -> None:
         session.window += 1
         core.fly(session, len(delivery.publish.payload))
         connection.send(frame)
-        _count_sent(core, delivery.publish)
+        _count_sent(core, connection, delivery.publish, delivery.qos)
 
 
 def expired(core: Core, publish: Publish) -> bool:
@@ -393,10 +393,14 @@ def _send_qos_0(
         core.stats.dropped_too_large += 1  # [MQTT-3.1.2-24] [MQTT-3.1.2-25]
         return
     connection.send(frame)
-    _count_sent(core, publish)
+    _count_sent(core, connection, publish, 0)
 
 
-def _count_sent(core: Core, publish: Publish) -> None:
+def _count_sent(core: Core, connection: Connection, publish: Publish, qos: u8) -> None:
+    if core.spans is not None and publish.properties:
+        subscriber = connection.owner
+        if isinstance(subscriber, Session):
+            core.spans.delivered(publish, subscriber.client_id, int(qos))
     stats = core.stats
     stats.packets_sent += 1
     stats.publishes_sent += 1
@@ -463,7 +467,7 @@ def transmit(core: Core, session: Session, connection: Connection, delivery: Del
         connection.hold(frame)  # its packet identifier must be known after a restart
     else:
         connection.send(frame)
-    _count_sent(core, delivery.publish)
+    _count_sent(core, connection, delivery.publish, delivery.qos)
 
 
 def delivery_frame(core: Core, session: Session, connection: Connection, delivery: Delivery, dup: bool) -> bytes:
