@@ -457,6 +457,7 @@ PRESETS: Final[dict[str, dict[str, int]]] = {
     "large": {"pool.initial_size": 10_000, "pool.max_size": 100_000, "max_connections": 1_000_000},
 }
 
+SECRETS: Final = ("admin_token",)
 BY_NAME: Final = {option.name: option for option in OPTIONS}
 SECTIONS: Final = {
     "": "Listening, sizes, reports",
@@ -471,7 +472,9 @@ SECTIONS: Final = {
 
 
 def show(option: Option, value: Value) -> str:
-    """A value as an operator would write it."""
+    """A value as an operator would write it; of a secret nothing but that it is there."""
+    if option.name in SECRETS:
+        return "***" if value else ""
     if isinstance(value, tuple):
         return f"{value[0]}/{value[1]}"
     if isinstance(value, list):

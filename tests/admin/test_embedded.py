@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import subprocess
+import sys
 
 import pytest
 from socket_client import quiet_settings
@@ -38,3 +40,15 @@ def test_in_asyncio() -> None:
 def test_in_uvloop() -> None:
     uvloop = pytest.importorskip("uvloop")
     uvloop.run(use())
+
+
+def test_a_broker_without_admin_loads_none_of_it() -> None:
+    program = """
+import sys
+from swellmq import Broker, Settings
+with Broker(Settings(port=0)):
+    loaded = [name for name in sys.modules if name.split(".")[0] in ("h11", "msgspec", "http")]
+    loaded += [name for name in sys.modules if name.startswith("swellmq.admin")]
+    assert not loaded, loaded
+"""
+    subprocess.run([sys.executable, "-P", "-c", program], check=True)

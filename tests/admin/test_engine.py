@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import json
+import socket
+import time
 from collections.abc import Callable, Iterator
 
 import pytest
 from admin_client import RawClient, admin_port, ask
-from socket_client import await_true
+from socket_client import PATIENCE_S, await_true
 
 from swellmq import Broker
-from swellmq.admin.engine import BODY_BYTES_MAX, HEAD_BYTES_MAX
+from swellmq.admin.engine import ANSWER_MS, BODY_BYTES_MAX, HEAD_BYTES_MAX, IDLE_MS, LOOK_MS, REQUEST_MS
 from swellmq.admin.host import CONNECTIONS_MAX
+from swellmq.codec.packets import Publish
+from swellmq.server import Server
 
 Start = Callable[..., Broker]
 
@@ -182,3 +187,133 @@ def test_the_port_is_told_at_start(broker: Start) -> None:
     one = broker(admin="127.0.0.1:0")
     assert one.server.admin is not None
     assert one.server.admin.url() == f"http://127.0.0.1:{admin_port(one)}/"
+
+
+def test_the_absolute_form_of_a_target(broker: Start, raw: Raw) -> None:
+    client = raw(broker(admin="127.0.0.1:0"))
+    client.send(b"GET http://localhost/health?x HTTP/1.1\r\nHost: evil.example\r\n\r\n")
+    assert client.answer().code() == "bad_query"
+    client.send(b"GET http://evil.example/health HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    assert client.answer().code() == "wrong_host"
+
+
+def test_a_bug_of_ours_ends_one_request_and_is_counted(
+    broker: Start, raw: Raw, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    one = broker(admin="127.0.0.1:0")
+
+    def fail() -> None:
+        raise LookupError("on purpose")
+
+    monkeypatch.setattr(one.server.watch.alarms, "active", fail)
+    client = raw(one)
+    client.send(HEALTH.replace(b"/health", b"/api/v1/alarms") + HEALTH)
+    assert client.answer().code() == "internal_error"
+    assert client.answer().status == 200
+    assert one.statistics()["errors_internal"] == 1
+    assert "on purpose" in caplog.text
+
+
+# Time, moved by hand
+
+
+@pytest.fixture
+def turned(server: Callable[..., Server]) -> Server:
+    return server(admin="127.0.0.1:0")
+
+
+def connected(server: Server) -> socket.socket:
+    assert server.admin is not None
+    sock = socket.socket()
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
+    sock.connect(("127.0.0.1", server.admin.port))
+    sock.setblocking(False)
+    await_true(lambda: server.statistics()["admin_connections"] == 1, lambda: server.turn(1))
+    return sock
+
+
+def pass_time(server: Server, passed_ms: int) -> None:
+    """Let admin's clock go on by so much."""
+    assert server.admin is not None
+    server.admin.loop.start_ns -= passed_ms * 1_000_000
+    server.admin.turn()
+    server.turn(1)
+
+
+def received(server: Server, sock: socket.socket) -> bytes:
+    """All that comes until the broker closes."""
+    data = b""
+    give_up = time.monotonic() + PATIENCE_S
+    while time.monotonic() < give_up:
+        server.turn(1)
+        try:
+            more = sock.recv(65_536)
+        except BlockingIOError:
+            continue
+        except ConnectionResetError:
+            return data
+        if not more:
+            return data
+        data += more
+    raise AssertionError("it was not closed")
+
+
+def test_half_a_request_is_answered_when_its_time_is_up(turned: Server) -> None:
+    for begin in (b"GET /heal", HEALTH.replace(b"\r\n\r\n", b"\r\nContent-Length: 5\r\n\r\nab")):
+        sock = connected(turned)
+        sock.send(begin)
+        for _ in range(5):
+            turned.turn(1)
+        pass_time(turned, REQUEST_MS - 5_000)
+        sock.send(b"c")  # a trickle gains nothing
+        for _ in range(5):
+            turned.turn(1)
+        assert turned.statistics()["admin_connections"] == 1
+        pass_time(turned, 6_000)
+        assert received(turned, sock).startswith(b"HTTP/1.1 408")
+        sock.close()
+    assert turned.statistics()["admin_requests_timed_out"] == 2
+
+
+def test_who_says_nothing_is_closed_without_a_word(turned: Server) -> None:
+    sock = connected(turned)
+    pass_time(turned, REQUEST_MS + 1)
+    assert received(turned, sock) == b""
+    sock.close()
+    sock = connected(turned)
+    sock.send(HEALTH)
+    await_true(lambda: turned.statistics()["admin_answers_2xx"] == 1, lambda: turned.turn(1))
+    pass_time(turned, IDLE_MS - 1_000)
+    assert turned.statistics()["admin_connections"] == 1
+    pass_time(turned, 1_001)
+    data = received(turned, sock)
+    assert data.startswith(b"HTTP/1.1 200") and data.count(b"HTTP/1.1") == 1
+    sock.close()
+
+
+def test_who_does_not_take_its_answers_is_not_read_and_closed_in_time(turned: Server) -> None:
+    turned.broker.inject(Publish(b"large", b"x" * 250_000, 0, True))
+    request = HEALTH.replace(b"/health", b"/api/v1/retained/large")
+    sock = connected(turned)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
+    sock.send(request * 200)
+    for _ in range(300):
+        turned.turn(0)
+    answered = turned.statistics()["admin_answers_2xx"]
+    assert 0 < answered < 50, "answers pile up for who takes none"
+    pass_time(turned, ANSWER_MS + LOOK_MS)
+    assert turned.statistics()["admin_connections"] == 0
+    assert turned.statistics()["admin_requests_timed_out"] == 1
+    sock.close()
+
+
+def test_a_large_answer_reaches_who_takes_it_slowly(turned: Server) -> None:
+    turned.broker.inject(Publish(b"large", b"x" * 250_000, 0, True))
+    sock = connected(turned)
+    request = HEALTH.replace(b"/health", b"/api/v1/retained/large").replace(
+        b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"
+    )
+    sock.send(request)
+    data = received(turned, sock)
+    _head, _, body = data.partition(b"\r\n\r\n")
+    assert json.loads(body)["payload"] == "x" * 250_000

@@ -114,3 +114,15 @@ def test_the_files_of_tls_are_read(tmp_path: Path, capsys: pytest.CaptureFixture
     file.write_text("nonsense")
     code, _, err = check(text, tmp_path, capsys)
     assert code == 2 and "c.pem is of no use" in err
+
+
+def test_admin_is_told_without_its_secret(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text = 'admin = "127.0.0.1:18083"\nadmin_token = "correct horse battery"\n'
+    code, out, err = check(text, tmp_path, capsys)
+    assert (code, err) == (0, "")
+    assert "  admin_token = *** (s.toml:2)\n" in out
+    assert "Admin: http://127.0.0.1:18083/\n" in out
+    text = 'admin = "127.0.0.1:18083"\nadmin_token_file = "/nothing/here"\n'
+    code, out, err = check(text, tmp_path, capsys)
+    assert (code, out) == (2, "")
+    assert "s.toml:2: admin_token_file = " in err

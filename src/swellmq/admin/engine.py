@@ -84,7 +84,6 @@ class HttpEngine(Engine):
         self.requests_malformed = 0
         self.answers_by_class = [0] * 6  # 2: those with status 2xx
         self.timeouts = 0
-        self.bugs = 0
 
     # The loop calls
 
@@ -292,7 +291,7 @@ class HttpEngine(Engine):
 
     def _on_bug(self, request: h11.Request) -> Response:
         """An exception of ours; called while it is handled."""
-        self.bugs += 1
+        self.site.server.stats.errors_internal += 1
         log.exception("a bug of ours while answering %s %s", request.method.decode(), request.target.decode())
         return ApiError(500, "internal_error", "a bug of the broker; its log has the details").response()
 

@@ -20,7 +20,7 @@ from swellmq.admin.engine import Busy, HttpEngine, Peer
 from swellmq.admin.files import Files
 from swellmq.admin.route import Request, Router, Walk, not_allowed
 from swellmq.admin.security import Security
-from swellmq.admin.settings import parse_place, read_token
+from swellmq.admin.settings import make_layer, parse_place, read_token
 from swellmq.connection import Connection, Layer, Turn
 from swellmq.errors import SettingsError
 from swellmq.net.listener import Listener, open_tcp
@@ -29,7 +29,6 @@ from swellmq.net.peers import SocketPeers
 from swellmq.net.pool import Pool, PoolSettings
 from swellmq.settings import Settings, is_loopback
 from swellmq.stats import Stats
-from swellmq.tls_settings import TlsSettings
 
 if TYPE_CHECKING:
     from swellmq.server import Server
@@ -74,8 +73,13 @@ class Site:
         for name, value in asked.headers:
             key, text = name.decode(), value.decode("latin-1")
             headers[key] = headers[key] + ", " + text if key in headers else text
-        method = asked.method.decode()
-        request = Request(method, asked.target.decode(), headers, body, self.address(peer.connection))
+        method, target = asked.method.decode(), asked.target.decode()
+        if target.lower().startswith(
+            ("http://", "https://")
+        ):  # the absolute form, which proxies use, RFC 9112 section 3.2.2
+            headers["host"], _, target = target.partition("://")[2].partition("/")
+            target = "/" + target
+        request = Request(method, target, headers, body, self.address(peer.connection))
         now_ms = peer.connection.turn.now_ms
         security = self.security
         security.check_host(headers)
@@ -220,16 +224,3 @@ class Admin:
         """Close everything."""
         self.server.loop.host(-1)
         self.loop.close()
-
-
-def make_layer(settings: Settings) -> Layer:
-    """TLS for the connections of admin. Raises SettingsError where a file is of no use."""
-    from swellmq.net.tls import TlsLayer  # ssl: 3.6 MB
-    from swellmq.net.tls_context import make_terms
-
-    key = [settings.admin_key] if settings.admin_key else None
-    try:
-        return TlsLayer(make_terms(TlsSettings([settings.admin_certificate], key), "websocket"), None)
-    except SettingsError as error:
-        name = error.key.replace("listener.", "admin_")
-        raise SettingsError(name, error.problem, error.remedy, settings.where(name)) from None

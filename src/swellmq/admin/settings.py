@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Final
 from swellmq.errors import SettingsError
 from swellmq.net.listener import address_number
 from swellmq.options import bad_value
+from swellmq.tls_settings import TlsSettings
 
 if TYPE_CHECKING:
+    from swellmq.connection import Layer
     from swellmq.settings import Settings
 
 BESIDE: Final = ("admin_token", "admin_token_file", "admin_certificate", "admin_key")
@@ -86,3 +88,16 @@ def read_token(settings: Settings) -> bytes:
         problem = f"its first line is shorter than {TOKEN_LENGTH_MIN} characters"
         raise bad_value("admin_token_file", path, problem, remedy, where)
     return token.encode()
+
+
+def make_layer(settings: Settings) -> Layer:
+    """TLS for the connections of admin. Raises SettingsError where a file is of no use."""
+    from swellmq.net.tls import TlsLayer  # ssl: 3.6 MB
+    from swellmq.net.tls_context import make_terms
+
+    key = [settings.admin_key] if settings.admin_key else None
+    try:
+        return TlsLayer(make_terms(TlsSettings([settings.admin_certificate], key), "websocket"), None)
+    except SettingsError as error:
+        name = error.key.replace("listener.", "admin_")
+        raise SettingsError(name, error.problem, error.remedy, settings.where(name)) from None

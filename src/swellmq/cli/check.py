@@ -35,6 +35,7 @@ def run(arguments: argparse.Namespace) -> int:
             print(to_toml(settings), end="")
             return 0
         check_certificates(settings)
+        check_admin(settings)
     except SettingsError as error:
         print(f"swellmq: {error}", file=sys.stderr)
         return EXIT_BAD_SETTINGS
@@ -54,6 +55,8 @@ def report(settings: Settings) -> str:
         lines.append("  none")
     lines += ["Listeners:"]
     lines += [f"  {listener}" for listener in settings.listeners]
+    if settings.admin:
+        lines.append(f"Admin: {'https' if settings.admin_certificate else 'http'}://{settings.admin}/")
     lines += pool_lines(settings)
     lines += ["Note: " + note for note in settings.notes]
     lines += ["Warning: " + warning for warning in settings.warnings]
@@ -77,6 +80,16 @@ def check_certificates(settings: Settings) -> None:
             from swellmq.net.tls_context import make_terms
 
             make_terms(listener.tls, listener.protocol)
+
+
+def check_admin(settings: Settings) -> None:
+    """Read what admin needs; raises SettingsError where a file is of no use."""
+    if settings.admin:
+        from swellmq.admin.settings import make_layer, read_token
+
+        read_token(settings)
+        if settings.admin_certificate:
+            make_layer(settings)
 
 
 def pool_lines(settings: Settings) -> list[str]:
