@@ -256,6 +256,21 @@ class TestWill:
         broker.advance(60)
         watcher.expect()
 
+    def test_back_too_late_though_nobody_has_looked_yet(self) -> None:  # [MQTT-3.1.2-8] [MQTT-3.1.3-9]
+        broker, watcher = self.watched()
+        broker.connect("a", version=5, will=self.will(10), session_expiry_interval=60).drop()
+        broker.turn_state.now_ms += 10_001  # and no turn in between
+        connack = broker.connect("a", version=5, clean_start=False, session_expiry_interval=60).connack
+        assert connack is not None and connack.session_present
+        assert watcher.payloads() == [b"gone"]
+
+    def test_an_end_that_nobody_has_looked_at_yet(self) -> None:  # [MQTT-4.1.0-2]
+        broker, _ = self.watched()
+        broker.connect("a", version=5, session_expiry_interval=60).drop()
+        broker.turn_state.now_ms += 60_001
+        connack = broker.connect("a", version=5, clean_start=False, session_expiry_interval=60).connack
+        assert connack is not None and not connack.session_present
+
     def test_back_in_time_with_a_clean_start(self) -> None:
         broker, watcher = self.watched()
         broker.connect("a", version=5, will=self.will(10), session_expiry_interval=60).drop()

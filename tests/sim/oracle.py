@@ -55,18 +55,22 @@ class Oracle(Routing):
     def tick(self) -> None:
         """Wills and ends of sessions whose moment has come."""
         for session in list(self.sessions.values()):
-            if session.connection is not None or session.ended:
-                continue
-            will_is_due = 0 <= session.will_due_ms <= self.now_ms
-            end_ms = session.expires_due_ms
-            if will_is_due and end_ms >= 0:  # its will has it looked at: it ends to the millisecond
-                end_ms = min(end_ms, session.left_ms + session.expiry_s * 1000)
-            if session.expires_due_ms >= 0 and end_ms <= self.now_ms:
-                self.count("sessions expired")
-                self.end_session(session)
-            elif will_is_due:
-                self.count("delayed wills")
-                self.send_will(session)
+            if session.connection is None and not session.ended:
+                will_is_due = 0 <= session.will_due_ms <= self.now_ms  # then it is looked at, and its end as well
+                self._look_at(session, will_is_due)
+
+    def _look_at(self, session: Session, to_the_millisecond: bool) -> None:
+        """The will or the end of a session without a client may be due: by the bucket of its moment, or exactly."""
+        will_ms, end_ms = session.will_due_ms, session.expires_due_ms
+        if to_the_millisecond:
+            will_ms = session.left_ms + session.will.delay_s * 1000 if session.will is not None else -1
+            end_ms = session.left_ms + session.expiry_s * 1000
+        if session.expires_due_ms >= 0 and end_ms <= self.now_ms:
+            self.count("sessions expired")
+            self.end_session(session)
+        elif session.will is not None and session.will_due_ms >= 0 and will_ms <= self.now_ms:
+            self.count("delayed wills")
+            self.send_will(session)
 
     # Sessions
 
@@ -89,6 +93,9 @@ class Oracle(Routing):
                 old.parting = 0x8E if old.version == MQTT_5_0 else -1
             self.leave(old, "session taken over")
             self.detach(old)
+            session = self.sessions.get(client_id)
+        elif session is not None:
+            self._look_at(session, to_the_millisecond=True)
             session = self.sessions.get(client_id)
         if session is not None and clean:
             self.end_session(session)

@@ -21,7 +21,7 @@ from swellmq.broker.rules import Rules
 from swellmq.broker.session import Session
 from swellmq.broker.shelf import count_no_longer, has_shelf, read_back
 from swellmq.broker.topics import closed_to_clients
-from swellmq.broker.will import detach, end_session
+from swellmq.broker.will import detach, end_session, on_session_due
 from swellmq.codec import spec
 from swellmq.codec.decode import CONNACK_REASONS, decode_connect
 from swellmq.codec.encode import encode_connack
@@ -293,6 +293,9 @@ def admit(core: Core, connection: Connection, connect: Connect) -> None:
         session = core.session(connect.client_id)
     elif session is not None and core.limits.like_mosquitto:
         session.will = None  # the client is back in time, even for a new session
+    elif session is not None:
+        on_session_due(core, session, now_ms)  # nobody may have looked yet: after a start thousands are due at once
+        session = core.session(connect.client_id)
     if session is not None and connect.clean_start:
         end_session(core, session)  # [MQTT-3.1.2-4] [MQTT-3.1.4-4] [MQTT311-3.1.2-6]
         session = None
