@@ -18,6 +18,7 @@ COMMANDS: Final = {
     "pub": "publish messages",
     "sub": "subscribe and print the messages that come",
     "ping": "say whether a broker answers",
+    "top": "watch a running broker: its pool, rates, alarms and clients",
     "trace": "show every packet of one client of a running broker",
     "bench": "measure it, beside other brokers",
     "passwd": "set passwords in a password file",
