@@ -23,7 +23,7 @@ ENV PATH=/opt/swellmq/bin:$PATH PYTHONDONTWRITEBYTECODE=1
 USER swellmq
 WORKDIR /var/lib/swellmq
 VOLUME /var/lib/swellmq
-EXPOSE 1883 8883 9001
+EXPOSE 1883 8883 9001 18083
 HEALTHCHECK --interval=30s --timeout=6s --start-period=30s CMD ["swellmq", "ping"]
 ENTRYPOINT ["swellmq"]
 CMD ["serve", "--config", "/etc/swellmq/swellmq.toml"]

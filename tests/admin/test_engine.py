@@ -12,8 +12,15 @@ from admin_client import RawClient, admin_port, ask
 from socket_client import PATIENCE_S, await_true
 
 from swellmq import Broker
-from swellmq.admin.engine import ANSWER_MS, BODY_BYTES_MAX, HEAD_BYTES_MAX, IDLE_MS, LOOK_MS, REQUEST_MS
-from swellmq.admin.host import CONNECTIONS_MAX
+from swellmq.admin.engine import (
+    ANSWER_MS,
+    BODY_BYTES_MAX,
+    CONNECTIONS_MAX,
+    HEAD_BYTES_MAX,
+    IDLE_MS,
+    LOOK_MS,
+    REQUEST_MS,
+)
 from swellmq.codec.packets import Publish
 from swellmq.server import Server
 
@@ -160,10 +167,11 @@ def test_another_method_and_another_path(broker: Start) -> None:
 
 def test_connections_have_a_bound_of_their_own(broker: Start, raw: Raw) -> None:
     one = broker(admin="127.0.0.1:0")
-    clients = [raw(one) for _ in range(CONNECTIONS_MAX)]
-    for client in clients:
-        client.send(HEALTH)
-        assert client.answer().status == 200
+    clients: list[RawClient] = []
+    for _ in range(CONNECTIONS_MAX):
+        clients.append(raw(one))
+        clients[-1].send(b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n")
+        assert clients[-1].file.readline().startswith(b"HTTP/1.1 100")  # it waits for the body now
     late = raw(one)
     late.send(HEALTH)
     assert late.answer().code() == "too_many_connections"
@@ -172,6 +180,19 @@ def test_connections_have_a_bound_of_their_own(broker: Start, raw: Raw) -> None:
     await_true(lambda: one.statistics()["admin_connections"] < CONNECTIONS_MAX)
     assert ask(one, "/health").status == 200
     assert one.statistics()["pool_active"] == 0
+
+
+def test_who_asks_nothing_makes_room_for_who_does(broker: Start, raw: Raw) -> None:
+    one = broker(admin="127.0.0.1:0")
+    clients: list[RawClient] = []
+    for _ in range(2 * CONNECTIONS_MAX):
+        clients.append(raw(one))
+        clients[-1].send(HEALTH)
+        assert clients[-1].answer().status == 200
+    assert clients[0].is_closed()
+    clients[-2].send(HEALTH)
+    assert clients[-2].answer().status == 200
+    assert one.statistics()["admin_connections"] <= CONNECTIONS_MAX
 
 
 def test_admin_is_reached_while_the_broker_is_full(broker: Start, clients: Callable[..., object]) -> None:

@@ -62,8 +62,8 @@ class ApiError(Exception):
 
 
 def encode(value: object) -> bytes:
-    """A value as JSON."""
-    return msgspec.json.encode(value)
+    """A value as JSON, with the end of line that a terminal likes."""
+    return msgspec.json.encode(value) + b"\n"
 
 
 def json(value: object, status: int = HTTPStatus.OK) -> Response:

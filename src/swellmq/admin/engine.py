@@ -33,6 +33,8 @@ BODY_BYTES_MAX: Final = 1_048_576
 REQUEST_MS: Final = 15_000  # from the first byte of a request to its last
 IDLE_MS: Final = 75_000  # between two requests; more than the usual proxies keep a connection without one
 ANSWER_MS: Final = 60_000  # a client that has not taken its answer by then is closed
+CONNECTIONS_MAX: Final = 64
+CROWDED: Final = CONNECTIONS_MAX - 8  # from so many on, whoever asks nothing makes room for who comes
 LOOK_MS: Final = 1_000  # how often it is looked whose time is up
 
 Job = Generator[int | None, None, Response]
@@ -92,7 +94,18 @@ class HttpEngine(Engine):
         peer.due_ms = now_ms + REQUEST_MS
         if not self.peers:
             self.look_ms = now_ms + LOOK_MS
+        if len(self.peers) >= CROWDED:
+            self._make_room()
         self.peers[connection] = peer
+
+    def _make_room(self) -> None:
+        """Close the connection that has asked nothing for the longest time: idle ones must not keep others out."""
+        idle = [peer for peer in self.peers.values() if self._is_idle(peer)]
+        if idle:
+            min(idle, key=lambda peer: peer.due_ms).connection.close(ADMINISTRATIVE)
+
+    def _is_idle(self, peer: Peer) -> bool:
+        return peer.request is None and not (peer.queued or peer.leaving) and peer.connection.close_reason == OPEN
 
     def on_data(self, connection: Connection, data: bytes, now_ms: int) -> None:
         peer = self.peers[connection]

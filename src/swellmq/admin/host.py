@@ -16,7 +16,7 @@ import h11
 
 from swellmq.admin.answer import ApiError, Headers, Response
 from swellmq.admin.api import ROUTES
-from swellmq.admin.engine import Busy, HttpEngine, Peer
+from swellmq.admin.engine import CONNECTIONS_MAX, Busy, HttpEngine, Peer
 from swellmq.admin.files import Files
 from swellmq.admin.route import Request, Router, Walk, not_allowed
 from swellmq.admin.security import Security
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("swellmq.admin")
 
-CONNECTIONS_MAX: Final = 64
 WEBSOCKET_PATH: Final = "/mqtt"
 UPGRADE: Final = "UPGRADE"  # in place of a method: a WebSocket can do more than GET
 BACKLOG: Final = 64
@@ -216,6 +215,7 @@ class Admin:
         return {
             **self.engine.statistics(),
             "refused": self.security.refused,
+            "errors_internal": int(self.stats.errors_internal),
             "turn_longest_us": int(self.stats.turn.ever_us),
             "turn_recent_us": self.stats.turn.recent_us(self.turn_state.now_ms),
         }
