@@ -155,6 +155,8 @@ OPTIONS: Final[tuple[Option, ...]] = (
            meaning="Secret that admin asks for, as a bearer token or password; needed where admin isn't loopback."),
     Option("admin_token_file", TEXT, "",
            meaning="File with that secret in its first line, in place of admin_token, which other users may see."),
+    Option("admin_read_token_file", TEXT, "",
+           meaning="File with another secret, which may see everything there and change nothing; for Prometheus."),
     Option("admin_certificate", TEXT, "",
            meaning="File with a certificate and its chain in PEM: with it admin speaks HTTPS."),
     Option("admin_key", TEXT, "",

@@ -44,6 +44,7 @@ LIVE: Final = (
     "overload_turn_ms",
     "admin_token",
     "admin_token_file",
+    "admin_read_token_file",
     "admin_certificate",
     "admin_key",
 )

@@ -174,6 +174,7 @@ class Settings:
     admin: str
     admin_token: str
     admin_token_file: str
+    admin_read_token_file: str
     admin_certificate: str
     admin_key: str
     pool_initial_size: int

@@ -77,25 +77,48 @@ def test_a_browser_logs_in_and_out(broker: Start) -> None:
     assert ask(one, OVERVIEW, headers=headers).status == 401
 
 
+def test_a_secret_for_reading_changes_nothing(broker: Start, tmp_path: Path) -> None:
+    file = tmp_path / "read"
+    file.write_text("look but do not touch\n")
+    one = broker(admin="127.0.0.1:0", admin_token=TOKEN, admin_read_token_file=str(file))
+    reader = "look but do not touch"
+    login = ask(one, "/api/v1/login", "POST", {"token": reader})
+    assert login.status == 204
+    cookie = {"Cookie": login.headers["set-cookie"].partition(";")[0]}
+    for token, headers in ((reader, {}), ("", cookie)):
+        assert ask(one, OVERVIEW, token=token, headers=headers).status == 200
+        for method, path in (
+            ("POST", "/api/v1/pool/self-check"),
+            ("PUT", "/api/v1/log-level"),
+            ("DELETE", "/api/v1/clients/x"),
+            ("POST", "/api/v1/publish"),
+        ):
+            answer = ask(one, path, method, token=token, headers=headers)
+            assert (answer.status, answer.code()) == (403, "read_only")
+        upgrade = {"Upgrade": "websocket", "Connection": "Upgrade", **headers}
+        assert ask(one, "/mqtt", token=token, headers=upgrade).code() == "read_only"
+    assert ask(one, "/api/v1/pool/self-check", "POST", token=TOKEN).status == 200
+
+
 def test_logins_end_and_are_bounded() -> None:
-    security = Security(TOKEN.encode(), ["127.0.0.1"], "https")
+    security = Security(TOKEN.encode(), b"", ["127.0.0.1"], "https")
     first = security.log_in(TOKEN, "", 1).partition(";")[0]
     assert "Secure" in security.log_in(TOKEN, "", 1)
-    assert security.knows({"cookie": first}, "", LOGIN_S * 1_000)
-    assert not security.knows({"cookie": first}, "", LOGIN_S * 1_000 + 1)
+    assert security.rights({"cookie": first}, "", LOGIN_S * 1_000)
+    assert not security.rights({"cookie": first}, "", LOGIN_S * 1_000 + 1)
     for _ in range(LOGINS_MAX):
         last = security.log_in(TOKEN, "", 2).partition(";")[0]
     assert len(security.logins) == LOGINS_MAX
-    assert not security.knows({"cookie": first}, "", 3)
-    assert security.knows({"cookie": last}, "", 3)
+    assert not security.rights({"cookie": first}, "", 3)
+    assert security.rights({"cookie": last}, "", 3)
 
 
 def test_who_guesses_has_to_wait_but_not_behind_a_proxy_on_this_machine() -> None:
-    security = Security(TOKEN.encode(), ["0.0.0.0"], "http")
+    security = Security(TOKEN.encode(), b"", ["0.0.0.0"], "http")
 
     def code(token: str, address: str, now_ms: int) -> int:
         try:
-            assert security.knows({"authorization": "Bearer " + token}, address, now_ms)
+            assert security.rights({"authorization": "Bearer " + token}, address, now_ms)
         except ApiError as error:
             return error.status
         return 200
@@ -194,6 +217,7 @@ def test_what_contradicts_itself(tmp_path: Path) -> None:
         ({"admin_token": "short"}, "shorter than"),
         ({"admin_token": TOKEN, "admin_token_file": "x"}, "given beside"),
         ({"admin_key": "x"}, "without a certificate"),
+        ({"admin_read_token_file": "x"}, "without a secret that may do everything"),
     ):
         with pytest.raises(SettingsError, match=words):
             Settings(**{"port": 0, "admin": "127.0.0.1:0", **values})
@@ -202,6 +226,9 @@ def test_what_contradicts_itself(tmp_path: Path) -> None:
     for path, words in ((file, "shorter than"), (tmp_path / "nothing", "can't be read")):
         with pytest.raises(SettingsError, match=words):
             Server(quiet_settings(admin="127.0.0.1:0", admin_token_file=str(path))).open()
+    file.write_text(TOKEN)
+    with pytest.raises(SettingsError, match="the same secret"):
+        Server(quiet_settings(admin="127.0.0.1:0", admin_token=TOKEN, admin_read_token_file=str(file))).open()
     assert "no TLS" in Settings(port=0, admin="0.0.0.0:0", admin_token=TOKEN).warnings[0]
     assert "no effect without admin" in Settings(port=0, admin_token=TOKEN).notes[0]
 

@@ -19,8 +19,8 @@ from swellmq.admin.api import ROUTES
 from swellmq.admin.engine import CONNECTIONS_MAX, Busy, HttpEngine, Peer
 from swellmq.admin.files import Files
 from swellmq.admin.route import Request, Router, Walk, not_allowed
-from swellmq.admin.security import Security
-from swellmq.admin.settings import make_layer, parse_place, read_token
+from swellmq.admin.security import NOTHING, Security
+from swellmq.admin.settings import make_layer, parse_place, read_tokens
 from swellmq.connection import Connection, Layer, Turn
 from swellmq.errors import SettingsError
 from swellmq.net.listener import Listener, open_tcp
@@ -88,7 +88,7 @@ class Site:
                     426, "websocket_expected", "this path is for MQTT over WebSocket", [("Upgrade", "websocket")]
                 )
             security.check_origin(UPGRADE, headers)
-            security.demand(headers, request.address, now_ms)
+            security.demand(UPGRADE, headers, request.address, now_ms)
             return None
         found = self.router.find(method, request.path)
         if found is None:
@@ -101,9 +101,9 @@ class Site:
         route, parameters = found
         security.check_origin(method, headers)
         if route.public:
-            request.known = security.knows(headers, request.address, now_ms)
+            request.known = security.rights(headers, request.address, now_ms) != NOTHING
         else:
-            security.demand(headers, request.address, now_ms)
+            security.demand(method, headers, request.address, now_ms)
         if method not in ("GET", "HEAD"):
             log.info("admin: %s %s by %s", method, request.path, request.address or "this machine")
         return route.call(self.server, request, parameters)
@@ -117,7 +117,7 @@ class Admin:
         self.server = server
         self.addresses, self.wanted_port = parse_place(settings.admin, settings.where("admin"))
         self.scheme = "https" if settings.admin_certificate else "http"
-        self.security = Security(read_token(settings), self.addresses, self.scheme)
+        self.security = Security(*read_tokens(settings), self.addresses, self.scheme)
         self.turn_state = Turn()
         self.stats = Stats()
         sizes = PoolSettings()
@@ -192,7 +192,7 @@ class Admin:
 
     def prepare_reload(self, new: Settings) -> Callable[[], list[str]]:
         """Read the token and the certificate again, see reload.py."""
-        token = read_token(new)
+        token, read_token = read_tokens(new)
         if not token and not all(is_loopback(address) for address in self.addresses):
             raise SettingsError("admin_token", "taken away, while other machines can reach admin", "Give another one")
         if bool(new.admin_certificate) != (self.scheme == "https"):
@@ -203,9 +203,8 @@ class Admin:
         def apply() -> list[str]:
             for listener in self.listeners:
                 listener.layer = layer
-            if token == self.security.token:
+            if not self.security.change(token, read_token):
                 return []
-            self.security.change(token)
             return ["admin: another token, and all logins have ended"]
 
         return apply

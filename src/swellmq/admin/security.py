@@ -32,21 +32,31 @@ SAFE_METHODS: Final = ("GET", "HEAD", "OPTIONS")
 LOCAL_NAMES: Final = ("localhost", "127.0.0.1", "[::1]")
 
 
-class Security:
-    """Decides for each request. `token` is the secret, b"" where there is none."""
+# What who asks may do.
+NOTHING: Final = 0
+READ: Final = 1  # see everything, change nothing
+EVERYTHING: Final = 2
 
-    def __init__(self, token: bytes, addresses: list[str], scheme: str) -> None:
+
+class Security:
+    """Decides for each request. `token` is the secret, b"" where there is none; `read_token` one for reading only."""
+
+    def __init__(self, token: bytes, read_token: bytes, addresses: list[str], scheme: str) -> None:
         self.token = token
+        self.read_token = read_token
         self.scheme = scheme
         self.hosts = {*LOCAL_NAMES, *(f"[{one}]" if ":" in one else one for one in addresses)}
-        self.logins: dict[str, int] = {}  # by cookie: until when (monotonic ms)
+        self.logins: dict[str, tuple[int, int]] = {}  # by cookie: until when (monotonic ms), and what it may do
         self.failures = Counts()
         self.refused = 0
 
-    def change(self, token: bytes) -> None:
-        """Go by another secret from now on; who has logged in by the old one has to log in again."""
-        self.token = token
+    def change(self, token: bytes, read_token: bytes) -> bool:
+        """Go by other secrets from now on, which end all logins; whether they are others at all."""
+        if (token, read_token) == (self.token, self.read_token):
+            return False
+        self.token, self.read_token = token, read_token
         self.logins = {}
+        return True
 
     def check_host(self, headers: dict[str, str]) -> None:
         """Raise ApiError where a request is for another host than this one, and only the address protects us."""
@@ -75,30 +85,32 @@ class Security:
         """Whether a proxy ends HTTPS in front of us: the origin then differs by its scheme only."""
         return bool(self.token) and origin == f"https://{headers.get('host', '')}"
 
-    def knows(self, headers: dict[str, str], address: str, now_ms: int) -> bool:
-        """Whether a request shows the secret or a login, or needs none. Raises ApiError where it shows a wrong one."""
+    def rights(self, headers: dict[str, str], address: str, now_ms: int) -> int:
+        """What who asks may do, by the secret or the login that a request shows. Raises ApiError for a wrong secret."""
         if not self.token:
-            return True
+            return EVERYTHING
         given = given_secret(headers.get("authorization", ""))
         if given is not None:
-            self._check(given, address, now_ms)
-            return True
-        until_ms = self.logins.get(cookie_in(headers.get("cookie", "")))
-        return until_ms is not None and now_ms < until_ms
+            return self._check(given, address, now_ms)
+        until_ms, rights = self.logins.get(cookie_in(headers.get("cookie", "")), (0, NOTHING))
+        return rights if now_ms < until_ms else NOTHING
 
-    def demand(self, headers: dict[str, str], address: str, now_ms: int) -> None:
-        """Raise ApiError unless `knows`."""
-        if not self.knows(headers, address, now_ms):
+    def demand(self, method: str, headers: dict[str, str], address: str, now_ms: int) -> None:
+        """Raise ApiError unless who asks may do this."""
+        rights = self.rights(headers, address, now_ms)
+        if rights == NOTHING:
             raise unauthorized("say who you are: Authorization: Bearer TOKEN")
+        if rights == READ and method not in SAFE_METHODS:
+            self.refused += 1
+            raise ApiError(403, "read_only", "this token is for reading only")
 
     def log_in(self, secret: str, address: str, now_ms: int) -> str:
         """Check the secret of somebody who logs in; the cookie for it. Raises ApiError where it is wrong."""
-        if self.token:
-            self._check(secret.encode(), address, now_ms)
+        rights = self._check(secret.encode(), address, now_ms) if self.token else EVERYTHING
         if len(self.logins) >= LOGINS_MAX:
             del self.logins[next(iter(self.logins))]
         cookie = os.urandom(24).hex()
-        self.logins[cookie] = now_ms + LOGIN_S * 1_000
+        self.logins[cookie] = now_ms + LOGIN_S * 1_000, rights
         return self._set_cookie(cookie, LOGIN_S)
 
     def log_out(self, headers: dict[str, str]) -> str:
@@ -110,7 +122,8 @@ class Security:
         secure = "; Secure" if self.scheme == "https" else ""
         return f"{COOKIE}={value}; Path=/; Max-Age={age_s}; HttpOnly; SameSite=Strict{secure}"
 
-    def _check(self, given: bytes, address: str, now_ms: int) -> None:
+    def _check(self, given: bytes, address: str, now_ms: int) -> int:
+        """What a secret is good for. Raises ApiError where it is wrong, or too many were."""
         begin, failed = self.failures.now.get(address) or self.failures.before.get(address) or (0, 0)
         if failed >= FAILURES_MAX and now_ms - begin < WINDOW_MS:
             wait_s = str((WINDOW_MS - (now_ms - begin)) // 1_000 + 1)
@@ -118,7 +131,9 @@ class Security:
                 429, "too_many_failures", "too many wrong tokens, come back later", [("Retry-After", wait_s)]
             )
         if compare_digest(given, self.token):
-            return
+            return EVERYTHING
+        if self.read_token and compare_digest(given, self.read_token):
+            return READ
         self.refused += 1
         if not is_loopback(address):  # a proxy brings all its clients from there, and one must not lock out the others
             self.failures.add(address, WINDOW_MS, now_ms)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from swellmq.connection import Layer
     from swellmq.settings import Settings
 
-BESIDE: Final = ("admin_token", "admin_token_file", "admin_certificate", "admin_key")
+BESIDE: Final = ("admin_token", "admin_token_file", "admin_read_token_file", "admin_certificate", "admin_key")
 TOKEN_LENGTH_MIN: Final = 16  # who guesses has ten tries a minute, but a short one stands in a list of words
 
 
@@ -33,6 +33,10 @@ def check_admin(settings: Settings) -> None:
         problem = f"shorter than {TOKEN_LENGTH_MIN} characters"
         remedy = "`openssl rand -hex 16` makes a good one"
         raise SettingsError("admin_token", problem, remedy, settings.where("admin_token"))
+    if settings.admin_read_token_file and not (settings.admin_token or settings.admin_token_file):
+        path, where = settings.admin_read_token_file, settings.where("admin_read_token_file")
+        problem = "given without a secret that may do everything"
+        raise bad_value("admin_read_token_file", path, problem, "Add admin_token_file = FILE", where)
     if settings.admin_key and not settings.admin_certificate:
         remedy = "Add admin_certificate, or leave it out"
         raise bad_value(
@@ -71,22 +75,31 @@ def parse_place(text: str, where: str = "") -> tuple[list[str], int]:
     raise bad_value("admin", text, "not an address and a port", remedy, where)
 
 
-def read_token(settings: Settings) -> bytes:
-    """The secret; b"" where there is none. Raises SettingsError where its file is of no use."""
-    path = settings.admin_token_file
-    if not path:
-        return settings.admin_token.encode()
-    where = settings.where("admin_token_file")
+def read_tokens(settings: Settings) -> tuple[bytes, bytes]:
+    """The secret, and the one for reading only; b"" where there is none. Raises SettingsError where a file is of no
+    use."""
+    token = _first_line(settings, "admin_token_file") if settings.admin_token_file else settings.admin_token.encode()
+    read_token = _first_line(settings, "admin_read_token_file") if settings.admin_read_token_file else b""
+    if token and token == read_token:
+        problem = "the same secret as that which may do everything"
+        where = settings.where("admin_read_token_file")
+        raise SettingsError("admin_read_token_file", problem, "Make another one", where)
+    return token, read_token
+
+
+def _first_line(settings: Settings, name: str) -> bytes:
+    path: str = getattr(settings, name)
+    where = settings.where(name)
     remedy = "Give a readable file whose first line is the secret; `openssl rand -hex 16` makes a good one"
     try:
         with open(path, encoding="utf-8") as file:
             token = file.readline().strip()
     except (OSError, UnicodeDecodeError) as error:
         problem = f"can't be read: {error.strerror}" if isinstance(error, OSError) else "not text in UTF-8"
-        raise bad_value("admin_token_file", path, problem, remedy, where) from None
+        raise bad_value(name, path, problem, remedy, where) from None
     if len(token) < TOKEN_LENGTH_MIN:
         problem = f"its first line is shorter than {TOKEN_LENGTH_MIN} characters"
-        raise bad_value("admin_token_file", path, problem, remedy, where)
+        raise bad_value(name, path, problem, remedy, where)
     return token.encode()
 
 

@@ -85,9 +85,9 @@ def check_certificates(settings: Settings) -> None:
 def check_admin(settings: Settings) -> None:
     """Read what admin needs; raises SettingsError where a file is of no use."""
     if settings.admin:
-        from swellmq.admin.settings import make_layer, read_token
+        from swellmq.admin.settings import make_layer, read_tokens
 
-        read_token(settings)
+        read_tokens(settings)
         if settings.admin_certificate:
             make_layer(settings)
 
