@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pwd
 import re
 import resource
 import selectors
@@ -17,7 +18,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from socket_client import PATIENCE_S, Clients, quiet_settings
+from socket_client import PATIENCE_S, Client, Clients, quiet_settings
 
 from swellmq import Settings
 from swellmq.codec.packets import Disconnect, Publish
@@ -359,3 +360,22 @@ def test_sighup_reads_everything_again(serve: Callable[..., Process], tmp_path: 
     process.process.send_signal(signal.SIGHUP)
     assert f"nothing has changed: {config}:2: config" in process.line("reload failed")
     process.end()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+def test_another_user_owns_the_data(tmp_path: Path) -> None:
+    folder = tmp_path
+    while folder != Path("/tmp"):
+        folder.chmod(0o755)
+        folder = folder.parent
+    options = ("--user", "nobody", "--data", str(tmp_path / "data"), "--pid-file", str(tmp_path / "pid"))
+    process = Process(*options, "--pool.initial-size", "16")
+    client = Client(("127.0.0.1", process.port()))
+    client.connect("a", clean=False)
+    assert client.subscribe("t", 1) == b"\x01"  # it is stored by now
+    status = Path(f"/proc/{process.process.pid}/status").read_text()
+    assert f"Uid:\t{pwd.getpwnam('nobody').pw_uid}\t" in status
+    assert (tmp_path / "pid").read_text() == f"{process.process.pid}\n"
+    client.close()
+    process.end()
+    assert (tmp_path / "data").stat().st_uid == pwd.getpwnam("nobody").pw_uid

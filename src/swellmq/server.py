@@ -136,13 +136,17 @@ class Server:
         storage.eager = "written" in waits
         return storage
 
-    def open(self) -> None:
+    def open(self, give_up_rights: Callable[[], None] | None = None) -> None:
         """Load what is stored, preheat the pool and listen.
 
-        Raises SettingsError where an address can't be had, StoreError where the data folder can't be used; nothing
-        stays open then.
+        With `give_up_rights` that comes behind listening, which may take root's, and before the data folder is touched,
+        which is the user's. Raises SettingsError where an address can't be had, StoreError where the data folder can't
+        be used; nothing stays open then.
         """
         try:
+            if give_up_rights is not None:
+                self._listen()
+                give_up_rights()
             self.loop.set_wall_clock(self.storage.open(time.time_ns() // 1_000_000))
             self.loop.read_clocks()
             restore(self.broker.core)
@@ -155,7 +159,8 @@ class Server:
 
                 self.spans = open_spans(self.settings)
                 self.broker.follow(self.spans)
-            self._listen()
+            if give_up_rights is None:
+                self._listen()
             if self.settings.admin:
                 self._open_admin()
         except BaseException:
@@ -529,9 +534,11 @@ def serve(settings: Settings, make: Callable[[Settings], Server] = Server) -> in
         signal.signal(signal.SIGINT, lambda _number, _frame: server.stop())
         signal.signal(signal.SIGHUP, lambda _number, _frame: server.call(lambda: _reload(server)))
         signal.signal(signal.SIGUSR1, lambda _number, _frame: server.call(server.report))
-        server.open()
-        become(settings)
-        write_pid(settings)
+        if settings.user and os.geteuid() == 0:
+            server.open(lambda: become(settings))
+        else:
+            server.open()
+            write_pid(settings)
     except SettingsError as error:
         log.error("%s", error)
         return 2
@@ -586,10 +593,10 @@ def listening(server: Server) -> str:
 
 
 def become(settings: Settings) -> None:
-    """Give up root's rights for those of `user`, where one is set. Raises SettingsError where there is none."""
-    if not settings.user or os.geteuid() != 0:
-        return
+    """Give up root's rights for those of `user`, who gets the data folder. Raises SettingsError where there is none."""
     import pwd
+
+    write_pid(settings)  # into a folder that is perhaps root's
 
     try:
         user = pwd.getpwnam(settings.user)
@@ -598,6 +605,14 @@ def become(settings: Settings) -> None:
         raise SettingsError(
             f"user = {settings.user}", problem, "Name another, or leave it out", settings.where("user")
         ) from None
+    if settings.data and not os.path.exists(settings.data):
+        try:
+            os.makedirs(settings.data, 0o700)
+            os.chown(settings.data, user.pw_uid, user.pw_gid)
+        except OSError as error:
+            problem = f"can't be made: {error.strerror}"
+            where = settings.where("data")
+            raise SettingsError(f"data = {settings.data}", problem, "Give another path", where) from None
     os.initgroups(user.pw_name, user.pw_gid)
     os.setgid(user.pw_gid)
     os.setuid(user.pw_uid)

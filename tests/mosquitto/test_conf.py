@@ -11,7 +11,7 @@ from swellmq.cli.main import main
 from swellmq.errors import SettingsError
 from swellmq.mosquitto import table
 from swellmq.options import OPTIONS
-from swellmq.settings import Settings
+from swellmq.settings import Settings, has_ipv6_loopback
 
 EXAMPLE = Path("/usr/share/doc/mosquitto/examples/mosquitto.conf")  # of the Debian package
 
@@ -344,7 +344,7 @@ def test_as_toml(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "mosquitto.conf"
     file.write_text(
         "listener 1884 127.0.0.1\nprotocol websockets\nwebsockets_origin http://a\nmaximum_qos 1\n"
-        "max_keepalive 60\nlistener 0 /tmp/s\n"
+        "max_keepalive 60\nlistener 0 /tmp/s\nlistener 1887\n"
         + TLS
         + "listener 1885 127.0.0.1\ncertfile c\nkeyfile k\ncafile a\nrequire_certificate true\nciphers X:Y\n"
         + "use_subject_as_username true\ntls_version tlsv1.3\ndisable_client_cert_date_checks true\ncrlfile r\n"
@@ -360,6 +360,7 @@ def test_as_toml(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before, after = Settings.load(str(file), {}, {}), Settings.load(str(written), {}, {})
     assert vars(before.limits()) == vars(after.limits()) if hasattr(before.limits(), "__dict__") else True
     assert places(before) == places(after)
+    assert 'bind = ["0.0.0.0", "::"]' in written.read_text() or not has_ipv6_loopback()
     assert [vars(one.rules) for one in before.listeners] == [vars(one.rules) for one in after.listeners]
     for one, other in zip(before.listeners, after.listeners, strict=True):
         assert (one.tls and vars(one.tls)) == (other.tls and vars(other.tls))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 
 from swellmq.options import LISTENER_OPTIONS, OPTIONS, PERMISSION, Option, Value
 from swellmq.settings import ListenerSettings, Settings
@@ -21,18 +22,30 @@ def to_toml(settings: Settings) -> str:
             section = option.section
             lines += ["", f"[{section}]"]
         lines.append(f"{option.name.rpartition('.')[2]} = {_literal(option, value)}  # {origin}")
-    for listener in settings.listeners:
-        lines += ["", "[[listener]]", *_listener(listener)]
+    for addresses in _listeners(settings.listeners):
+        lines += ["", "[[listener]]", *_listener(addresses)]
     return "\n".join(lines).strip() + "\n"
 
 
-def _listener(listener: ListenerSettings) -> list[str]:
+def _listeners(listeners: Sequence[ListenerSettings]) -> list[list[ListenerSettings]]:
+    """The listeners, those together that are one on several addresses: they share its rules."""
+    together: list[list[ListenerSettings]] = []
+    for listener in listeners:
+        if together and together[-1][0].rules is listener.rules:
+            together[-1].append(listener)
+        else:
+            together.append([listener])
+    return together
+
+
+def _listener(addresses: list[ListenerSettings]) -> list[str]:
+    listener = addresses[0]
     given: dict[str, Value] = {"protocol": listener.protocol, "backlog": listener.backlog, **vars(listener.rules)}
     if listener.unix:
         given |= {"unix": listener.unix, "mode": listener.unix_mode}
         given |= {"identity": "user"} if listener.by_user else {}
     else:
-        given |= {"bind": [listener.bind], "port": listener.port}
+        given |= {"bind": [one.bind for one in addresses], "port": listener.port}
     if listener.protocol == "websocket":
         given |= {"path": listener.paths, "origins": listener.origins, "forwarded_by": listener.forwarders}
     if listener.durability:
