@@ -1,11 +1,14 @@
 """Kills a broker with SIGKILL at random moments under load, starts it again, and counts: `make kill ROUNDS=1000`.
 
-Publishers send numbered messages at QoS 1 and 2; some subscribers stay, some come and go, some are away until the end.
-All have kept sessions. After each `--check-every` rounds everybody comes back, and it is counted for each pair:
+Publishers send numbered messages at QoS 1 and 2; some subscribers stay, some come and go or take over from themselves,
+some are away until the end. Mortals only leave wills, and one client subscribes and unsubscribes all the time. All have
+kept sessions. After each `--check-every` rounds everybody comes back, and it is counted for each pair:
 
 - every number that was acknowledged has arrived (PUBACK, or PUBREC: then the broker has taken the message over);
 - no number of QoS 2 came twice;
 - numbers came in order (of QoS 1 each for the first time: repetitions are allowed there);
+- the will of each connection that was acknowledged and lost has arrived, once;
+- a subscription that was acknowledged is there, and one whose end was acknowledged is not;
 - no session and no retained message was lost.
 
 Exit code 0: nothing was found. The seed of a run that failed is printed; the moments of the kills depend on the machine
@@ -30,7 +33,7 @@ import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
-from kill_clients import Client, Publisher, Subscriber, packet, text
+from kill_clients import Client, Fickle, Mortal, Publisher, Subscriber, packet, text
 
 START_S = 30.0
 DRAIN_S = 60.0
@@ -49,6 +52,8 @@ class Rounds:
         self.stay = [Subscriber(f"stays{index}", self.port) for index in range(2)]
         self.flap = [Subscriber(f"flaps{index}", self.port) for index in range(2)]
         self.away = [Subscriber(f"away{index}", self.port) for index in range(2)]
+        self.mortals = [Mortal(f"mortal{index}", self.port) for index in range(2)]
+        self.fickle = Fickle("fickle", self.port)
         self.tasks: list[asyncio.Task[None]] = []
         self.restarts_s: list[float] = []
         self.acknowledged = 0
@@ -56,7 +61,11 @@ class Rounds:
 
     @property
     def clients(self) -> list[Client]:
-        return [*self.publishers, *self.subscribers]
+        return [*self.publishers, *self.mortals, self.fickle, *self.subscribers]
+
+    @property
+    def senders(self) -> list[Publisher | Mortal]:
+        return [*self.publishers, *self.mortals]
 
     @property
     def subscribers(self) -> list[Subscriber]:
@@ -104,7 +113,8 @@ class Rounds:
             while client.wanted:
                 leaving = None
                 if flaps:
-                    leaving = asyncio.get_running_loop().call_later(self.random.uniform(0.01, 0.3), client.leave)
+                    end = client.leave if self.random.random() < 0.5 else client.abandon
+                    leaving = asyncio.get_running_loop().call_later(self.random.uniform(0.01, 0.3), end)
                 await client.run()
                 if leaving is not None:
                     leaving.cancel()
@@ -141,7 +151,8 @@ class Rounds:
                 publisher.stopping = False
             for client in [*self.publishers, *self.stay]:
                 self.spawn(client)
-            for client in self.flap:
+            self.fickle.quiet = False
+            for client in [*self.flap, *self.mortals, self.fickle]:
                 self.spawn(client, flaps=True)
             for _ in range(some):
                 await asyncio.sleep(self.random.uniform(0.05, self.arguments.seconds))
@@ -158,6 +169,7 @@ class Rounds:
         """Everybody makes a session and its subscriptions."""
         for publisher in self.publishers:
             publisher.stopping = True
+        self.fickle.quiet = True
         for client in self.clients:
             self.spawn(client)
         await self.until(
@@ -178,23 +190,24 @@ class Rounds:
         """Let everything arrive, and look at what did."""
         faults = [fault for client in self.clients for fault in client.faults]
         await self.rest()
+        faults += await self.subscription_faults()
         for publisher in self.publishers:
             publisher.stopping = True
-        for client in self.clients:
+        for client in [*self.publishers, *self.subscribers]:
             self.spawn(client)
         if not await self.until(lambda: not any(publisher.under_way for publisher in self.publishers)):
             faults.append("a publisher gets no answer any more")
         await self.until(lambda: not self.missing(), DRAIN_S)
         faults += self.missing()
         await self.rest()
-        for publisher in self.publishers:
+        for publisher in self.senders:
             self.acknowledged += len(publisher.acknowledged)
             for subscriber in self.subscribers:
                 numbers = subscriber.received.get(publisher.client_id, [])
                 self.received += len(numbers)
                 faults += check(publisher, subscriber, numbers)
         faults += await self.retained_faults()
-        for publisher in self.publishers:
+        for publisher in self.senders:
             publisher.acknowledged.clear()
         for subscriber in self.subscribers:
             subscriber.received.clear()
@@ -203,13 +216,37 @@ class Rounds:
     def missing(self) -> list[str]:
         """What was acknowledged and did not arrive."""
         found: list[str] = []
-        for publisher in self.publishers:
+        for publisher in self.senders:
             for subscriber in self.subscribers:
                 lost = publisher.acknowledged.difference(subscriber.received.get(publisher.client_id, ()))
                 if lost:
                     names = f"{publisher.client_id} (QoS {publisher.qos}) to {subscriber.client_id}"
                     found.append(f"{names}: {len(lost)} lost, first {min(lost)}")
         return found
+
+    async def subscription_faults(self) -> list[str]:
+        """While it is away a message is published for each filter: those that are subscribed have to wait for it."""
+        fickle = self.fickle
+        sender = Sender(f"sender{time.monotonic_ns()}", self.port)
+        for number in range(fickle.COUNT):
+            sender.messages.append((f"f/{fickle.client_id}/{number}", f"fickle:{number}"))
+        fickle.quiet = True
+        fickle.received.clear()
+        self.spawn(sender)
+        if not await self.until(lambda: sender.answers == fickle.COUNT):
+            return ["a publisher gets no answer"]
+        wanted = {number for number, known in fickle.filters.items() if known}
+        unwanted = {number for number, known in fickle.filters.items() if known is False}
+        self.spawn(fickle)
+        await self.until(lambda: wanted <= set(fickle.received.get("fickle", ())), 10.0)
+        sender.wanted = False
+        sender.leave()
+        await self.rest()
+        found = set(fickle.received.get("fickle", ()))
+        return [
+            *(f"the subscription to filter {number} is lost" for number in sorted(wanted - found)),
+            *(f"the subscription to filter {number} is there, though it was ended" for number in unwanted & found),
+        ]
 
     async def retained_faults(self) -> list[str]:
         """Each publisher's last retained message must be the last one that was acknowledged."""
@@ -246,7 +283,23 @@ class RetainedWatcher(Subscriber):
             self.values[name] = int(number)
 
 
-def check(publisher: Publisher, subscriber: Subscriber, numbers: list[int]) -> list[str]:
+class Sender(Client):
+    """Publishes some messages at QoS 1, once."""
+
+    def __init__(self, name: str, port: int) -> None:
+        super().__init__(name, port)
+        self.messages: list[tuple[str, str]] = []
+        self.answers = 0
+
+    def on_connected(self) -> None:
+        for number, (topic_name, payload) in enumerate(self.messages, 1):
+            self.send(packet(0x32, text(topic_name) + number.to_bytes(2, "big") + b"\0" + payload.encode()))
+
+    def on_packet(self, first: int, body: bytes) -> None:
+        self.answers += 1
+
+
+def check(publisher: Publisher | Mortal, subscriber: Subscriber, numbers: list[int]) -> list[str]:
     """What is wrong with the numbers of one publisher that one subscriber received."""
     names = f"{publisher.client_id} (QoS {publisher.qos}) to {subscriber.client_id}"
     first_times = list(dict.fromkeys(numbers))

@@ -10,7 +10,7 @@ import struct
 
 EXPIRY_S = 86_400
 WINDOW = 32  # messages that a publisher has under way
-PUBLISH, PUBACK, PUBREC, PUBREL, PUBCOMP, SUBACK = 3, 4, 5, 6, 7, 9
+PUBLISH, PUBACK, PUBREC, PUBREL, PUBCOMP, SUBACK, UNSUBACK = 3, 4, 5, 6, 7, 9, 11
 
 
 def text(value: str) -> bytes:
@@ -39,7 +39,9 @@ class Client:
         self.known = False  # the broker has told it once that its session is there
         self.wanted = True
         self.faults: list[str] = []
+        self.reader: asyncio.StreamReader | None = None
         self.writer: asyncio.StreamWriter | None = None
+        self.abandoned: list[asyncio.StreamWriter] = []  # left open, for the next connection to take over
 
     async def run(self) -> None:
         """Stay connected while `wanted`; returns when the connection is lost, or could not be made."""
@@ -47,10 +49,11 @@ class Client:
             reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
         except OSError:
             return
-        self.writer = writer
+        self.reader, self.writer = reader, writer
         try:
-            flags = b"\x00\x00\x00\x05\x11" + struct.pack(">I", EXPIRY_S)
-            writer.write(packet(0x10, text("MQTT") + b"\x05" + flags + text(self.client_id)))
+            will = self.will()
+            flags = bytes([0x05, 0x14 if will else 0]) + b"\x00\x00\x05\x11" + struct.pack(">I", EXPIRY_S)
+            writer.write(packet(0x10, text("MQTT") + flags + text(self.client_id) + will))
             first, body = await self.read(reader)
             if first != 0x20 or body[1] != 0:
                 self.faults.append(f"{self.client_id}: refused with {body.hex()}")
@@ -58,6 +61,9 @@ class Client:
             if self.known and not body[0]:
                 self.faults.append(f"{self.client_id}: its session is lost")
             self.known = True
+            for old in self.abandoned:
+                old.close()
+            self.abandoned = []
             self.on_connected()
             while self.wanted:
                 self.on_packet(*await self.read(reader))
@@ -65,7 +71,8 @@ class Client:
             pass
         finally:
             self.writer = None
-            writer.close()
+            if writer not in self.abandoned:
+                writer.close()
 
     async def read(self, reader: asyncio.StreamReader) -> tuple[int, bytes]:
         first = (await reader.readexactly(1))[0]
@@ -85,6 +92,17 @@ class Client:
         """Drop the connection, without a DISCONNECT."""
         if self.writer is not None and self.writer.transport is not None:
             self.writer.transport.abort()
+
+    def abandon(self) -> None:
+        """Connect again while the old connection is still there, as a client does that has lost its address."""
+        if self.reader is not None and self.writer is not None:
+            self.abandoned.append(self.writer)
+            self.writer.transport.pause_reading()
+            self.reader.feed_eof()
+
+    def will(self) -> bytes:
+        """The end of a CONNECT with a will at QoS 2: its properties, topic and payload; empty: none."""
+        return b""
 
     def on_connected(self) -> None:
         raise NotImplementedError
@@ -183,3 +201,77 @@ class Subscriber(Client):
             return
         self.received.setdefault(publisher, []).append(int(number))
         self.send(short(PUBACK, identifier))
+
+
+class Mortal(Client):
+    """Says nothing and dies again and again; the will of each connection has its number.
+
+    `acknowledged` has those of connections that were acknowledged and are gone: their wills have to arrive.
+    """
+
+    def __init__(self, name: str, port: int) -> None:
+        super().__init__(name, port)
+        self.qos = 2
+        self.number = 0
+        self.acknowledged: set[int] = set()
+        self.under_way: dict[int, int] = {}  # nothing that we wait for
+
+    async def run(self) -> None:
+        self.number += 1
+        alive = self.number
+        self.up = False
+        await super().run()
+        if self.up:
+            self.acknowledged.add(alive)
+
+    def will(self) -> bytes:
+        return b"\0" + text(f"t/{self.client_id}") + text(f"{self.client_id}:{self.number}")
+
+    def on_connected(self) -> None:
+        self.up = True
+
+    def on_packet(self, first: int, body: bytes) -> None:
+        pass
+
+
+class Fickle(Subscriber):
+    """Subscribes and unsubscribes, a filter at a time, and is gone soon after the answer, or before it.
+
+    `filters` has what the broker has acknowledged: by number, whether it is subscribed; None where it is not known.
+    """
+
+    COUNT = 20
+
+    def __init__(self, name: str, port: int) -> None:
+        super().__init__(name, port)
+        self.subscribed = True  # it takes no part in what the others get
+        self.filters: dict[int, bool | None] = dict.fromkeys(range(self.COUNT), False)
+        self.under_way: tuple[int, int] | None = None  # packet identifier and filter
+        self.asked = 0
+        self.quiet = False
+
+    def on_connected(self) -> None:
+        if not self.quiet:
+            self._go_on()
+
+    def _go_on(self) -> None:
+        self.asked += 1
+        number, identifier = self.asked * 7 % self.COUNT, self.asked % 60_000 + 1
+        topic_filter = text(f"f/{self.client_id}/{number}")
+        subscribe = self.asked // self.COUNT % 2 == 0
+        self.filters[number] = None
+        self.under_way = identifier, number
+        body = struct.pack(">H", identifier) + b"\0" + topic_filter
+        self.send(packet(0x82, body + b"\x01") if subscribe else packet(0xA2, body))
+
+    def on_packet(self, first: int, body: bytes) -> None:
+        packet_type = first >> 4
+        if packet_type not in (SUBACK, UNSUBACK):
+            super().on_packet(first, body)
+            return
+        if self.under_way is not None and struct.unpack_from(">H", body)[0] == self.under_way[0]:
+            if body[-1] not in (0, 1, 0x11):
+                self.faults.append(f"{self.client_id}: SUBSCRIBE or UNSUBSCRIBE refused with {body[-1]:#x}")
+            self.filters[self.under_way[1]] = packet_type == SUBACK
+        if not self.quiet:
+            self._go_on()

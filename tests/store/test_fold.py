@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 from pathlib import Path
 
@@ -10,8 +11,11 @@ import pytest
 from swellmq.broker.session import RELEASED, SENT, Delivery, Session, Subscription
 from swellmq.codec.packets import Publish
 from swellmq.store.fold import Fold
+from swellmq.store.folding import FoldProcess
+from swellmq.store.journal import encode_frame
 from swellmq.store.manage import TABLES
 from swellmq.store.records import Changes, deliveries_of
+from swellmq.store.schema import lock_folder
 from swellmq.store.storage import DiskStorage
 
 
@@ -118,3 +122,25 @@ def test_records_that_are_none() -> None:
     with pytest.raises(IndexError):
         Changes().apply(b"\xff" + body)
     assert deliveries_of(b"") == []
+
+
+def test_a_fold_ends_with_its_broker_wherever_it_is(tmp_path: Path) -> None:
+    """The next broker waits for the lock that it has."""
+    storage = DiskStorage(str(tmp_path), False, lambda: None)
+    for number in range(20_000):
+        storage.retained_saved(Publish(b"t/%d" % number, b"x", 0, True))
+    paths: list[str] = []
+    for number in range(1, 101):  # minutes of work
+        path = tmp_path / f"journal-{number:020d}"
+        path.write_bytes(encode_frame(number, number - 1, 1, 1, b"".join(storage.pieces)))
+        paths.append(str(path))
+    lock_fd = lock_folder(str(tmp_path))
+    process = FoldProcess(str(tmp_path), lock_fd)
+    process.start(paths)
+    while not (tmp_path / "state.db-wal").exists():
+        assert process.running()
+    process.stop()
+    os.close(lock_fd)
+    with Fold(str(tmp_path / "state.db")).db as db:
+        assert db.execute("SELECT folded FROM meta").fetchone()[0] < 100
+    os.close(lock_folder(str(tmp_path)))

@@ -4,12 +4,13 @@ A stretch of frames is reduced to its net changes first (`Changes`), then writte
 number of its last frame: a crash anywhere leaves the database at some frame, and the files behind it still there.
 
 While the broker runs this is done by a process of its own (`child`), because thousands of statements of SQLite from a
-thread would each ask a busy loop for the interpreter's lock. It ends with its broker: the pipe at its standard input
-is the leash.
+thread would each ask a busy loop for the interpreter's lock. It ends with its broker, wherever it is: the pipe at its
+standard input is the leash. A transaction that is cut off is undone, and folded again by whoever comes next.
 """
 
 from __future__ import annotations
 
+import fcntl
 import os
 import select
 import signal
@@ -300,13 +301,23 @@ def child() -> int:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C in a terminal goes to the broker, which ends us
     if not any(word.startswith("--read=") for word in arguments):
         os.nice(NICE)
-
-    def leashed(_done: int, _files: int) -> bool:
-        readable, _, _ = select.select([0], [], [], 0)
-        return not readable  # at its end: the broker is gone
-
+    _leash()
     try:
-        return 0 if fold_and_read(folder, arguments, leashed) else 1
+        return 0 if fold_and_read(folder, arguments, lambda _done, _files: True) else 1
     except (StoreError, OSError) as error:
         sys.stderr.write(str(error))
         return 1
+
+
+def _leash() -> None:
+    """Have the system end us once the other end of our standard input is closed: the broker stops, or is gone.
+
+    Our priority is low, and the next broker waits for our lock on the folder: to look for ourselves now and then would
+    keep it waiting for seconds on a busy machine.
+    """
+    fcntl.fcntl(0, fcntl.F_SETOWN, os.getpid())
+    flags = fcntl.fcntl(0, fcntl.F_GETFL)
+    fcntl.fcntl(0, fcntl.F_SETFL, flags | os.O_ASYNC)  # SIGIO comes, which ends who does not handle it
+    readable, _, _ = select.select([0], [], [], 0)
+    if readable:
+        raise SystemExit(1)  # it was closed before

@@ -77,7 +77,7 @@ class FoldProcess:
         return told.decode(errors="replace").strip()[-500:] or f"exit code {process.returncode}"
 
     def stop(self) -> None:
-        """Let the run end: it does so after the slice that it is at."""
+        """End the run, wherever it is."""
         process = self.process
         if process is None:
             return
