@@ -112,7 +112,7 @@ build/inputs: FORCE
 $(VENV)/installed: $(VENV)/created build/inputs $(SOURCES)
 	rm -rf build/wheel
 	$(BUILD) --outdir build/wheel
-	$(PIP) install "$$(echo build/wheel/*.whl)[admin,auth,tools]"
+	$(PIP) install "$$(echo build/wheel/*.whl)[admin,auth,otel,tools]"
 	$(PIP) install --force-reinstall --no-deps build/wheel/*.whl
 	$(BIN)/swellmq --version
 	@touch $@

@@ -12,7 +12,7 @@ import pytest
 from harness import MemoryBroker, MemoryClient
 from socket_client import Clients, await_true, quiet_settings
 
-from swellmq import Broker, otel
+from swellmq import Broker
 from swellmq.broker.broker import MqttBroker
 from swellmq.codec import spec
 from swellmq.codec.packets import Properties, Publish
@@ -25,6 +25,8 @@ pytest.importorskip("opentelemetry.sdk")
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
+
+from swellmq import otel
 
 TRACE_ID = "0af7651916cd43dd8448eb211c80319c"
 PARENT_ID = "b7ad6b7169203331"

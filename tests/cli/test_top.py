@@ -111,7 +111,7 @@ class TestTheScreen:
         lines = plain()
         assert len(lines) == 24
         assert lines[0].startswith("swellmq 0.1.0 compiled, up 3 h 25 min, at 127.0.0.1:18083")
-        assert lines[2].startswith("      812 of 1,024 in use (79 %), 220 idle, 8 beyond the pool; grows at 820")
+        assert lines[2].startswith("      812 of 1,024 in use (79 %), 220 idle, 8 beyond the pool; grows at 819")
         assert lines[3].startswith("in         12,345 messages/s     1.2 MB/s  12 connects/s")
         assert lines[5] == "turn  half 120 us, 99 % 2.3 ms, longest lately 4.1 ms   memory 19.4 MB of 7.0 GB"[:80]
         text = "\n".join(lines)
@@ -126,7 +126,7 @@ class TestTheScreen:
 
     @pytest.mark.parametrize(
         ("capacity", "mode", "trigger"),
-        [(1_024, "dynamic", 820), (10, "dynamic", 8), (100_000, "dynamic", 0), (1_024, "fixed", 0), (0, "none", 0)],
+        [(1_024, "dynamic", 819), (10, "dynamic", 8), (100_000, "dynamic", 0), (1_024, "fixed", 0), (0, "none", 0)],
     )
     def test_where_the_pool_grows(self, capacity: int, mode: str, trigger: int) -> None:
         assert trigger_of(capacity, {"mode": mode, "threshold_percent": 80, "max_size": 100_000}) == trigger
@@ -148,6 +148,11 @@ class TestTheScreen:
         assert first.startswith("client-0 ")
         assert any(line.startswith("CLIENTS with 'cli'") for line in plain(200, search="cli"))
         assert set(KEYS) == set(SORTS)
+
+    def test_more_than_are_sorted(self) -> None:
+        shown = snapshot()
+        shown["clients"]["next"] = "client-9"
+        assert any("by name (of the first 30)" in line.plain for line in render(shown, 120, 24, "name", ""))
 
     def test_nobody_there(self) -> None:
         shown = snapshot()

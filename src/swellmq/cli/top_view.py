@@ -77,7 +77,7 @@ def trigger_of(capacity: int, settings: Snapshot) -> int:
     """At how many connections the pool grows; 0 where it never does."""
     if settings["mode"] != "dynamic" or capacity >= settings["max_size"]:
         return 0
-    return -(-capacity * int(settings["threshold_percent"]) // 100)
+    return capacity * int(settings["threshold_percent"]) // 100
 
 
 def rates(snapshot: Snapshot, width: int) -> list[Text]:
@@ -168,6 +168,8 @@ def clients(snapshot: Snapshot, width: int, height: int, sort: str, search: str)
         f"{'memory':>9}" if has_bytes else ""
     )
     shown = f"CLIENTS{f' with {search!r}' if search else ''}, by {sort}"
+    if snapshot["clients"]["next"] is not None:
+        shown += f" (of the first {len(items):,})"
     lines = [Text(f"{fill(shown, name_width)} {right}", "bold reverse")]
     now = datetime.fromisoformat(snapshot["now"])
     for item in items[: max(0, height - 1)]:
