@@ -165,6 +165,15 @@ class TestSpans:
         assert len(receiver.publishes()) == 1
         assert followed.made() == []
 
+    def test_a_trace_that_is_not_recorded_is_not_begun_anew(self) -> None:
+        followed = Followed(start=100)
+        receiver = followed.broker.connect("r", version=5)
+        receiver.subscribe("t")
+        sent = with_context(b"t", context=f"00-{TRACE_ID}-{PARENT_ID}-00")
+        followed.broker.connect("s", version=5).send(sent)
+        (publish,) = receiver.publishes()
+        assert publish.properties == sent.properties and followed.made() == []
+
     def test_a_share_of_the_traces(self) -> None:
         """By the trace's id, so that all who take the same share of traces take the same ones."""
         followed = Followed(sample=50)

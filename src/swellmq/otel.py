@@ -47,7 +47,7 @@ except ImportError as error:
 
 log = logging.getLogger("swellmq.otel")
 
-DELIVERIES_MAX: Final = 32  # spans for deliveries of one message; the others are counted in the last
+DELIVERIES_MAX: Final = 32  # of one message have a span
 FOLLOWED_MAX: Final = 4_096  # messages that may still be delivered
 FOLLOWED_BYTES: Final = 16_777_216  # and their payloads
 GOODBYE_S: Final = 2.0  # at the end, for what is still to be sent
@@ -127,8 +127,12 @@ class MessageSpans(Spans):
     def begin(self, publish: Publish, protocol_version: int) -> None:
         """The span of a message, where its trace is recorded or one begins here."""
         now_ns = time.time_ns()
-        parent = self.context_of(publish)
-        if parent is None and (not self.starts or random.random() >= self.start_share):
+        parent: Context | None = None
+        if b"traceparent" in publish.properties:
+            parent = self.context_of(publish)
+            if parent is None:
+                return
+        elif random.random() >= self.start_share:
             return
         if not self.has_room(now_ns):
             return
@@ -177,8 +181,6 @@ class MessageSpans(Spans):
             "messaging.client.id": client_id,
             "mqtt.qos": qos,
         }
-        if one.deliveries == DELIVERIES_MAX:
-            attributes["mqtt.deliveries"] = "this is the last that has a span"
         span = self.tracer.start_span(
             "mqtt deliver", one.context, SpanKind.PRODUCER, attributes, start_time=one.began_ns
         )
@@ -189,8 +191,6 @@ class MessageSpans(Spans):
     def context_of(self, publish: Publish) -> Context | None:
         """The trace that a message brings along, where it is recorded, and here too."""
         properties = publish.properties
-        if b"traceparent" not in properties:
-            return None
         pairs = decode_properties(properties, 0, len(properties), spec.PUBLISH).user_properties or []
         context = self.propagator.extract(dict(reversed(pairs)), Context())  # of several the first counts
         parent = trace.get_current_span(context).get_span_context()

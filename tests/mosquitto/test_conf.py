@@ -127,6 +127,8 @@ SETTINGS = [
     ("log_type error\nlog_type warning", "log_level", "warning"),
     ("log_type all", "log_level", "debug"),
     ("log_type none", "log_level", "none"),
+    ("connection_messages false", "log_clients_per_second", 0),
+    ("connection_messages true", "log_clients_per_second", 20),
     ("log_timestamp false", "log_timestamp_format", ""),
     ("log_timestamp_format %Y-%m-%dT%H:%M:%S", "log_timestamp_format", "%Y-%m-%dT%H:%M:%S"),
     ("pid_file /run/m.pid", "pid_file", "/run/m.pid"),
