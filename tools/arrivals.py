@@ -4,22 +4,30 @@
 
 starts a broker on core 0, opens that many clients at that pace (0: as fast as they can), and prints milliseconds.
 A client that is there from the start sends a PINGREQ every 2 ms, from a process of its own. All times are taken by
-clients, so they hold the kernel and the client's own work too; give the clients a core of their own.
+clients, so they hold the kernel and the client's own work too; give the clients a core of their own. With --trace the
+system notes (perf, by its tracepoints; root may) when the broker accepts a connection and when it first writes to it,
+and how long the broker was kept off its core meanwhile.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import re
 import select
 import socket
 import subprocess
 import sys
+import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 CONNECT = b"\x10\x1b\x00\x04MQTT\x04\x02\x00\x00\x00\x0f%015d"
 CONNACK = b"\x20\x02\x00\x00"
 PING_EVERY_S = 0.002
+EVENTS = "syscalls:sys_exit_accept4,syscalls:sys_enter_write"
+EVENT = re.compile(rb" *([0-9.]+): +(\S+?):? (.*)")  # when, what, and its arguments
 WAITING_MAX = 512  # arrivals that wait for their CONNACK at once, at full speed
 BURST = 16  # connects between two looks at what has come
 
@@ -28,6 +36,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--clients", type=int, default=15_000)
     parser.add_argument("--rate", type=int, default=1_000, help="arrivals per second; 0: at full speed")
+    parser.add_argument("--trace", action="store_true", help="time the broker itself, by perf")
     parser.add_argument("--broker", nargs="*", default=[], help="further arguments of `swellmq serve`")
     arguments = parser.parse_args()
     with socket.create_server(("127.0.0.1", 0)) as probe:
@@ -42,10 +51,13 @@ def main() -> int:
             os.close(pings_out)
             ping(port, pings_in)
         os.close(pings_in)
-        connects, waits = arrive(port, arguments.clients, arguments.rate)
+        with traced(broker.pid, arguments.trace) as spent:
+            connects, waits = arrive(port, arguments.clients, arguments.rate)
         print(f"{len(waits)} arrivals")
         print("connect, which is the system's work: " + summary(connects))
         print("CONNECT to CONNACK, accept included: " + summary(waits))
+        for name, seconds in spent.items():
+            print(f"{name}: {summary(seconds)}")
         os.kill(pinger, 15)
         with open(pings_out, "rb") as pings:
             print("established client, PINGREQ to PINGRESP: " + summary([float(line) for line in pings]))
@@ -81,6 +93,53 @@ def await_port(port: int) -> None:
             if time.monotonic() > give_up:
                 raise
             time.sleep(0.02)
+
+
+@contextmanager
+def traced(broker: int, wanted: bool) -> Iterator[dict[str, list[float]]]:
+    """Filled in at the end: how long the broker took from each accept to its first write, in all and of its own."""
+    spent: dict[str, list[float]] = {}
+    if not wanted:
+        yield spent
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        record = ["perf", "record", "-q", "--switch-events", "-m", "4096", "-e", EVENTS, "-t", str(broker)]
+        perf = subprocess.Popen([*record, "-o", folder + "/perf"])
+        time.sleep(1)  # perf does not say when it has begun
+        try:
+            yield spent
+        finally:
+            perf.send_signal(2)
+            perf.wait()
+        script = ["perf", "script", "-i", folder + "/perf", "-F", "time,event,trace", "--show-switch-events"]
+        spent.update(spent_in(subprocess.run(script, capture_output=True, check=True).stdout.splitlines()))
+
+
+def spent_in(lines: list[bytes]) -> dict[str, list[float]]:
+    """What `traced` wants, out of perf's lines; the broker is off its core from a switch out to the next one in."""
+    accepted: dict[int, tuple[float, float]] = {}
+    whole: list[float] = []
+    own: list[float] = []
+    off = left = 0.0
+    for line in lines:
+        found = EVENT.match(line)
+        if found is None:
+            continue
+        now, event, text = float(found[1]), found[2], found[3]
+        if event == b"PERF_RECORD_SWITCH":
+            if text.startswith(b"OUT"):
+                left = now
+            elif left:
+                off += now - left
+        elif event.endswith(b"sys_exit_accept4"):
+            accepted[int(text, 16)] = now, off
+        else:
+            fd = int(text.split(b",")[0].split()[-1], 16)
+            if fd in accepted:
+                since, off_before = accepted.pop(fd)
+                whole.append(now - since)
+                own.append(now - since - (off - off_before))
+    return {"in the broker, accept to CONNACK": whole, "of that on its core": own}
 
 
 def connected(port: int, number: int) -> socket.socket:

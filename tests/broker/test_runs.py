@@ -298,3 +298,83 @@ def test_faults_among_acknowledgements_and_qos_1() -> None:
             assert [publish.payload for publish in subscriber.publishes()] == [b"1"]
             assert publisher.closed
             assert broker.stats.errors_peer == 1
+
+
+def numbered(count: int, qos: int = 1) -> list[Publish]:
+    packets = [Publish(b"t", b"%d" % number, qos, False) for number in range(count)]
+    for number, packet in enumerate(packets):
+        packet.packet_identifier = number + 1
+    return packets
+
+
+def kept_pair() -> tuple[MemoryBroker, list[MemoryClient], MemoryClient]:
+    """Two kept sessions that have got a run of twenty, and its publisher."""
+    broker = MemoryBroker()
+    subscribers = [broker.connect(name, clean_start=False) for name in ("s0", "s1")]
+    for subscriber in subscribers:
+        subscriber.subscribe("t", qos=1)
+    publisher = broker.connect("p")
+    publisher.publish("t", b"")
+    for subscriber in subscribers:
+        subscriber.receive()
+    publisher.send(*numbered(20))
+    return broker, subscribers, publisher
+
+
+def test_a_run_to_kept_sessions_comes_again() -> None:  # [MQTT-4.4.0-1] [MQTT-3.3.1-1]
+    broker, subscribers, _ = kept_pair()
+    for number, subscriber in enumerate(subscribers):
+        assert subscriber.payloads() == [publish.payload for publish in numbered(20)]
+        subscriber.send(*[Ack(spec.PUBACK, identifier) for identifier in range(1, 11 + number)])
+    broker.check()
+    subscribers[0].drop()
+    assert broker.session("s1").window == 9
+    again = broker.connect("s0", clean_start=False)
+    got = again.publishes()
+    assert [(publish.payload, publish.dup) for publish in got] == [(b"%d" % n, True) for n in range(10, 20)]
+    again.send(*[Ack(spec.PUBACK, int(publish.packet_identifier)) for publish in got])
+    assert not broker.session("s0").inflight
+    subscribers[1].send(*[Ack(spec.PUBACK, identifier) for identifier in range(11, 21)])
+    assert not broker.session("s1").inflight
+    broker.check()
+
+
+def test_a_run_whose_identifiers_are_in_use_gets_others() -> None:  # [MQTT-2.2.1-4]
+    broker, subscribers, _ = kept_pair()
+    other = broker.connect("q")
+    other.send(*numbered(20))
+    for subscriber in subscribers:
+        got = subscriber.publishes()
+        assert [publish.payload for publish in got] == [publish.payload for publish in numbered(20)] * 2
+        assert len({int(publish.packet_identifier) for publish in got}) == 40
+        subscriber.drop()
+    again = broker.connect("s1", clean_start=False).publishes()
+    assert [publish.payload for publish in again] == [publish.payload for publish in numbered(20)] * 2
+    assert len({int(publish.packet_identifier) for publish in again}) == 40
+    broker.check()
+
+
+def test_acknowledgements_of_qos_2_in_runs() -> None:  # [MQTT-4.3.3-4] [MQTT-4.3.3-11]
+    broker = MemoryBroker()
+    subscriber = broker.connect("s", version=5)
+    subscriber.subscribe("t", qos=2)
+    publisher = broker.connect("p", version=5)
+    publisher.send(*numbered(20, 2))
+    publisher.expect(*[Ack(spec.PUBREC, identifier) for identifier in range(1, 21)])
+    identifiers = [int(publish.packet_identifier) for publish in subscriber.publishes()]
+    subscriber.send(*[Ack(spec.PUBREC, identifier) for identifier in [*identifiers[:10], 999, *identifiers[10:]]])
+    released = subscriber.receive()
+    assert [int(ack.packet_identifier) for ack in released if isinstance(ack, Ack)] == [
+        *identifiers[:10],
+        999,
+        *identifiers[10:],
+    ]
+    assert isinstance(released[10], Ack) and released[10].reason_code == spec.PACKET_IDENTIFIER_NOT_FOUND
+    subscriber.send(*[Ack(spec.PUBREC, identifier) for identifier in identifiers[:3]])  # once more: released again
+    subscriber.expect(*[Ack(spec.PUBREL, identifier) for identifier in identifiers[:3]])
+    subscriber.send(*[Ack(spec.PUBCOMP, identifier) for identifier in identifiers])
+    assert broker.session("s").inflight is None
+    publisher.send(*[Ack(spec.PUBREL, identifier) for identifier in range(1, 21)])
+    publisher.expect(*[Ack(spec.PUBCOMP, identifier) for identifier in range(1, 21)])
+    assert broker.session("p").received is None
+    broker.check()

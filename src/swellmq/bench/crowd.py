@@ -24,6 +24,7 @@ TOPIC: Final = b"crowd/all"
 SUBSCRIBE: Final = 0x82
 READ_BYTES: Final = 262_144
 BLOCK_BYTES: Final = 65_536  # that the publisher writes at once
+RECEIVE_BYTES: Final = 8_192  # more for each of 15,000 is more than what Linux allows for all of TCP: packets get lost
 LOOK_S: Final = 0.05
 CALM_S: Final = 0.3  # nothing comes for so long: all is there
 
@@ -37,7 +38,7 @@ class Crowd:
             wanted = string(TOPIC) + b"\x00"
             body = b"\x00\x01\x02\x0b\x07" + wanted if own else b"\x00\x01" + wanted
             greetings.append(connect_packet(b"crowd-%05d" % number, own) + packet(SUBSCRIBE, body))
-        self.sockets = open_connections(port, greetings)
+        self.sockets = open_connections(port, greetings, receive_bytes=RECEIVE_BYTES)
         self.publisher = self.sockets[0]
         self.frame = publish_packet(TOPIC, 0, 0, b"x" * payload_bytes, own)
         self.block = self.frame * max(1, BLOCK_BYTES // len(self.frame))

@@ -119,7 +119,8 @@ class Load:
         publishers = self._connect(port, greetings)
         self._open_idle(port)
         greetings = [
-            connect_packet(b"sub-%05d" % number, five) + subscribe_packet(scenario.topic_filter(number), qos, five)
+            connect_packet(b"sub-%05d" % number, five, scenario.kept)
+            + subscribe_packet(scenario.topic_filter(number), qos, five)
             for number in range(scenario.subscribers)
         ]
         subscribers = self._connect(port, greetings)

@@ -58,11 +58,17 @@ def packet(first: int, body: bytes) -> bytes:
     return bytes(head) + body
 
 
-def connect_packet(client_id: bytes, five: bool = False) -> bytes:
-    """CONNECT with a clean session; `five`: MQTT 5.0, else 3.1.1."""
-    level, properties = (b"\x05", b"\x00") if five else (b"\x04", b"")
+def connect_packet(client_id: bytes, five: bool = False, kept: bool = False) -> bytes:
+    """CONNECT with a clean session, or one that is `kept`; `five`: MQTT 5.0, else 3.1.1."""
+    level, properties = (b"\x05", b"\x05\x11\x00\x00\xff\xff" if kept else b"\x00") if five else (b"\x04", b"")
     return packet(
-        0x10, b"\x00\x04MQTT" + level + b"\x02" + struct.pack("!H", KEEP_ALIVE_S) + properties + string(client_id)
+        0x10,
+        b"\x00\x04MQTT"
+        + level
+        + (b"\x00" if kept else b"\x02")
+        + struct.pack("!H", KEEP_ALIVE_S)
+        + properties
+        + string(client_id),
     )
 
 
@@ -105,11 +111,14 @@ def acknowledgements(first: int, data: bytes, at: int, size: int, count: int) ->
 # Connections
 
 
-def open_connections(port: int, greetings: list[bytes], at_once: int = BLOCK, before: int = 0) -> list[socket.socket]:
+def open_connections(
+    port: int, greetings: list[bytes], at_once: int = BLOCK, before: int = 0, receive_bytes: int = 0
+) -> list[socket.socket]:
     """One connection for each greeting; returns when the broker has accepted all that they ask for.
 
     A greeting is a CONNECT and perhaps packets of SUBSCRIBE or of PUBLISH at QoS 1. So many are opened `at_once` before
-    their answers are read. `before`: how many this process has open already.
+    their answers are read. `before`: how many this process has open already; `receive_bytes`: what the system may keep
+    for each until it is read, if not 0.
     """
     sockets: list[socket.socket] = []
     give_up = struct.pack("@ll", int(STALL_S), 0)  # kept by the system: Python's own timeouts cost a poll for each call
@@ -121,6 +130,8 @@ def open_connections(port: int, greetings: list[bytes], at_once: int = BLOCK, be
                 sockets.append(sock)
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, give_up)
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, give_up)
+                if receive_bytes:
+                    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_bytes)
                 source = (before + len(sockets) - 1) // SOURCE_CONNECTIONS
                 if source:
                     sock.setsockopt(socket.IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1)

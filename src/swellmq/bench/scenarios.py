@@ -24,6 +24,7 @@ class Scenario:
     subscribers: int = 10
     copies: int = 1  # how many subscribers get each message
     qos: int = 0
+    kept: bool = False  # the sessions of the subscribers outlive their connections
     payload_bytes: int = 64
     window: int = 200
     topic: bytes = OWN
@@ -76,6 +77,17 @@ SCENARIOS: Final = {
     ),
     "churn": Scenario("10 to 10 while another client subscribes and unsubscribes", 100_000, churn=True),
     "qos1": Scenario("10 to 10, QoS 1, 64 bytes", 50_000, qos=1),
+    "qos1-kept": Scenario("10 to 10, QoS 1, 64 bytes, kept sessions", 50_000, qos=1, kept=True),
+    "qos1-fan-in": Scenario(
+        "10 to 1, one topic, QoS 1, 64 bytes",
+        50_000,
+        10,
+        1,
+        qos=1,
+        window=80,
+        topic=b"load/t/all",
+        filter=b"load/t/all",
+    ),
     "qos2": Scenario("10 to 10, QoS 2, 64 bytes", 30_000, qos=2),
     "qos1-fan-out": Scenario("1 to 50, QoS 1, 64 bytes", 100_000, 1, 50, 50, qos=1),
     # A window of 200 would be 3.2 MB, more than what a broker may keep for one client.

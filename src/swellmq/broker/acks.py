@@ -14,14 +14,17 @@ from mypy_extensions import i32, i64, u8
 from swellmq.broker.core import Core
 from swellmq.broker.explain import explained
 from swellmq.broker.publish import pump, replay, resend_unsent, route_publish
-from swellmq.broker.session import RELEASED, UNSENT, Session
-from swellmq.codec.encode import encode_short_ack
+from swellmq.broker.session import RELEASED, SENT, UNSENT, Session
+from swellmq.codec.encode import encode_short_ack, encode_short_acks
 from swellmq.codec.packets import Ack
 from swellmq.codec.spec import PACKET_IDENTIFIER_NOT_FOUND, PROTOCOL_ERROR, PUBCOMP, PUBREL, SUCCESS
 from swellmq.connection import Connection
 from swellmq.errors import ProtocolError
 
 PUBACK_FIRST: Final = 0x40  # the first byte of a PUBACK
+PUBREC_FIRST: Final = 0x50
+PUBREL_FIRST: Final = 0x62
+PUBCOMP_FIRST: Final = 0x70
 NOT_UNDER_WAY: Final = "no QoS 2 message is under way with this packet identifier"
 
 
@@ -98,6 +101,54 @@ def on_puback_run(core: Core, session: Session, data: bytes, pos: i64, end: i64)
     return pos
 
 
+def on_qos_2_run(core: Core, connection: Connection, session: Session, data: bytes, pos: i64, end: i64) -> i64:
+    """Take the PUBRECs, PUBRELs or PUBCOMPs at `pos` that follow each other, in their short form, of messages that are
+    where they should be and are not stored; the position behind them. They are answered by as many at once."""
+    limits = core.limits
+    if core.kept(session) or limits.inflight_bytes:
+        return pos
+    start = pos
+    first: i64 = data[pos]
+    inflight = session.inflight
+    received = session.received
+    identifiers: list[int] = []
+    while pos + 4 <= end and data[pos] == first and data[pos + 1] == 2:
+        high: i64 = data[pos + 2]
+        low: i64 = data[pos + 3]
+        identifier = int(high * 256 + low)
+        if first == PUBREL_FIRST:
+            if received is None or identifier not in received or received[identifier] is not None:
+                break
+            del received[identifier]  # [MQTT-4.3.3-11] [MQTT-4.3.3-12]
+        else:
+            delivery = inflight.get(identifier) if inflight is not None else None
+            if delivery is None or delivery.qos != 2:
+                break
+            if first == PUBREC_FIRST:
+                if delivery.state != SENT:
+                    break
+                delivery.state = RELEASED  # [MQTT-4.3.3-3] [MQTT-4.3.3-6] [MQTT-4.3.3-13]
+            else:
+                if inflight is None or delivery.state != RELEASED:
+                    break
+                del inflight[identifier]  # [MQTT-4.3.3-5]
+                session.window -= 1
+        identifiers.append(identifier)
+        pos += 4
+    if not identifiers:
+        return start
+    core.stats.packets_received += len(identifiers)
+    if first == PUBREL_FIRST:
+        if not received:
+            session.received = None
+        core.acknowledge(connection, encode_short_acks(PUBCOMP, identifiers), core.changes)
+    elif first == PUBREC_FIRST:
+        core.acknowledge(connection, encode_short_acks(PUBREL, identifiers), core.changes)  # [MQTT-4.6.0-4]
+    else:
+        _go_on(core, session)
+    return pos
+
+
 def on_pubrec(core: Core, connection: Connection, session: Session, ack: Ack) -> None:
     """A QoS 2 message has arrived, or was refused: in the first case PUBREL goes out, [MQTT-4.3.3-4]."""
     delivery = session.inflight.get(int(ack.packet_identifier)) if session.inflight is not None else None
@@ -170,12 +221,14 @@ def resend(core: Core, session: Session, connection: Connection) -> None:
     session.window = 0
     session.unsent = 0
     core.flying.pop(session, None)
-    for delivery in inflight.values():
+    for delivery in list(inflight.values()):
         if delivery.state == RELEASED:
             connection.send(encode_short_ack(PUBREL, int(delivery.packet_identifier)))  # [MQTT-4.3.3-6]
             session.window += 1
             core.fly(session, len(delivery.publish.payload))
         else:
+            if not core.storage.durable:  # it may be shared with other sessions, see `runs.py`
+                delivery = inflight[int(delivery.packet_identifier)] = delivery.copy()
             delivery.state = UNSENT  # [MQTT-4.8.2-4]
             session.unsent += 1
     resend_unsent(core, session, connection)

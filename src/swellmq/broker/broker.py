@@ -17,7 +17,18 @@ from swellmq.broker.access import (
     Rights,
     Spans,
 )
-from swellmq.broker.acks import PUBACK_FIRST, on_puback, on_puback_run, on_pubcomp, on_pubrec, on_pubrel
+from swellmq.broker.acks import (
+    PUBACK_FIRST,
+    PUBCOMP_FIRST,
+    PUBREC_FIRST,
+    PUBREL_FIRST,
+    on_puback,
+    on_puback_run,
+    on_pubcomp,
+    on_pubrec,
+    on_pubrel,
+    on_qos_2_run,
+)
 from swellmq.broker.answers import go_on
 from swellmq.broker.connect import (
     on_connect,
@@ -344,10 +355,13 @@ class MqttBroker(Engine):
                     if following != pos:
                         pos = following
                         continue
-            elif first == PUBACK_FIRST:
+            elif first == PUBACK_FIRST or first == PUBREC_FIRST or first == PUBREL_FIRST or first == PUBCOMP_FIRST:
                 session = connection.owner
                 if isinstance(session, Session):
-                    following = on_puback_run(core, session, data, pos, end)
+                    if first == PUBACK_FIRST:
+                        following = on_puback_run(core, session, data, pos, end)
+                    else:
+                        following = on_qos_2_run(core, connection, session, data, pos, end)
                     if following != pos:
                         pos = following
                         continue

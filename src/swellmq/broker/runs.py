@@ -5,8 +5,10 @@ Most traffic is between clients of one protocol version, where the bytes that ca
 subscriber one slice of the receive buffer. Whatever needs more than that takes the way of `inbound.py`.
 
 At QoS 1 the slice holds packet identifiers, and which ones a server uses towards a subscriber is its own choice: it
-takes those of the publisher, as long as all of them are free there. Nor is a message kept for a session that ends with
-its connection: it will never be sent again, so only its packet identifier is in flight.
+takes those of the publisher where all of them are free there, and puts others into a copy where they are not. Nor is a
+message kept for a session that ends with its connection: it will never be sent again, so only its packet identifier is
+in flight. A session that is kept has the messages, the same ones as other such sessions. Where they are stored each
+goes its own way.
 """
 
 from __future__ import annotations
@@ -22,10 +24,10 @@ from swellmq.broker.session import SENT, Delivery, Session, Subscription
 from swellmq.broker.spread import spread_on
 from swellmq.broker.topics import NO_TARGETS, Route
 from swellmq.broker.work import Spread
-from swellmq.codec.decode import header_length, packet_length
-from swellmq.codec.encode import encode_pubacks
+from swellmq.codec.decode import decode_publish, header_length, packet_length
+from swellmq.codec.encode import encode_short_acks
 from swellmq.codec.packets import Publish
-from swellmq.codec.spec import MQTT_5_0
+from swellmq.codec.spec import MQTT_5_0, PUBACK
 from swellmq.connection import Connection
 from swellmq.errors import OPEN, MalformedPacket
 from swellmq.limits import RUN_SHARE, RUN_TARGETS_MAX
@@ -166,7 +168,7 @@ def _forward(
     if identifiers:
         changes = core.changes
         sent = _send_qos_1(core, connection, route, piece, identifiers)
-        core.acknowledge(connection, encode_pubacks(identifiers), changes)  # [MQTT-4.3.2-4] [MQTT-4.6.0-2]
+        core.acknowledge(connection, encode_short_acks(PUBACK, identifiers), changes)  # [MQTT-4.3.2-4] [MQTT-4.6.0-2]
     else:
         sent = _send_qos_0(core, connection, route, piece, count)
     stats.packets_sent += sent
@@ -209,9 +211,14 @@ def _send_qos_0(core: Core, connection: Connection, route: Route, piece: bytes, 
 
 
 def _send_qos_1(core: Core, connection: Connection, route: Route, piece: bytes, identifiers: list[int]) -> i64:
-    """The same at QoS 1: as they came in where all their packet identifiers are free, else one by one."""
+    """The same at QoS 1: as they came in, or with other packet identifiers where one of theirs is in use.
+
+    The deliveries to a session that is kept are shared with others until it is resumed, see `acks.resend`.
+    """
     five = connection.protocol_version == MQTT_5_0
     count: i64 = len(identifiers)
+    durable = core.storage.durable
+    kept: dict[int, Delivery] | None = None
     in_flight = dict.fromkeys(identifiers, PASSED_ON)
     together = count >= QOS_1_TOGETHER_MIN and len(in_flight) == count
     limits = core.limits
@@ -226,7 +233,7 @@ def _send_qos_1(core: Core, connection: Connection, route: Route, piece: bytes, 
             or (target.protocol_version == MQTT_5_0) != five
             or not subscription.plain
             or subscription.qos == 0
-            or session.expiry_interval != 0
+            or (durable and session.expiry_interval != 0)
             or session.queue is not None
             or session.unsent
             or target.close_reason != OPEN
@@ -237,20 +244,70 @@ def _send_qos_1(core: Core, connection: Connection, route: Route, piece: bytes, 
         ):
             slow = _append(slow, subscription)
             continue
+        deliveries = in_flight
+        if session.expiry_interval != 0:
+            if kept is None:
+                kept = _deliveries(connection, piece)
+            deliveries = kept
         inflight = session.inflight
         if inflight is None:
-            session.inflight = in_flight.copy()
-        elif inflight.keys().isdisjoint(in_flight):  # [MQTT-2.2.1-4]
-            inflight.update(in_flight)
+            session.inflight = deliveries.copy()
+            target.send(piece)
+        elif inflight.keys().isdisjoint(deliveries):  # [MQTT-2.2.1-4]
+            inflight.update(deliveries)
+            target.send(piece)
         else:
-            slow = _append(slow, subscription)
-            continue
+            target.send(_renumbered(session, inflight, piece, list(deliveries.values())))
         session.window += len(identifiers)
-        target.send(piece)
         sent += count
     if slow is not None or route.groups is not None:
         _forward_each(core, connection, route, slow, piece, count)
     return sent
+
+
+def _deliveries(connection: Connection, piece: bytes) -> dict[int, Delivery]:
+    """The packets of a run as deliveries under way, by their packet identifiers."""
+    publisher = connection.owner
+    assert isinstance(publisher, Session)
+    deliveries: dict[int, Delivery] = {}
+    pos: i64 = 0
+    end: i64 = len(piece)
+    while pos < end:
+        total = packet_length(piece, pos, end)
+        body = pos + header_length(total)
+        pos += total
+        publish = decode_publish(PUBLISH_QOS_1, piece, body, pos, connection.protocol_version)
+        publish.client_id = publisher.client_id
+        delivery = Delivery(publish, 1, False, None, None)
+        delivery.packet_identifier = publish.packet_identifier
+        delivery.state = SENT
+        deliveries[int(publish.packet_identifier)] = delivery
+    return deliveries
+
+
+def _renumbered(session: Session, inflight: dict[int, Delivery], piece: bytes, deliveries: list[Delivery]) -> bytes:
+    """The packets of a run under identifiers that are free in this session; notes the deliveries under them."""
+    parts: list[bytes] = []
+    copied: i64 = 0
+    pos: i64 = 0
+    end: i64 = len(piece)
+    for delivery in deliveries:
+        total = packet_length(piece, pos, end)
+        topic = pos + header_length(total)
+        high: i64 = piece[topic]
+        low: i64 = piece[topic + 1]
+        at = topic + 2 + high * 256 + low
+        pos += total
+        identifier = session.next_packet_identifier()
+        if delivery is not PASSED_ON:
+            delivery = delivery.copy()
+            delivery.packet_identifier = identifier
+        inflight[identifier] = delivery
+        parts.append(piece[copied:at])
+        parts.append(identifier.to_bytes(2, "big"))
+        copied = at + 2
+    parts.append(piece[copied:])
+    return b"".join(parts)
 
 
 def _append(subscriptions: list[Subscription] | None, subscription: Subscription) -> list[Subscription]:

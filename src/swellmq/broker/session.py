@@ -63,6 +63,13 @@ class Delivery:
         self.state: u8 = QUEUED
         self.retain = retain
 
+    def copy(self) -> Delivery:
+        """The same for one session alone: those of a run may be shared (see `runs.py`). Not for what is stored."""
+        delivery = Delivery(self.publish, self.qos, self.retain, self.identifiers, self.shared)
+        delivery.packet_identifier = self.packet_identifier
+        delivery.state = self.state
+        return delivery
+
 
 @final
 @mypyc_attr(native_class=True, acyclic=True)

@@ -37,7 +37,6 @@ from swellmq.codec.spec import (
     MQTT_3_1,
     MQTT_5_0,
     PINGREQ,
-    PUBACK,
     PUBREL,
     SUBACK,
     SUCCESS,
@@ -57,8 +56,6 @@ _SUBSCRIBE: Final = 0x82
 _UNSUBSCRIBE: Final = 0xA2
 _DISCONNECT: Final = 0xE0
 _AUTH: Final = 0xF0
-
-_PUBACK_FRAME: Final = b"\x40\x02\0\0"  # with room for its packet identifier
 
 
 def packet_head(first_byte: int, remaining_length: int) -> bytes:
@@ -197,11 +194,11 @@ def encode_short_ack(packet_type: int, packet_identifier: int) -> bytes:
     return (_ack_first_byte(packet_type) << 24 | 2 << 16 | packet_identifier).to_bytes(4, "big")
 
 
-def encode_pubacks(packet_identifiers: list[int]) -> bytes:
-    """A PUBACK that says Success for each packet identifier."""
+def encode_short_acks(packet_type: int, packet_identifiers: list[int]) -> bytes:
+    """An acknowledgement that says Success for each packet identifier."""
     if len(packet_identifiers) == 1:
-        return encode_short_ack(PUBACK, packet_identifiers[0])
-    packets = bytearray(_PUBACK_FRAME * len(packet_identifiers))
+        return encode_short_ack(packet_type, packet_identifiers[0])
+    packets = bytearray(encode_short_ack(packet_type, 0) * len(packet_identifiers))
     packets[2::4] = bytes([identifier >> 8 for identifier in packet_identifiers])
     packets[3::4] = bytes([identifier & 0xFF for identifier in packet_identifiers])
     return bytes(packets)
