@@ -10,7 +10,7 @@ from harness import MemoryBroker
 from socket_client import Clients
 
 from swellmq import trace
-from swellmq.broker.runs import QOS_1_TOGETHER_MIN
+from swellmq.broker.runs import TOGETHER_MIN
 from swellmq.codec import spec
 from swellmq.codec.encode import encode
 from swellmq.codec.packets import Connect, Publish
@@ -89,7 +89,7 @@ class TestWays:
     @pytest.mark.parametrize("qos", [0, 1])
     def test_what_travels_in_bulk(self, qos: int) -> None:
         """Runs are forwarded without a look at each packet, and are traced all the same, at both ends."""
-        count = QOS_1_TOGETHER_MIN * 2
+        count = TOGETHER_MIN * 2
         broker = MemoryBroker()
         receiver = broker.connect("to")
         receiver.subscribe("t", qos=qos)

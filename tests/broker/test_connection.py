@@ -9,8 +9,7 @@ import pytest
 from harness import MemoryBroker
 from stand_ins import DelayedStorage, ScriptedAccess
 
-from swellmq.broker.runs import PASSED_ON
-from swellmq.broker.session import Delivery, Session, Subscription
+from swellmq.broker.session import PASSED_ON, PASSED_ON_2, RELEASED_ON, Delivery, Session, Subscription
 from swellmq.codec.packets import Publish, Will
 from swellmq.connection import Aliases, Buffers, Connection, Owner, Question, Turn
 from swellmq.process import resident_bytes
@@ -212,7 +211,7 @@ def test_no_object_outlives_its_client() -> None:
         access.asked.clear()
         storage.calls.clear()
         broker.advance(700)  # the last stale deadlines have come up
-        lasting = {id(PASSED_ON), id(PASSED_ON.publish)}
+        lasting = {id(part) for one in (PASSED_ON, PASSED_ON_2, RELEASED_ON) for part in (one, one.publish)}
         alive = [item for item in gc.get_objects() if isinstance(item, classes) and id(item) not in lasting]
         counts = Counter(type(item).__name__ for item in alive)
         connections = sum(1 for item in gc.get_objects() if isinstance(item, Connection))

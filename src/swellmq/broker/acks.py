@@ -14,7 +14,7 @@ from mypy_extensions import i32, i64, u8
 from swellmq.broker.core import Core
 from swellmq.broker.explain import explained
 from swellmq.broker.publish import pump, replay, resend_unsent, route_publish
-from swellmq.broker.session import RELEASED, SENT, UNSENT, Session
+from swellmq.broker.session import PASSED_ON_2, RELEASED, RELEASED_ON, SENT, UNSENT, Delivery, Session
 from swellmq.codec.encode import encode_short_ack, encode_short_acks
 from swellmq.codec.packets import Ack
 from swellmq.codec.spec import PACKET_IDENTIFIER_NOT_FOUND, PROTOCOL_ERROR, PUBCOMP, PUBREL, SUCCESS
@@ -125,9 +125,9 @@ def on_qos_2_run(core: Core, connection: Connection, session: Session, data: byt
             if delivery is None or delivery.qos != 2:
                 break
             if first == PUBREC_FIRST:
-                if delivery.state != SENT:
+                if inflight is None or delivery.state != SENT:
                     break
-                delivery.state = RELEASED  # [MQTT-4.3.3-3] [MQTT-4.3.3-6] [MQTT-4.3.3-13]
+                _release(inflight, identifier, delivery)
             else:
                 if inflight is None or delivery.state != RELEASED:
                     break
@@ -149,6 +149,14 @@ def on_qos_2_run(core: Core, connection: Connection, session: Session, data: byt
     return pos
 
 
+def _release(inflight: dict[int, Delivery], identifier: int, delivery: Delivery) -> None:
+    """A QoS 2 message has arrived: PUBREL is under way instead."""
+    if delivery is PASSED_ON_2:
+        inflight[identifier] = RELEASED_ON
+    else:
+        delivery.state = RELEASED  # [MQTT-4.3.3-3] [MQTT-4.3.3-6] [MQTT-4.3.3-13]
+
+
 def on_pubrec(core: Core, connection: Connection, session: Session, ack: Ack) -> None:
     """A QoS 2 message has arrived, or was refused: in the first case PUBREL goes out, [MQTT-4.3.3-4]."""
     delivery = session.inflight.get(int(ack.packet_identifier)) if session.inflight is not None else None
@@ -166,7 +174,8 @@ def on_pubrec(core: Core, connection: Connection, session: Session, ack: Ack) ->
         session.unsent -= 1
         session.window += 1
         core.fly(session, len(delivery.publish.payload))
-    delivery.state = RELEASED  # [MQTT-4.3.3-3] [MQTT-4.3.3-6] [MQTT-4.3.3-13]
+    assert session.inflight is not None
+    _release(session.inflight, int(ack.packet_identifier), delivery)
     changes = core.changes
     if core.kept(session):
         core.touch()

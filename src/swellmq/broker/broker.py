@@ -45,7 +45,7 @@ from swellmq.broker.overdue import connection_name, never_connected, on_connecti
 from swellmq.broker.pace import measure, over
 from swellmq.broker.publish import pump, replay, route_publish
 from swellmq.broker.refuse import Refuser
-from swellmq.broker.runs import PUBLISH_QOS_0, PUBLISH_QOS_1, forward_run
+from swellmq.broker.runs import PUBLISH_QOS_0, PUBLISH_QOS_1, PUBLISH_QOS_2, forward_run
 from swellmq.broker.session import Session
 from swellmq.broker.shelf import take_back
 from swellmq.broker.spread import go_on as work_on
@@ -349,7 +349,7 @@ class MqttBroker(Engine):
                 connection.inbox = data[pos:]
                 return
             first = data[pos]
-            if (first == PUBLISH_QOS_0 or first == PUBLISH_QOS_1) and self.runs_allowed:
+            if (first == PUBLISH_QOS_0 or first == PUBLISH_QOS_1 or first == PUBLISH_QOS_2) and self.runs_allowed:
                 if connection.owner is not None and limits.messages_per_s == 0:
                     following = forward_run(core, connection, data, pos, end)
                     if following != pos:

@@ -1,55 +1,46 @@
-"""Runs of QoS 0 and 1: many packets of one read forwarded as one slice of its bytes (docs/decisions/0005-runs.md).
+"""Runs: many packets of one read forwarded as one slice of its bytes (docs/decisions/0005-runs.md).
 
 Most traffic is between clients of one protocol version, where the bytes that came in are the bytes that go out.
 `forward_run` takes all such packets that follow each other in one read and have the same subscribers, and gives each
 subscriber one slice of the receive buffer. Whatever needs more than that takes the way of `inbound.py`.
 
-At QoS 1 the slice holds packet identifiers, and which ones a server uses towards a subscriber is its own choice: it
-takes those of the publisher where all of them are free there, and puts others into a copy where they are not. Nor is a
-message kept for a session that ends with its connection: it will never be sent again, so only its packet identifier is
-in flight. A session that is kept has the messages, the same ones as other such sessions. Where they are stored each
-goes its own way.
+At QoS 1 and 2 the slice holds packet identifiers, and which ones a server uses towards a subscriber is its own choice:
+it takes those of the publisher where all of them are free there, and puts others into a copy where they are not. Nor is
+a message kept for a session that ends with its connection: it will never be sent again, so only its packet identifier
+is in flight. A session that is kept has the messages of QoS 1, the same ones as other such sessions. Where they are
+stored each goes its own way, and so do those of QoS 2 to a session that is kept, or where anything is stored.
 """
 
 from __future__ import annotations
 
 from typing import Final
 
-from mypy_extensions import i64
+from mypy_extensions import i64, u8
 
 from swellmq.broker.access import MAY_PUBLISH
 from swellmq.broker.core import Core
 from swellmq.broker.permissions import Permissions
-from swellmq.broker.session import SENT, Delivery, Session, Subscription
+from swellmq.broker.session import PASSED_ON, PASSED_ON_2, SENT, Delivery, Session, Subscription
 from swellmq.broker.spread import spread_on
 from swellmq.broker.topics import NO_TARGETS, Route
 from swellmq.broker.work import Spread
 from swellmq.codec.decode import decode_publish, header_length, packet_length
 from swellmq.codec.encode import encode_short_acks
 from swellmq.codec.packets import Publish
-from swellmq.codec.spec import MQTT_5_0, PUBACK
+from swellmq.codec.spec import MQTT_5_0, PUBACK, PUBREC
 from swellmq.connection import Connection
 from swellmq.errors import OPEN, MalformedPacket
 from swellmq.limits import RUN_SHARE, RUN_TARGETS_MAX
 
 PUBLISH_QOS_0: Final = 0x30  # the first byte of a PUBLISH without DUP, QoS and RETAIN
 PUBLISH_QOS_1: Final = 0x32
+PUBLISH_QOS_2: Final = 0x34
 
-# Fewer at QoS 1 go one by one: at a human pace each session's identifiers count 1, 2, 3 as people expect in a trace.
-QOS_1_TOGETHER_MIN: Final = 16
+# Fewer at QoS 1 or 2 go one by one: at a human pace a session's identifiers count 1, 2, 3 as people expect in a trace.
+TOGETHER_MIN: Final = 16
 
 
 ALL: Final = 1 << 40
-
-
-def _passed_on() -> Delivery:
-    delivery = Delivery(Publish(b"", b"", 1, False), 1, False, None, None)
-    delivery.state = SENT
-    return delivery
-
-
-# What is in flight to a session that ends with its connection: one for all, since nothing of it is ever looked at.
-PASSED_ON: Final = _passed_on()
 
 
 def forward_run(core: Core, connection: Connection, data: bytes, pos: i64, end: i64) -> i64:
@@ -64,16 +55,25 @@ def forward_run(core: Core, connection: Connection, data: bytes, pos: i64, end: 
     first: i64 = data[pos]
     five = connection.protocol_version == MQTT_5_0
     packet_bytes = core.limits.packet_bytes
-    if first == PUBLISH_QOS_1 and (core.maximum_qos(connection) == 0 or core.storage.refusal):
+    publisher = connection.owner
+    assert isinstance(publisher, Session)
+    received: dict[int, Publish | None] | None = None
+    if first != PUBLISH_QOS_0 and (core.maximum_qos(connection) < first >> 1 & 3 or core.storage.refusal):
         return pos  # each is refused, or may be
-    between: i64 = 2 if first == PUBLISH_QOS_1 else 0  # bytes between topic name and payload
+    if first == PUBLISH_QOS_2:
+        if core.storage.durable or core.limits.like_mosquitto:
+            return pos  # it is stored, or routed only when it is released
+        received = publisher.received
+        if received is None:
+            received = publisher.received = {}
+    between: i64 = 2 if first != PUBLISH_QOS_0 else 0  # bytes between topic name and payload
     if five:
         between += 1
     run: Route | None = None
     run_start = pos
     run_count: i64 = 0
     run_overhead: i64 = 0  # bytes that are not payload
-    identifiers: list[int] = []  # of the packets of the run, at QoS 1
+    identifiers: list[int] = []  # of the packets of the run, at QoS 1 and 2
     last_topic = b""
     while pos + 4 <= end and data[pos] == first:
         length: i64 = data[pos + 1]
@@ -97,12 +97,14 @@ def forward_run(core: Core, connection: Connection, data: bytes, pos: i64, end: 
         if payload > following or (five and data[payload - 1] != 0):
             break
         identifier: i64 = 0
-        if first == PUBLISH_QOS_1:
+        if first != PUBLISH_QOS_0:
             high = data[topic_end]
             low = data[topic_end + 1]
             identifier = high * 256 + low
             if identifier == 0:
                 break
+            if received is not None and (identifier in received or len(received) >= core.limits.receive_maximum):
+                break  # it came before, or is one too many
         topic_name = data[body + 2 : topic_end]
         if run is None or topic_name != last_topic or run.mixed:
             route = topics.route(topic_name)
@@ -127,11 +129,15 @@ def forward_run(core: Core, connection: Connection, data: bytes, pos: i64, end: 
                 run = route
         if identifier:
             identifiers.append(int(identifier))
+            if received is not None:
+                received[int(identifier)] = None  # [MQTT-4.3.3-9]
         run_count += 1
         run_overhead += payload - pos
         pos = following
     if run is not None and run_count:
         _forward(core, connection, run, data, run_start, pos, run_count, run_overhead, identifiers)
+    if received is not None and not received:
+        publisher.received = None
     return pos
 
 
@@ -167,8 +173,11 @@ def _forward(
     piece = data if start == 0 and end == len(data) else data[start:end]
     if identifiers:
         changes = core.changes
-        sent = _send_qos_1(core, connection, route, piece, identifiers)
-        core.acknowledge(connection, encode_short_acks(PUBACK, identifiers), changes)  # [MQTT-4.3.2-4] [MQTT-4.6.0-2]
+        qos: u8 = 1 if data[start] == PUBLISH_QOS_1 else 2
+        sent = _send_with_identifiers(core, connection, route, piece, identifiers, qos)
+        packet_type = PUBACK if qos == 1 else PUBREC
+        # [MQTT-4.3.2-4] [MQTT-4.3.3-8] [MQTT-4.6.0-2] [MQTT-4.6.0-3]
+        core.acknowledge(connection, encode_short_acks(packet_type, identifiers), changes)
     else:
         sent = _send_qos_0(core, connection, route, piece, count)
     stats.packets_sent += sent
@@ -210,8 +219,10 @@ def _send_qos_0(core: Core, connection: Connection, route: Route, piece: bytes, 
     return sent
 
 
-def _send_qos_1(core: Core, connection: Connection, route: Route, piece: bytes, identifiers: list[int]) -> i64:
-    """The same at QoS 1: as they came in, or with other packet identifiers where one of theirs is in use.
+def _send_with_identifiers(
+    core: Core, connection: Connection, route: Route, piece: bytes, identifiers: list[int], qos: u8
+) -> i64:
+    """The same at QoS 1 and 2: as they came in, or with other packet identifiers where one of theirs is in use.
 
     The deliveries to a session that is kept are shared with others until it is resumed, see `acks.resend`.
     """
@@ -219,8 +230,8 @@ def _send_qos_1(core: Core, connection: Connection, route: Route, piece: bytes, 
     count: i64 = len(identifiers)
     durable = core.storage.durable
     kept: dict[int, Delivery] | None = None
-    in_flight = dict.fromkeys(identifiers, PASSED_ON)
-    together = count >= QOS_1_TOGETHER_MIN and len(in_flight) == count
+    in_flight = dict.fromkeys(identifiers, PASSED_ON if qos == 1 else PASSED_ON_2)
+    together = count >= TOGETHER_MIN and len(in_flight) == count
     limits = core.limits
     sent: i64 = 0
     slow: list[Subscription] | None = None
@@ -232,8 +243,8 @@ def _send_qos_1(core: Core, connection: Connection, route: Route, piece: bytes, 
             or not together
             or (target.protocol_version == MQTT_5_0) != five
             or not subscription.plain
-            or subscription.qos == 0
-            or (durable and session.expiry_interval != 0)
+            or subscription.qos < qos
+            or (session.expiry_interval != 0 and (durable or qos == 2))
             or session.queue is not None
             or session.unsent
             or target.close_reason != OPEN
@@ -299,7 +310,7 @@ def _renumbered(session: Session, inflight: dict[int, Delivery], piece: bytes, d
         at = topic + 2 + high * 256 + low
         pos += total
         identifier = session.next_packet_identifier()
-        if delivery is not PASSED_ON:
+        if session.expiry_interval != 0:
             delivery = delivery.copy()
             delivery.packet_identifier = identifier
         inflight[identifier] = delivery

@@ -71,6 +71,19 @@ class Delivery:
         return delivery
 
 
+def _passed_on(qos: u8, state: u8) -> Delivery:
+    delivery = Delivery(Publish(b"", b"", qos, False), qos, False, None, None)
+    delivery.state = state
+    return delivery
+
+
+# What is in flight to a session that ends with its connection: one for all, since it will never be sent again, and its
+# packet identifier and how far it is are all that is ever looked at. Another takes its place when it is released.
+PASSED_ON: Final = _passed_on(1, SENT)
+PASSED_ON_2: Final = _passed_on(2, SENT)
+RELEASED_ON: Final = _passed_on(2, RELEASED)
+
+
 @final
 @mypyc_attr(native_class=True, acyclic=True)
 class DeliveryQueue:
