@@ -61,8 +61,10 @@ wheel: $(VENV)/created ## build two wheels into dist: compiled for this platform
 	$(BUILD) --outdir dist
 	SWELLMQ_INTERPRETED=1 $(BUILD) --outdir dist
 
-docs: $(VENV)/installed ## write docs/settings.md, docs/pool.svg and the OpenAPI document anew
+docs: $(VENV)/installed ## write the generated pages and pictures of docs, and the OpenAPI document, anew
 	$(BIN)/swellmq reference > docs/settings.md
+	$(BIN)/swellmq reference metrics > docs/METRICS.md
+	$(BIN)/python tools/grafana.py
 	PYTHONPATH=src $(BIN)/python -P tools/openapi.py
 	$(BIN)/python docs/pool_picture.py docs/pool.svg
 

@@ -52,7 +52,10 @@ NOT_COMPILED: Final = {
     "codec/words.py": "texts for people",
     "embed.py": "hosts a broker in asyncio or in a thread, and carries no packet",
     "logs.py": "subclasses of logging.Formatter; nothing is logged per packet",
-    "observe/*": "looks once a second, or where somebody asks, and carries no packet",
+    "observe/history.py": "a row once a second, where somebody looks",
+    "observe/names.py": "tables for documents and for those who ask",
+    "observe/receipts.py": "walks where somebody asks",
+    "observe/talkers.py": "looks at some 500 events a second at the most, where somebody asks",
     "options.py": "tables of settings, read once at start",
     "reload.py": "runs when an operator asks for it",
     "settings.py": "gathers the settings, once at start",
@@ -94,6 +97,7 @@ SMALL: Final = (
     "net/p*.py",  # peers, pool, proxy
     "net/stacked.py",
     "net/tls*.py",
+    "observe/*",
     "store/[fjlms]*.py",  # all but commit and records
     "errors.py",
     "limits.py",

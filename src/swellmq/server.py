@@ -308,7 +308,7 @@ class Server:
 
     def _publish_sys(self, now_ms: int) -> None:
         try:
-            self.sys_topics.publish(now_ms, self.pool.statistics())
+            self.sys_topics.publish(now_ms, self.pool.statistics(), resident_bytes())
         except Exception:  # of a store or an uplink
             self.stats.errors_internal += 1
             log.exception("a bug of ours while publishing $SYS")
@@ -418,7 +418,9 @@ class Server:
         counters = {"pool_" + name: value for name, value in self.pool.statistics().items()}
         counters.update({"store_" + name: value for name, value in self.storage.statistics().items()})
         counters.update(self.broker.core.statistics())
+        counters.update(self.broker.core.deadlines.statistics())
         counters.update(self.stats.statistics())
+        counters.update(self.loop.statistics())
         counters.update(self.overload.statistics())
         counters.update(self.watch.statistics())
         if self.door is not None:

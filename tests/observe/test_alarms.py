@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from socket_client import Clients, await_true
@@ -156,17 +157,19 @@ def test_descriptors_near_their_limit(server: Servers, monkeypatch: pytest.Monke
 
 
 def test_slow_clients_and_what_is_dropped_for_them(server: Servers, clients: Clients) -> None:
-    one = server(alarms_slow_clients=1, alarms_dropped_per_s=5, limits_outbox_bytes=65_536)
+    one = server(alarms_slow_clients=1, alarms_dropped_per_s=5, alarms_after_s=2, limits_outbox_bytes=65_536)
     slow = clients(one, client_id="slow")
     slow.subscribe("t")
     publisher = clients(one, client_id="publisher")
     await_true(lambda: one.stats.stalled == 1, lambda: (publisher.publish("t", bytes(100_000)), one.turn(0)))
-    for _ in range(8):
+
+    def flood() -> None:
         for _ in range(10):
             publisher.publish("t", bytes(100_000))
         publisher.ping()
         seconds(one, 1)
-    assert names(one) == ["slow_clients", "dropped"]
+
+    await_true(lambda: names(one) == ["slow_clients", "dropped"], flood)
     slow.close()
     seconds(one, 8)
     assert one.stats.stalled == 0
@@ -204,8 +207,16 @@ def test_a_store_that_can_not_write(server: Servers, monkeypatch: pytest.MonkeyP
     assert one.watch.alarms.active()[0]["text"] == "the store can't write, and refuses durable work with 0x97"
 
 
-def test_a_full_disk(server: Servers, tmp_path: object) -> None:
+def test_a_full_disk(server: Servers, tmp_path: Path) -> None:
     one = server(data=str(tmp_path), alarms_after_s=0, alarms_disk_free_bytes=1 << 40)
     seconds(one, 2)
     assert names(one) == ["disk"]
     assert one.statistics()["disk_free_bytes"] > 0
+
+
+def test_data_that_is_gone_has_no_free_space(server: Servers, tmp_path: Path) -> None:
+    one = server(alarms_after_s=0)
+    one.settings.data = str(tmp_path / "gone")
+    seconds(one, 2)
+    assert names(one) == ["disk"]
+    assert one.stats.errors_internal == 0

@@ -1,6 +1,6 @@
 """`$SYS`: what the broker says about itself, under mosquitto's names, and ours for the pool.
 
-The values are ordinary retained messages of QoS 0. Only those that have changed are published.
+The values are ordinary retained messages of QoS 0. Only what has changed is published; docs/METRICS.md lists all.
 """
 
 from __future__ import annotations
@@ -14,6 +14,30 @@ from swellmq.broker.publish import route_publish
 from swellmq.codec.packets import Publish
 
 PREFIX: Final = b"$SYS/broker/"
+MINUTE_MS: Final = 60_000.0
+E: Final = 2.718281828459045  # to import `math` for it would cost every broker 0.3 MB
+LOAD_STEP: Final = 0.01  # a load that has changed by less is not published anew
+
+
+@final
+@mypyc_attr(native_class=True)
+class Load:
+    """How often something happened per minute, as a mean that forgets exponentially, like a system's load average."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.count = 0  # when it was last looked at
+        self.minutes = [1, 5, 15]
+        self.means = [0.0, 0.0, 0.0]
+        self.told = [0.0, 0.0, 0.0]
+
+    def look(self, count: int, passed_ms: float) -> None:
+        """So often it has happened since the start; `passed_ms` after the last look."""
+        rate = (count - self.count) * MINUTE_MS / passed_ms
+        self.count = count
+        for index in range(len(self.minutes)):
+            kept: float = E ** (-passed_ms / (MINUTE_MS * self.minutes[index]))
+            self.means[index] = rate + kept * (self.means[index] - rate)
 
 
 @final
@@ -25,6 +49,9 @@ class SysTopics:
         self.core = core
         self.version = version
         self.last: dict[str, str] = {}
+        self.loads: dict[str, Load] = {}
+        self.looked_ms: i64 = 0  # at the loads; 0: never
+        self.heap_maximum = 0
 
     def put(self, name: str, value: str) -> None:
         """Publish one value if it is new."""
@@ -33,7 +60,7 @@ class SysTopics:
         self.last[name] = value
         route_publish(self.core, Publish(PREFIX + name.encode(), value.encode(), 0, True), None)
 
-    def publish(self, now_ms: i64, pool: dict[str, int]) -> None:
+    def publish(self, now_ms: i64, pool: dict[str, int], resident_bytes: int = 0) -> None:
         """Publish what has changed. `now_ms` counts from the start; `pool` is what the pool says of itself."""
         core = self.core
         stats = core.stats
@@ -41,6 +68,10 @@ class SysTopics:
         self.put("uptime", f"{now_ms // 1000} seconds")
         sessions = len(core.sessions)
         clients = int(core.clients)
+        dropped = int(
+            stats.dropped_outbox_full + stats.dropped_overload + stats.dropped_queue_full + stats.dropped_too_large
+        )
+        self.heap_maximum = max(self.heap_maximum, resident_bytes)
         values: list[tuple[str, int]] = [
             ("clients/total", sessions),
             ("clients/connected", clients),
@@ -52,25 +83,20 @@ class SysTopics:
             ("subscriptions/count", int(core.topics.count)),
             ("shared_subscriptions/count", int(core.topics.shared_count)),
             ("retained messages/count", int(core.retained.count)),
+            ("messages/stored", int(core.retained.count)),
             ("store/messages/count", int(core.retained.count)),
             ("store/messages/bytes", int(core.retained.bytes)),
             ("messages/received", int(stats.packets_received)),
             ("messages/sent", int(stats.packets_sent)),
             ("publish/messages/received", int(stats.publishes_received)),
             ("publish/messages/sent", int(stats.publishes_sent)),
-            (
-                "publish/messages/dropped",
-                int(
-                    stats.dropped_outbox_full
-                    + stats.dropped_overload
-                    + stats.dropped_queue_full
-                    + stats.dropped_too_large
-                ),
-            ),
+            ("publish/messages/dropped", dropped),
             ("publish/bytes/received", int(stats.publish_bytes_received)),
             ("publish/bytes/sent", int(stats.publish_bytes_sent)),
             ("bytes/received", int(stats.bytes_received)),
             ("bytes/sent", int(stats.bytes_sent)),
+            ("heap/current", resident_bytes),
+            ("heap/maximum", self.heap_maximum),
             ("loop/turn_longest_us", int(stats.turn.ever_us)),
             ("loop/turn_recent_us", stats.turn.recent_us(now_ms)),
             ("loop/collection_longest_us", int(stats.collection.ever_us)),
@@ -80,3 +106,32 @@ class SysTopics:
             self.put(name, str(value))
         for name, value in pool.items():
             self.put("pool/" + name, str(value))
+        if now_ms > self.looked_ms:
+            self._publish_loads(float(now_ms - self.looked_ms), dropped)
+            self.looked_ms = now_ms
+
+    def _publish_loads(self, passed_ms: float, dropped: int) -> None:
+        """Publish how much happened per minute. What never happened has no topic: most brokers never drop anything."""
+        stats = self.core.stats
+        counts: list[tuple[str, int]] = [
+            ("messages/received", int(stats.packets_received)),
+            ("messages/sent", int(stats.packets_sent)),
+            ("publish/received", int(stats.publishes_received)),
+            ("publish/sent", int(stats.publishes_sent)),
+            ("publish/dropped", dropped),
+            ("bytes/received", int(stats.bytes_received)),
+            ("bytes/sent", int(stats.bytes_sent)),
+            ("sockets", int(stats.connections_accepted)),
+            ("connections", int(stats.connects)),
+        ]
+        for name, count in counts:
+            load = self.loads.get(name)
+            if load is None:
+                if not count:
+                    continue
+                load = self.loads[name] = Load(name)
+            load.look(count, passed_ms)
+            for index, mean in enumerate(load.means):
+                if abs(mean - load.told[index]) >= LOAD_STEP:
+                    load.told[index] = mean
+                    self.put(f"load/{name}/{load.minutes[index]}min", f"{mean:.2f}")

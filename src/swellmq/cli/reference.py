@@ -1,4 +1,4 @@
-"""`swellmq reference`: every setting, as the Markdown of docs/settings.md."""
+"""`swellmq reference`: every setting, as the Markdown of docs/settings.md; or every metric, as docs/METRICS.md."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Iterable
 from typing import Final
 
+from swellmq.observe.names import ALARMS, COUNTER, HISTOGRAM, HISTOGRAMS, LABELS, METRICS, OTHERS, SYS_TOPICS, Metric
 from swellmq.options import BY_NAME, LISTENER_OPTIONS, OPTIONS, PRESETS, SECTIONS, Option, show
 
 INTRODUCTION: Final = """\
@@ -61,13 +62,53 @@ mode = "0660"
 ```
 """
 
+METRICS_TEXT: Final = """\
+# Metrics, alarms and $SYS
+
+Every number that a broker tells of itself. `GET /metrics` of the admin server (`--admin`) has the metrics, as
+Prometheus' text format or as OpenMetrics; with a token Prometheus needs it too:
+
+```yaml
+scrape_configs:
+  - job_name: swellmq
+    authorization:
+      credentials_file: /etc/prometheus/swellmq.token
+    static_configs:
+      - targets: ["127.0.0.1:18083"]
+```
+
+[grafana.json](grafana.json) is a dashboard for Grafana 9 and later (Dashboards, Import), [alerts.yml](alerts.yml) has
+rules for Prometheus. What a broker does not have, such as a store, it has no metrics of. The same numbers are in
+`GET /api/v1/statistics` and in `Broker.statistics()` of Python, under names of their own.
+
+A scrape reads counters; it walks over nothing, and is written in slices between the broker's turns. This page is what
+`swellmq reference metrics` prints.
+
+## Metrics
+"""
+ALARMS_TEXT: Final = """\
+## Alarms
+
+An alarm is raised once what it watches has been wrong for `alarms.after_s`, and cleared once it has been a tenth below
+its bound for as long (free space: above). Each change is one line in the log, one message below `$SYS/broker/alarms/`
+and an event in the history. They are looked at once a second, by a broker that has something to do: one that rests is
+not woken for them, unless one is raised. A bound of 0 turns its alarm off. SIGHUP reads the bounds again.
+"""
+SYS_TEXT: Final = """\
+## $SYS
+
+Retained messages of QoS 0 below `$SYS/broker/`, published every `sys_interval_s` where they have changed. Their names
+are those of mosquitto as far as mosquitto has them. A load has no topic before there is any.
+"""
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.description = "Print every setting with its default, unit and meaning, as Markdown."
+    parser.description = "Print every setting, or every metric, alarm and $SYS topic, with its meaning, as Markdown."
+    parser.add_argument("what", nargs="?", choices=("settings", "metrics"), default="settings", help="[settings]")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    print(render(), end="")
+    print(render_metrics() if arguments.what == "metrics" else render(), end="")
     return 0
 
 
@@ -79,6 +120,42 @@ def render() -> str:
         pieces += [heading, _table(option for option in OPTIONS if option.section == section)]
     pieces += [LISTENERS_TEXT, _table(LISTENER_OPTIONS), PRESETS_TEXT, _presets()]
     return "\n".join(pieces)
+
+
+def render_metrics() -> str:
+    """The whole page of metrics."""
+    rows: list[tuple[str, ...]] = []
+    for one in METRICS:
+        name = f"`{one.name}_total`" if one.kind == COUNTER else f"`{one.name}`"
+        rows.append((name, one.kind, _labels(one), one.meaning))
+    rows += [(f"`{name}`", HISTOGRAM, "`le`", meaning) for name, (_, meaning) in HISTOGRAMS.items()]
+    for name, (kind, meaning) in OTHERS.items():
+        suffix = {COUNTER: "_total", "info": "_info"}.get(kind, "")
+        labels = ", ".join(f"`{label}`" for label in LABELS.get(name, ()))
+        rows.append((f"`{name}{suffix}`", kind, labels, meaning))
+    alarms = [(f"`{name}`", f"`{bound}`", meaning) for name, (bound, meaning) in ALARMS.items()]
+    topics = [(f"`{name}`", meaning) for name, meaning in SYS_TOPICS.items()]
+    return "\n".join(
+        [
+            METRICS_TEXT,
+            _rows(("metric", "type", "labels", "meaning"), rows),
+            ALARMS_TEXT,
+            _rows(("alarm", "its bound", "what is wrong"), alarms),
+            SYS_TEXT,
+            _rows(("topic", "meaning"), topics),
+        ]
+    )
+
+
+def _labels(metric: Metric) -> str:
+    if not metric.label:
+        return ""
+    return f"`{metric.label}`: " + ", ".join(metric.sources)
+
+
+def _rows(titles: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
+    lines = [titles, ("---",) * len(titles), *rows]
+    return "".join("| " + " | ".join(line) + " |\n" for line in lines)
 
 
 def _table(options: Iterable[Option]) -> str:

@@ -314,8 +314,9 @@ class Loop:
         except Exception:
             on_bug(self.stats, "with what was read", connection)
         if looked_ns:
-            delivered = self.stats.publishes_sent > sent
-            self._look_at_read(connection, len(data), self.stats.publishes_received - received, delivered, looked_ns)
+            received = self.stats.publishes_received - received
+            delivered = received > 0 and self.stats.publishes_sent > sent
+            self._look_at_read(connection, len(data), received, delivered, looked_ns)
         if len(fresh) - fresh_before > FAN_OUT_WIDE:
             self.turn_state.put_behind(fresh_before)
 
@@ -661,6 +662,15 @@ class Loop:
             if connection is not None and connection.handler is not self.refuser:
                 found.append(connection)
         return found
+
+    def statistics(self) -> dict[str, int]:
+        """What is left to do, and what waits."""
+        return {
+            "listeners": len(self.listeners),
+            "listeners_paused": len(self.paused),
+            "lingering": len(self.linger.until_ms),
+            "late": len(self.turn_state.late) - int(self.output.late_next),
+        }
 
     def shorten_table(self) -> None:
         """Give back the places of high descriptors that are free again."""

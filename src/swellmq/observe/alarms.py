@@ -9,17 +9,19 @@ Numbers in, changes out: nothing here reads a clock, the system or the broker. `
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, final
+
+from mypy_extensions import mypyc_attr
 
 WARNING: Final = "warning"
 CRITICAL: Final = "critical"
 MARGIN_PERCENT: Final = 10  # how far from its bound a number must be before its alarm is cleared
 
 
+@final
+@mypyc_attr(native_class=True)
 class Alarm:
     """One thing that may be wrong. `falling`: it is a number that must not get too small, such as free space."""
-
-    __slots__ = ("name", "severity", "falling", "raised", "text", "since_s", "times", "turned_ms")
 
     def __init__(self, name: str, severity: str = WARNING, falling: bool = False) -> None:
         self.name = name
@@ -59,11 +61,13 @@ class Alarm:
         return self.raised or self.turned_ms >= 0
 
 
+@final
+@mypyc_attr(native_class=True)
 class Alarms:
     """All alarms of one broker, by name, in the order in which they are told."""
 
     def __init__(self) -> None:
-        every = (
+        every = [
             Alarm("pool"),
             Alarm("overflow"),
             Alarm("connections", CRITICAL),
@@ -77,7 +81,7 @@ class Alarms:
             Alarm("store_backlog"),
             Alarm("store_refuses", CRITICAL),
             Alarm("disk", CRITICAL, falling=True),
-        )
+        ]
         self.by_name: Final = {alarm.name: alarm for alarm in every}
 
     def active(self) -> list[dict[str, str | float]]:

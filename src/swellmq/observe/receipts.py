@@ -122,8 +122,8 @@ class Sums:
             sums[name] += size
             return
         if len(sums) >= 2 * COUNTED_NAMES:
-            largest = heapq.nlargest(COUNTED_NAMES, sums.items(), key=lambda item: item[1])
-            self.by_name = sums = dict(largest)
+            least = sorted(sums.values())[COUNTED_NAMES]
+            self.by_name = sums = {known: counted for known, counted in sums.items() if counted > least}
         sums[name] = size
 
     def most(self) -> list[tuple[int, str]]:

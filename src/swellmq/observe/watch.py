@@ -9,8 +9,9 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, final
+
+from mypy_extensions import mypyc_attr
 
 from swellmq.limits import STORE_BACKLOG_BYTES
 from swellmq.observe.alarms import Alarm, Alarms
@@ -30,6 +31,8 @@ GROWTH_MS: Final = 60_000  # over which the growth of what waits is taken
 AHEAD_S: Final = 300  # how far ahead it is thought on: time enough for an operator to do something
 
 
+@final
+@mypyc_attr(native_class=True)
 class Watch:
     """Watches one broker. `look` is to be called once `due_ms` has come, and is called then even if all else rests
     where `wake_ms` says so."""
@@ -81,7 +84,6 @@ class Watch:
             self._look_at_alarms(now_ms, peak_us)
             if self.history is not None:
                 self.history.look(now_ms, peak_us)
-            self._looked_ms = now_ms
         self.due_ms = self._look_ms
         if receipts is not None and receipts.walking():
             self.due_ms = min(self.due_ms, receipts.due_ms)
@@ -94,71 +96,71 @@ class Watch:
 
     # Alarms
 
-    def _look_at_alarms(self, now_ms: int, peak_us: int) -> None:
-        after_ms = self.server.settings.alarms_after_s * 1000
-        by_name = self.alarms.by_name
-        for name, value, bound, text in self._readings(now_ms, peak_us):
-            alarm = by_name[name]
-            if alarm.look(value, bound, now_ms, after_ms):
-                self._tell(alarm, text)
-            elif alarm.raised:
-                alarm.text = text
+    def _check(self, name: str, value: int, bound: int, text: str) -> None:
+        """Give an alarm its number of now and its bound (0: none); `text` says what is wrong where that is reached."""
+        alarm = self.alarms.by_name[name]
+        if alarm.look(value, bound, self._looked_ms, self.server.settings.alarms_after_s * SECOND_MS):
+            self._tell(alarm, text)
+        elif alarm.raised:
+            alarm.text = text
 
-    def _readings(self, now_ms: int, peak_us: int) -> Iterator[tuple[str, int, int, str]]:
-        """For each alarm the number of now, its bound (0: none), and what is wrong where it is reached."""
+    def _look_at_alarms(self, now_ms: int, peak_us: int) -> None:
+        passed_ms = now_ms - self._looked_ms
+        self._looked_ms = now_ms
         server, settings = self.server, self.server.settings
         pool, core, stats, overload = server.pool, server.broker.core, server.stats, server.overload
 
         full = 0 < pool.max_size <= pool.capacity
         bound = part(pool.max_size, settings.alarms_pool_percent) if full else 0
         text = f"{pool.active} of {pool.max_size} objects of the pool are in use, and pool.max_size is reached"
-        yield "pool", pool.active, bound, text
+        self._check("pool", pool.active, bound, text)
 
         bound = settings.alarms_overflow if pool.max_size else 0  # pool.mode none makes all on demand
-        yield "overflow", pool.overflow, bound, f"{pool.overflow} connections found no idle object in the pool"
+        self._check("overflow", pool.overflow, bound, f"{pool.overflow} connections found no idle object in the pool")
 
         bound = part(pool.max_connections, settings.alarms_connections_percent)
         text = f"{pool.active} of {pool.max_connections} connections are taken (max_connections)"
-        yield "connections", pool.active, bound, text
+        self._check("connections", pool.active, bound, text)
 
-        self._descriptors = used = lowest_free_descriptor()  # since the system gives the lowest number that is free
-        limit = overload.descriptors.limit
+        limit = int(overload.descriptors.limit)
+        used = lowest_free_descriptor()  # as many as there are, since the system gives the lowest number that is free
+        self._descriptors = used = min(used, limit) if limit else used
         bound = part(limit, settings.alarms_descriptors_percent)
-        yield "descriptors", used, bound, f"{used} of {limit} open files are in use (ulimit -n)"
+        self._check("descriptors", used, bound, f"{used} of {limit} open files are in use (ulimit -n)")
 
         used, budget = int(overload.memory.used_bytes), int(overload.memory.budget_bytes)
         bound = part(budget, settings.alarms_memory_percent)
-        yield "memory", used, bound, f"{used / 1e6:.0f} of {budget / 1e6:.0f} MB of memory are used"
+        self._check("memory", used, bound, f"{used / 1e6:.0f} of {budget / 1e6:.0f} MB of memory are used")
 
         text = f"turns of the loop take {peak_us / 1000:.0f} ms, and all clients wait as long"
-        yield "turn", peak_us, settings.alarms_turn_ms * 1000, text
+        self._check("turn", peak_us, settings.alarms_turn_ms * 1000, text)
 
         why = overload.refusing()
         text = f"new clients are refused: {why}" if why else "QoS 0 that waits is shed"
-        yield "overload", int(bool(why) or overload.shedding()), 1, text
+        self._check("overload", int(bool(why) or overload.shedding()), 1, text)
 
         text = f"{stats.stalled} clients take their messages more slowly than they come"
-        yield "slow_clients", stats.stalled, settings.alarms_slow_clients, text
+        self._check("slow_clients", stats.stalled, settings.alarms_slow_clients, text)
 
         dropped = stats.dropped_for_want_of_room()
-        rate = (dropped - self._dropped) * SECOND_MS // max(SECOND_MS, now_ms - self._looked_ms)
+        rate = (dropped - self._dropped) * SECOND_MS // max(SECOND_MS, passed_ms)
         self._dropped = dropped
-        yield "dropped", rate, settings.alarms_dropped_per_s, f"{rate} messages per second are dropped"
+        self._check("dropped", rate, settings.alarms_dropped_per_s, f"{rate} messages per second are dropped")
 
         waiting, most = int(core.waiting_bytes), int(core.limits.waiting_bytes)
         text = f"{waiting / 1e6:.0f} of {most / 1e6:.0f} MB of messages wait for clients that are away"
-        yield "waiting", self._waiting_soon(now_ms), part(most, settings.alarms_waiting_percent), text
+        self._check("waiting", self._waiting_soon(now_ms), part(most, settings.alarms_waiting_percent), text)
 
         waiting = server.storage.statistics().get("bytes_waiting", 0)
         text = f"{waiting / 1e6:.0f} of {STORE_BACKLOG_BYTES / 1e6:.0f} MB wait for the disk"
-        yield "store_backlog", waiting, part(STORE_BACKLOG_BYTES, settings.alarms_store_percent), text
+        self._check("store_backlog", waiting, part(STORE_BACKLOG_BYTES, settings.alarms_store_percent), text)
 
         text = f"the store can't write, and refuses durable work with 0x{server.storage.refusal:02x}"
-        yield "store_refuses", int(server.storage.refusal != 0), 1, text
+        self._check("store_refuses", int(server.storage.refusal != 0), 1, text)
 
         free = self._free_bytes(now_ms)
         bound = settings.alarms_disk_free_bytes if settings.data else 0
-        yield "disk", free, bound, f"{free / 1e6:.0f} MB are free where data is"
+        self._check("disk", free, bound, f"{free / 1e6:.0f} MB are free where data is")
 
     def _waiting_soon(self, now_ms: int) -> int:
         """How many bytes wait for clients that are away, as they will be in `AHEAD_S` if they grow as now."""
@@ -176,8 +178,12 @@ class Watch:
         data = self.server.settings.data
         if data and now_ms >= self._disk_ms:
             self._disk_ms = now_ms + DISK_EVERY_MS
-            found = os.statvfs(data)
-            self._disk_free = found.f_bavail * found.f_frsize
+            try:
+                found = os.statvfs(data)
+            except OSError:  # it is gone, and so is all space
+                self._disk_free = 0
+            else:
+                self._disk_free = found.f_bavail * found.f_frsize
         return self._disk_free
 
     def _tell(self, alarm: Alarm, text: str) -> None:

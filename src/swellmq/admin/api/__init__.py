@@ -9,6 +9,7 @@ from swellmq.admin.api import (
     document,
     health,
     messages,
+    metrics,
     operate,
     overview,
     pool,
@@ -21,6 +22,7 @@ from swellmq.admin.route import Route
 
 ROUTES: Final[tuple[Route, ...]] = (
     *health.ROUTES,
+    *metrics.ROUTES,
     *overview.ROUTES,
     *watched.ROUTES,
     *pool.ROUTES,
