@@ -17,7 +17,7 @@ INPUTS := OPT=$(SWELLMQ_OPT) INTERPRETED=$(SWELLMQ_INTERPRETED) CC=$(CC) CFLAGS=
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help api serve install test test-compiled test-interpreted check format lint bench profile guard wheel docs conformance sim soak kill fuzz hostile mqttjs clean FORCE
+.PHONY: help api serve install test test-compiled test-interpreted check format lint bench profile guard wheel docs conformance sim soak kill fuzz hostile mqttjs axe screenshots clean FORCE
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -73,9 +73,14 @@ api: $(VENV)/installed $(VENV)/test-libraries $(VENV)/api-libraries ## try the a
 
 mqttjs: tests/clients/mqttjs/node_modules ## install MQTT.js, for its tests; needs npm
 
-tests/clients/mqttjs/node_modules: tests/clients/mqttjs/package-lock.json
-	npm ci --prefix tests/clients/mqttjs --no-audit --no-fund --ignore-scripts
+axe: tests/admin/axe/node_modules ## install axe-core, for the tests of the admin page; needs npm
+
+%/node_modules: %/package-lock.json
+	npm ci --prefix $* --no-audit --no-fund --ignore-scripts
 	@touch $@
+
+screenshots: $(VENV)/installed $(VENV)/test-libraries ## take the pictures of the admin page for the README; needs Chromium
+	$(BIN)/python -P tools/screenshots.py $(ARGS)
 
 sim: $(VENV)/installed $(VENV)/test-libraries ## run the simulator, SEEDS=100 of them
 	$(BIN)/python tools/simulate.py $(SEEDS) $(ARGS)
@@ -97,7 +102,7 @@ conformance: $(VENV)/test-libraries ## write docs/CONFORMANCE.md anew; fails on 
 	$(BIN)/python tools/conformance.py $(ARGS)
 
 clean: ## remove all that make has made
-	rm -rf $(VENV) tests/clients/mqttjs/node_modules build dist src/*.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) tests/admin/axe/node_modules tests/clients/mqttjs/node_modules build dist src/*.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find src tests -name __pycache__ -prune -exec rm -rf {} +
 
 $(VENV)/created:

@@ -33,6 +33,26 @@ KEYS: Final = {
     "Enter": 13, "Tab": 9, "Escape": 27, "ArrowLeft": 37, "ArrowUp": 38, "ArrowRight": 39, "ArrowDown": 40, "Home": 36,
 }  # fmt: skip
 
+# Where to click: the middle of an element, once it is where it was in the frame before; null: something covers it.
+RESTING_PLACE: Final = """
+    new Promise((resolve) => {
+        const target = document.querySelector(%s);
+        target.scrollIntoView({block: "center"});
+        let before = null;
+        const look = () => {
+            const box = target.getBoundingClientRect();
+            const place = {x: box.x + box.width / 2, y: box.y + box.height / 2};
+            if (before === null || before.x !== place.x || before.y !== place.y) {
+                before = place;
+                return requestAnimationFrame(look);
+            }
+            const top = document.elementFromPoint(place.x, place.y);
+            resolve(top !== null && (target.contains(top) || top.contains(target)) ? place : null);
+        };
+        look();
+    })
+"""
+
 
 class PageError(Exception):
     """A script that the page was told to run has failed, or what was waited for did not come."""
@@ -84,7 +104,9 @@ class Chromium:
             assert self.popen.poll() is None, "Chromium has ended"
             assert time.monotonic() < deadline_s, "Chromium does not start"
             time.sleep(POLL_S)
-        return connect(f"ws://127.0.0.1:{lines[0]}{lines[1]}", max_size=None, proxy=None)
+        url = f"ws://127.0.0.1:{lines[0]}{lines[1]}"
+        # Events come unasked and wait until something is called: any number of them, and for any time.
+        return connect(url, max_size=None, max_queue=None, ping_interval=None, proxy=None)
 
     def __enter__(self) -> Self:
         return self
@@ -186,17 +208,17 @@ class Page:
 
     def text(self, selector: str) -> str:
         """The text of the first element that a CSS selector finds; "" where there is none."""
-        return str(self.run(f"document.querySelector({json.dumps(selector)})?.innerText ?? ''"))
+        script = f"(() => {{ const found = document.querySelector({json.dumps(selector)});"
+        return str(
+            self.run(script + " return found?.innerText ?? found?.textContent ?? ''; })()")
+        )  # SVG has no innerText
 
     def click(self, selector: str) -> None:
-        """A real click, on the middle of an element that is there and not covered."""
+        """A real click, on the middle of an element that is there, rests, and is not covered."""
         found = json.dumps(selector)
-        self.wait(f"document.querySelector({found})")
-        place = self.run(
-            f"(() => {{ const found = document.querySelector({found}); found.scrollIntoView({{block: 'center'}});"
-            " const box = found.getBoundingClientRect();"
-            " return {x: box.x + box.width / 2, y: box.y + box.height / 2}; })()"
-        )
+        self.wait(f"document.querySelector({found}) !== null")
+        place = self.run(RESTING_PLACE % found)
+        assert place is not None, f"{selector} is covered"
         for kind in ("mousePressed", "mouseReleased"):
             self.call("Input.dispatchMouseEvent", type=kind, button="left", clickCount=1, **place)
 
