@@ -195,9 +195,10 @@ def write_c() -> list[Any]:
     sources = compiled_sources()
     say(f"writing C for {len(sources)} modules")
     started = time.monotonic()
-    # The types are checked by `make check` with every library at hand; here those of the extras are missing.
+    # The types are checked by `make check` with every library at hand; here those of the extras are missing. What isn't
+    # compiled is read for its types only: classes that derive from a library's (msgspec.Struct) look wrong without it.
     extensions: list[Any] = mypycify(
-        ["--config-file=", "--ignore-missing-imports", *sources],
+        ["--config-file=", "--ignore-missing-imports", "--follow-imports=silent", *sources],
         opt_level=OPT,
         debug_level="0",
         multi_file=True,
