@@ -12,6 +12,7 @@ from admin_client import RawClient, admin_port, ask
 from socket_client import PATIENCE_S, await_true
 
 from swellmq import Broker
+from swellmq.admin.api import watched
 from swellmq.admin.engine import (
     ANSWER_MS,
     BODY_BYTES_MAX,
@@ -223,10 +224,10 @@ def test_a_bug_of_ours_ends_one_request_and_is_counted(
 ) -> None:
     one = broker(admin="127.0.0.1:0")
 
-    def fail() -> None:
+    def fail(server: Server) -> None:
         raise LookupError("on purpose")
 
-    monkeypatch.setattr(one.server.watch.alarms, "active", fail)
+    monkeypatch.setattr(watched, "active_alarms", fail)
     client = raw(one)
     client.send(HEALTH.replace(b"/health", b"/api/v1/alarms") + HEALTH)
     assert client.answer().code() == "internal_error"

@@ -22,7 +22,9 @@ from swellmq.server import Server
 Servers = Callable[..., Server]
 
 SESSIONS = 100_000
-SLICE_CPU_MS = 4.0  # 1 ms is aimed at; the last step of a slice, and a slow machine, may add to it
+# CPU of a turn: 1 ms is aimed at, the last step of a slice and a busy machine add to it; all at once would be above 50.
+USUAL_CPU_MS = 4.0
+MOST_CPU_MS = 15.0
 
 
 def result_of(walk: Any) -> Any:
@@ -119,7 +121,9 @@ def test_no_turn_is_long_however_long_the_list(crowded: Server) -> None:
         if "limit=1000" in path:
             assert len(told["items"]) == 1_000
             assert told["next"] is not None
-        assert max(turns) < SLICE_CPU_MS, (path, sorted(turns)[-10:])
+        turns.sort()
+        assert turns[len(turns) * 9 // 10] < USUAL_CPU_MS, path
+        assert turns[-1] < MOST_CPU_MS, (path, turns[-10:])
 
 
 def ask_in_turns(server: Server, path: str) -> tuple[list[float], bytes]:

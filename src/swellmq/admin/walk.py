@@ -2,7 +2,7 @@
 
 A page is the smallest keys behind the last one of the page before. So nothing has to be kept between two pages, a key
 that is there all the time is listed exactly once, and those that come and go meanwhile do no harm. Finding it is one
-look at each key, most of which a single comparison rules out: 60 ms for a million, in slices of 0.1 ms.
+look at each key, most of which a single comparison rules out: 0.3 s of CPU for a million, in slices of 0.1 ms.
 
 Everything here is a generator that yields wherever it may be interrupted.
 """
@@ -16,7 +16,7 @@ import msgspec
 
 from swellmq.broker.sharded import ShardedMap
 
-KEYS_PER_SLICE: Final = 500
+KEYS_PER_SLICE: Final = 250
 ITEMS_PER_SLICE: Final = 5  # of those that are made for an answer
 LIMIT_MAX: Final = 1_000  # items of a page
 
@@ -36,17 +36,19 @@ def smallest(
 ) -> Generator[None, None, tuple[list[bytes], bool]]:
     """The `limit` smallest keys above `after` (None: of all) that are wanted, each once, and whether there are more."""
     best: list[bytes] = []
+    highest: bytes | None = None  # no key from here on can be among them
     for some in slices:
         if after is not None:
             some = [key for key in some if key > after]
-        if len(best) > limit:
-            highest = best[-1]
+        if highest is not None:
             some = [key for key in some if key < highest]
-        if wanted is not None:
-            some = [key for key in some if wanted(key)]
-        if some:
-            best = sorted({*best, *some})[: limit + 1]
+        best += some if wanted is None else [key for key in some if wanted(key)]
+        if len(best) > 2 * limit:
+            best = sorted(set(best))[: limit + 1]
+            if len(best) > limit:
+                highest = best[-1]
         yield
+    best = sorted(set(best))
     return best[:limit], len(best) > limit
 
 
