@@ -21,6 +21,7 @@ from swellmq.admin.engine import (
     IDLE_MS,
     LOOK_MS,
     REQUEST_MS,
+    HttpEngine,
 )
 from swellmq.codec.packets import Publish
 from swellmq.server import Server
@@ -234,6 +235,26 @@ def test_a_bug_of_ours_ends_one_request_and_is_counted(
     assert client.answer().status == 200
     assert one.statistics()["errors_internal"] == 1
     assert "on purpose" in caplog.text
+
+
+def test_a_bug_in_admin_itself_does_not_end_the_broker(
+    broker: Start, raw: Raw, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    one = broker(admin="127.0.0.1:0")
+    client = raw(one)
+    client.send(HEALTH)
+    assert client.answer().status == 200
+
+    def fail(self: HttpEngine, now_ms: int) -> None:
+        raise LookupError("on purpose")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(HttpEngine, "tick", fail)
+        client.send(HEALTH)
+        await_true(lambda: "on purpose" in caplog.text)
+    assert ask(one, "/health").status == 200
+    assert one.statistics()["errors_internal"] > 0
+    one.publish_blocking("a")
 
 
 # Time, moved by hand

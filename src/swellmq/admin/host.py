@@ -22,7 +22,7 @@ from swellmq.admin.route import Request, Router, Walk, not_allowed
 from swellmq.admin.security import NOTHING, Security
 from swellmq.admin.settings import make_layer, parse_place, read_tokens
 from swellmq.connection import Connection, Layer, Turn
-from swellmq.errors import SettingsError
+from swellmq.errors import INTERNAL_ERROR, SettingsError
 from swellmq.net.listener import Listener, open_tcp
 from swellmq.net.loop import Loop
 from swellmq.net.peers import SocketPeers
@@ -161,9 +161,15 @@ class Admin:
 
     def turn(self) -> int:
         """Run a turn without waiting; milliseconds until the next one is due by itself, -1: never."""
-        self.loop.turn(0)
-        while self.engine.upgrades:
-            self._hand_over(self.engine.upgrades.pop())
+        try:
+            self.loop.turn(0)
+            while self.engine.upgrades:
+                self._hand_over(self.engine.upgrades.pop())
+        except Exception:  # whatever happens here, the broker goes on
+            self.server.stats.errors_internal += 1
+            log.exception("a bug of ours in admin: all its connections are closed")
+            for connection in self.loop.served():
+                connection.close(INTERNAL_ERROR)
         return self.loop.deadline_ms()
 
     def _hand_over(self, peer: Peer) -> None:
