@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from swellmq.errors import SettingsError
+from swellmq.logs import severity
 from swellmq.options import OPTIONS, Option, show
 from swellmq.settings import ListenerSettings, Settings
 
@@ -93,6 +94,8 @@ def change(server: Server) -> list[str]:
     for line in lines:
         log.info("reload: %s", line)
     log.info("reload: done")
+    if server.owns_log:
+        logging.getLogger("swellmq").setLevel(severity(new.log_level))
     return lines
 
 

@@ -30,7 +30,7 @@ from swellmq.codec import spec
 from swellmq.connection import Turn
 from swellmq.errors import SettingsError
 from swellmq.limits import MEMORY_SHARE_PERCENT, OVERLOAD_LOOK_MS
-from swellmq.logs import set_up, severity
+from swellmq.logs import set_up
 from swellmq.net.listener import Bound, Listener, open_tcp, open_unix, parse_network, take_socket
 from swellmq.net.loop import NO_BOUND, Loop
 from swellmq.net.peers import SocketPeers
@@ -108,6 +108,7 @@ class Server:
         self._admin_ms = -1  # when its next turn is due by itself; -1: never
         self.calls: deque[Callable[[], None]] = deque()
         self.stopping = False
+        self.owns_log = False  # of the `serve` command: a reload changes how much is logged
         self.supervisor: Supervisor | None = None  # of the `serve` command, where somebody wants to know
         self.handed_over: dict[int, socket.socket] = {}  # listening sockets of the `serve` command, by listener
         self.trimmer: Trimmer | None = None  # of the `serve` command
@@ -532,6 +533,7 @@ def serve(settings: Settings, make: Callable[[Settings], Server] = Server) -> in
         sockets = _handed_over(settings)
         server = make(settings)
         server.handed_over = sockets
+        server.owns_log = True
         signal.signal(signal.SIGTERM, lambda _number, _frame: server.stop())
         signal.signal(signal.SIGINT, lambda _number, _frame: server.stop())
         signal.signal(signal.SIGHUP, lambda _number, _frame: server.call(lambda: _reload(server)))
@@ -568,13 +570,11 @@ def serve(settings: Settings, make: Callable[[Settings], Server] = Server) -> in
 
 
 def _reload(server: Server) -> None:
-    """SIGHUP: besides what every broker reads again, the command changes how much is logged."""
+    """SIGHUP, with word to the supervisor."""
     supervisor = server.supervisor
     if supervisor is not None:
         supervisor.reloading()
     done = server.reload()
-    if done:
-        logging.getLogger("swellmq").setLevel(severity(server.settings.log_level))
     if supervisor is not None:
         supervisor.ready(listening(server) if done else "the last reload failed, as the log says")
 

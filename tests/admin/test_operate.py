@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import logging
+import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from admin_client import ask
-from socket_client import Clients, await_true
+from socket_client import PATIENCE_S, Clients, await_true
+from test_server import Process
 
 from swellmq import Broker, Settings
 from swellmq.codec.packets import Disconnect
@@ -81,3 +84,21 @@ def test_reload(tmp_path: Path) -> None:
         answer = ask(one, "/api/v1/reload", "POST")
         assert (answer.status, answer.code()) == (409, "reload_failed")
         assert "queued_messages" in answer.json()["error"]["message"]
+
+
+def test_a_reload_of_the_command_changes_how_much_is_logged(tmp_path: Path) -> None:
+    file = tmp_path / "s.toml"
+    text = 'admin = "127.0.0.1:0"\n[log]\nlevel = "%s"\n'
+    file.write_text(text % "info")
+    process = Process("--config", str(file))
+    try:
+        url = process.line("admin: http://").rpartition(" ")[2]
+        file.write_text(text % "warning")
+        request = urllib.request.Request(url + "api/v1/reload", method="POST")
+        with urllib.request.urlopen(request, timeout=PATIENCE_S) as answer:
+            assert json.load(answer) == {"changes": ["log.level: info -> warning"]}
+        with urllib.request.urlopen(url + "api/v1/log-level", timeout=PATIENCE_S) as answer:
+            assert json.load(answer) == {"level": "warning"}
+        process.end()
+    finally:
+        process.close()
