@@ -162,8 +162,6 @@ class Server:
                 self.broker.follow(self.spans)
             if give_up_rights is None:
                 self._listen()
-            if self.settings.admin:
-                self._open_admin()
         except BaseException:
             self._close_admin()
             self.loop.close()
@@ -192,6 +190,8 @@ class Server:
             listener.durability = DURABILITIES.index(wanted.durability or self.settings.durability)
             self.listeners.append(listener)
             self.loop.add_listener(listener)
+        if self.settings.admin:
+            self._open_admin()
 
     def _open_admin(self) -> None:
         try:
