@@ -110,6 +110,7 @@ PATHS = (
     "/api/v1/topics/tree?limit=1000&prefix=device",
     "/api/v1/receipts",
     "/api/v1/pool",
+    "/metrics",
 )
 
 
@@ -117,8 +118,8 @@ PATHS = (
 def test_no_turn_is_long_however_long_the_list(crowded: Server) -> None:
     for path in PATHS:
         turns, answer = ask_in_turns(crowded, path)
-        told = json.loads(answer)
         if "limit=1000" in path:
+            told = json.loads(answer)
             assert len(told["items"]) == 1_000
             assert told["next"] is not None
         turns.sort()
