@@ -73,8 +73,8 @@ def arrived(client: Client) -> list[str]:
 
 
 def beside(tmp_path: Path, text: str, talk: Talk) -> Any:
-    """What the talk brings with both, which must be the same. `{0}` and `{1}` in the text are free ports."""
-    ports = free_ports(2)
+    """What the talk brings with both, which must be the same. `{0}`, `{1}` and `{2}` in the text are free ports."""
+    ports = free_ports(3)
     file = tmp_path / "mosquitto.conf"
     file.write_text(ALWAYS + text.format(*ports))
     with mosquitto(file, ports[0]) as process:
@@ -86,7 +86,7 @@ def beside(tmp_path: Path, text: str, talk: Talk) -> Any:
 
 def alone(tmp_path: Path, text: str, talk: Talk) -> Any:
     """What the talk brings with this broker, where the mosquitto that is at hand is too old, or at fault."""
-    ports = free_ports(2)
+    ports = free_ports(3)
     file = tmp_path / "mosquitto.conf"
     file.write_text(text.format(*ports))
     return with_ours(file, talk, ports)
