@@ -126,3 +126,21 @@ def test_admin_is_told_without_its_secret(tmp_path: Path, capsys: pytest.Capture
     code, out, err = check(text, tmp_path, capsys)
     assert (code, out) == (2, "")
     assert "s.toml:2: admin_token_file = " in err
+
+
+def test_listeners_with_files_of_their_own(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "acl").write_text("topic read a\n")
+    (tmp_path / "users").write_text("joe:$6$QUJD$QUJD\n")
+    text = '[[listener]]\nport = 1\n[[listener]]\nbind = ["127.0.0.1", "127.0.0.2"]\nport = 2\n'
+    text += f'acl_file = "{tmp_path}/acl"\npassword_file = "{tmp_path}/users"\n'
+    code, out, _ = check(text + f'[[listener]]\nport = 3\nacl_file = "{tmp_path}/acl"\n', tmp_path, capsys)
+    assert code == 0
+    lines = [line.strip() for line in out.partition("Access:\n")[2].splitlines()]
+    assert lines[:2] == ["without a user name: anybody", "what they may do: everything"]
+    assert lines[2:7] == [
+        "listener 2: password file: 1 users, 0 of them with SCRAM",
+        "listener 2: without a user name: nobody",
+        f"listener 2: what they may do: 1 rules in {tmp_path}/acl",
+        "listener 4: without a user name: anybody",
+        f"listener 4: what they may do: 1 rules in {tmp_path}/acl",
+    ]

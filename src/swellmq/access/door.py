@@ -163,10 +163,12 @@ class Door(Access):
     def describe(self) -> list[str]:
         """Who may come in, a line each, for the operator."""
         lines = describe(self.usual, self.rights)
-        for index, entrance in self.own.items():
-            lines += [
-                f"listener {index + 1}: {line}" for line in describe(entrance, self.rights_at.get(index, self.rights))
-            ]
+        told: set[tuple[int, int]] = set()  # the addresses of one listener share what it has
+        for index in sorted({*self.own, *self.rights_at}):
+            entrance, rights = self.own.get(index, self.usual), self.rights_at.get(index, self.rights)
+            if (id(entrance), id(rights)) not in told:
+                told.add((id(entrance), id(rights)))
+                lines += [f"listener {index + 1}: {line}" for line in describe(entrance, rights)]
         return lines + self.guard.describe()
 
     def change(self, usual: Entrance, own: dict[int, Entrance]) -> list[str]:
