@@ -360,3 +360,18 @@ def test_retained_messages_go_with_their_publishers_rights() -> None:
     bob.publish("e", b"4", retain=True)
     assert broker.core.retained.sources == {}
     broker.check()
+
+
+def test_a_queued_message_that_is_no_longer_allowed_uses_its_packet_identifier_up() -> None:
+    """As mosquitto counts them, and as one that has expired in the queue does."""
+    broker = broker_of(Table(alice=[ALL], bob=[ALL]))
+    alice, bob = broker.connect("alice"), broker.connect("bob", clean_start=False)
+    bob.subscribe("#", qos=1)
+    bob.disconnect()
+    for topic_name in (b"a", b"b", b"c"):
+        alice.publish(topic_name, topic_name, qos=1)
+    broker.engine.review(Table(alice=[ALL], bob=["s:#", "r:a", "r:c"]))
+    bob = broker.connect("bob", clean_start=False)
+    assert [(one.payload, one.packet_identifier) for one in bob.publishes()] == [(b"a", 1), (b"c", 3)]
+    assert broker.stats.dropped_forbidden == 1
+    broker.check()

@@ -307,6 +307,8 @@ def pump(core: Core, session: Session) -> None:
             _forget(core, session, delivery)
         elif core.permissions is not None and not core.permissions.may_receive(session, delivery.publish.topic_name):
             core.stats.dropped_forbidden += 1
+            if delivery.qos:
+                session.next_packet_identifier()  # as above
             _forget(core, session, delivery)
         elif delivery.qos == 0:
             _send_qos_0(core, connection, delivery.publish, delivery.retain, delivery.identifiers)
