@@ -379,3 +379,19 @@ def test_another_user_owns_the_data(tmp_path: Path) -> None:
     client.close()
     process.end()
     assert (tmp_path / "data").stat().st_uid == pwd.getpwnam("nobody").pw_uid
+
+
+def test_what_clients_had_sent_before_the_stop_counts(server: Callable[..., Server], clients: Clients) -> None:
+    one = server()
+    client = clients(one, 4, "a")
+    client.subscribe("t", 1)
+    client.publish("t", b"x", 1)
+    packets = [client.receive(), client.receive()]
+    [identifier] = [packet.packet_identifier for packet in packets if isinstance(packet, Publish)]
+    session = one.broker.core.session("a")
+    assert session is not None and session.inflight
+    client.send(bytes([0x40, 2]) + int(identifier).to_bytes(2, "big"))
+    one.stop()
+    one.run()
+    assert not session.inflight
+    assert one.stats.packets_received == 4  # CONNECT, SUBSCRIBE, PUBLISH and PUBACK

@@ -382,6 +382,7 @@ class Server:
     def end(self) -> None:
         """Stop listening, let clients take what is under way, send wills and DISCONNECTs, close everything."""
         self.loop.stop_listening()
+        self.turn(0)  # what clients had sent by now counts, such as acknowledgements
         give_up = time.monotonic() + DRAIN_S
         while self.draining() and time.monotonic() < give_up:
             self.turn(20)
