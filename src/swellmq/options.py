@@ -434,8 +434,9 @@ LISTENER_OPTIONS: Final[tuple[Option, ...]] = (
            meaning="Files with the private key of each certificate; without them it stands in the certificate's file."),
     Option("listener.client_ca", LIST, [],
            meaning="Files or folders of the authorities that sign client certificates; with them clients need one."),
-    Option("listener.client_certificate", CHOICE, "required", choices=("required", "optional"),
-           meaning="Whether a client without a certificate is turned away, where client_ca is given."),
+    Option("listener.client_certificate", CHOICE, "required", choices=("required", "optional", "none"),
+           meaning="Whether a client without a certificate is turned away, where client_ca is given, let in all the "
+                   "same, or not asked for one: the authorities then only complete the chain of our own certificate."),
     Option("listener.client_certificate_dates", BOOLEAN, True,
            meaning="Whether a client certificate whose time is over, or still to come, is turned away."),
     Option("listener.crl", TEXT, "",

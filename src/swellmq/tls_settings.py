@@ -20,14 +20,15 @@ NAMES: Final = (
     "ciphers",
 )
 REQUIRED: Final = "required"
+NOT_ASKED: Final = "none"
 
 
 class TlsSettings:
     """TLS of one listener. `keys` has a file for each of `certificates`, the same where both are in one.
 
-    Client certificates are asked for where there are `client_cas`, and insisted upon where `required`; `dates` says
-    whether they must be of today. `identity` says what of them is the user name: "cn", "subject", "san", or "" for none
-    of it.
+    Client certificates are asked for where there are `client_cas` and they are `asked`, and insisted upon where
+    `required`; not asked for, the authorities complete our own chain at most. `dates` says whether client certificates
+    must be of today, `identity` what of them is the user name: "cn", "subject", "san", or "" for none of it.
     """
 
     def __init__(
@@ -41,11 +42,13 @@ class TlsSettings:
         minimum: str = "1.2",
         ciphers: str = "",
         dates: bool = True,
+        asked: bool = True,
     ) -> None:
         self.certificates = certificates
         self.keys = keys or certificates
         self.client_cas = list(client_cas)
-        self.required = required and bool(client_cas)
+        self.asked = asked and bool(client_cas)
+        self.required = required and self.asked
         self.crl = crl
         self.identity = identity
         self.minimum = minimum
@@ -72,9 +75,10 @@ def tls_of(values: dict[str, Value], wheres: dict[str, str]) -> TlsSettings | No
         remedy = "Give one for each, in the same order, or none where each file has both"
         raise bad_value("listener.key", keys, problem, remedy, wheres["listener.key"])
     required = texts["client_certificate"] == REQUIRED
+    asked = texts["client_certificate"] != NOT_ASKED
     for name in ("client_certificate", "client_certificate_dates", "crl", "identity"):
         key = "listener." + name
-        if key in wheres and not client_cas:
+        if key in wheres and (not client_cas or (not asked and name != "client_certificate")):
             problem = "given without client_ca: client certificates are not asked for"
             raise bad_value(key, values[key], problem, "Add client_ca = FILE, or leave it out", wheres[key])
     return TlsSettings(
@@ -87,6 +91,7 @@ def tls_of(values: dict[str, Value], wheres: dict[str, str]) -> TlsSettings | No
         texts["tls_minimum"],
         texts["ciphers"],
         bool(values["listener.client_certificate_dates"]),
+        asked,
     )
 
 

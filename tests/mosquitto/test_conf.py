@@ -226,7 +226,12 @@ def test_tls(tmp_path: Path) -> None:
     assert settings.warnings == []
     settings = load(tmp_path, TLS + "cafile ca.pem\ntls_version tlsv1.1\n")
     tls = settings.listeners[0].tls
-    assert tls is not None and not tls.client_cas and "TLS 1.2 is the oldest version" in settings.warnings[0]
+    assert (
+        tls is not None
+        and not tls.asked
+        and tls.client_cas == ["ca.pem"]
+        and "TLS 1.2 is the oldest version" in settings.warnings[0]
+    )
     settings = load(tmp_path, "listener 1884 127.0.0.1\ncafile ca.pem\n")
     assert settings.listeners[0].tls is None and "cafile has no effect: there is no certfile" in settings.warnings[0]
 

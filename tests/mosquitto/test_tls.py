@@ -85,6 +85,19 @@ def test_certificates_of_clients(tmp_path: Path, authority: Authority) -> None:
     assert beside(tmp_path, conf(authority, MUTUAL + f"crlfile {revoked}\n"), talk)[4] == CLOSED
 
 
+def test_authorities_complete_the_chain_of_the_server(tmp_path: Path, authority: Authority) -> None:
+    between = authority.intermediate("between")
+    between.server("localhost", file="deep")
+    text = conf(authority, TLS.replace("SERVER", f"{authority.folder}/deep.pem"))
+
+    def talk(dial: Dial) -> Any:
+        return dial.enter(tls=context(authority)), dial.enter(tls=context(authority, "mallory"))
+
+    assert beside(tmp_path, text.replace(authority.path, between.path), talk) == (0, 0)
+    with pytest.raises(ssl.SSLCertVerificationError):
+        alone(tmp_path, text, lambda dial: dial(tls=context(authority)))
+
+
 def test_authorities_in_a_folder(tmp_path: Path, authority: Authority) -> None:
     folder = tmp_path / "authorities"
     folder.mkdir()

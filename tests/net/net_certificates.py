@@ -51,6 +51,15 @@ class Authority:
         path.write_bytes(certificate.public_bytes(Encoding.PEM) + secret)
         return str(path)
 
+    def intermediate(self, name: str) -> Authority:
+        """An authority whose own certificate this one has signed."""
+        made = Authority(self.folder, name)
+        builder = self._builder(made.name, made.key, 30)
+        builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=None), True)
+        made.certificate = builder.sign(self.key, SHA256())
+        Path(made.path).write_bytes(made.certificate.public_bytes(Encoding.PEM))
+        return made
+
     def server(self, *hosts: str, file: str = "") -> str:
         """A certificate for a server with these names."""
         return self.sign(hosts[0], *[x509.DNSName(host) for host in hosts], file=file)

@@ -396,6 +396,7 @@ GOOD = '[[listener]]\ncertificate = "c.pem"\n'
         ('[[listener]]\nidentity = "cn"', "given without a certificate"),
         (GOOD + 'identity = "cn"', "given without client_ca"),
         (GOOD + 'crl = "r"', "given without client_ca"),
+        (GOOD + 'client_ca = "a"\nclient_certificate = "none"\nidentity = "cn"', "not asked for"),
         (GOOD + 'key = ["a", "b"]', "2 keys for 1 certificates"),
         (GOOD + 'tls_minimum = "1.1"', "none of the choices"),
     ],

@@ -76,7 +76,7 @@ def _tls(tls: TlsSettings) -> dict[str, Value]:
     if tls.keys != tls.certificates:
         given["key"] = tls.keys
     if tls.client_cas and not tls.required:
-        given["client_certificate"] = "optional"
+        given["client_certificate"] = "optional" if tls.asked else "none"
     return given
 
 

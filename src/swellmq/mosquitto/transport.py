@@ -32,10 +32,10 @@ def tls_of(place: Place, warnings: list[str]) -> TlsSettings | None:
         warnings.append(f"{place.values['tls_version'][1].where}: TLS 1.2 is the oldest version there is here")
     minimum = "1.3" if place.value("tls_version", "") == "tlsv1.3" else "1.2"
     ciphers = str(place.value("ciphers", ""))
+    authorities = [str(place.value(name, "")) for name in ("cafile", "capath") if name in place.values]
     if not place.value("require_certificate", False):
         _insist(place, "without require_certificate nobody has a certificate")
-        return TlsSettings([certificate], [key], minimum=minimum, ciphers=ciphers)
-    authorities = [str(place.value(name, "")) for name in ("cafile", "capath") if name in place.values]
+        return TlsSettings([certificate], [key], authorities, minimum=minimum, ciphers=ciphers, asked=False)
     if not authorities:
         problem = "without cafile and capath no certificate is good"
         raise place.error("require_certificate", problem, "Add cafile PATH")

@@ -77,6 +77,7 @@ def _context_of(tls: TlsSettings, protocol: str, certificate: str, key: str) -> 
     _read("listener.certificate", certificate, remedy, lambda: context.load_cert_chain(certificate, key, no_password))
     for ca in tls.client_cas:
         _trust(context, ca)
+    if tls.asked:
         context.verify_mode = ssl.CERT_REQUIRED if tls.required else ssl.CERT_OPTIONAL
     if tls.crl:
         remedy = "Give a file with revocation lists in PEM"
