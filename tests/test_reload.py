@@ -13,7 +13,7 @@ from swellmq import Settings
 from swellmq.codec import spec
 from swellmq.codec.packets import Disconnect, Publish
 from swellmq.options import OPTIONS
-from swellmq.reload import FIXED_LIMITS, LIVE
+from swellmq.reload import FIXED_LIMITS, LIVE, differences
 from swellmq.server import Server
 
 ACL = '[[allow]]\ntopic = "{}"\n'
@@ -202,3 +202,23 @@ def test_files_of_one_listener(tmp_path: Path, clients: Clients, caplog: pytest.
     acl.unlink()
     assert not one.reload() and "listener.acl_file: " in caplog.text
     one.finish()
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "told"),
+    [
+        ("", "maximum_qos = 1", True),
+        ('protocol = "websocket"', 'protocol = "websocket"\norigins = "*"', True),
+        ('proxy = "10.0.0.1"', 'proxy = "10.0.0.2"', True),
+        ('proxy = "10.0.0.1"', 'proxy = "10.0.0.1"', False),
+        ("", 'anonymous = "no"', False),  # this is live
+        ('certificate = "a"', 'certificate = "b"', False),
+    ],
+)
+def test_what_of_a_listener_takes_a_restart_is_named(tmp_path: Path, before: str, after: str, told: bool) -> None:
+    config = tmp_path / "swellmq.toml"
+    config.write_text(f"[[listener]]\nport = 1884\n{before}\n")
+    old = Settings.load(str(config), {}, {})
+    config.write_text(f"[[listener]]\nport = 1884\n{after}\n")
+    lines = [f"listener {old.listeners[0]}: its settings have changed, which takes a restart"] if told else []
+    assert differences(old, old.read_again()) == lines

@@ -37,6 +37,7 @@ FIXED_LIMITS: Final = (
     "limits.subscription_identifier_available",
     "limits.overlapping",
 )
+LIVE_RULES: Final = ("anonymous", "password_file", "acl_file")  # of a listener
 LIVE: Final = (
     "log.level",
     "log.clients_per_second",
@@ -116,6 +117,19 @@ def differences(old: Settings, new: Settings) -> list[str]:
         text = f"{option.name}: {show(option, before) or 'none'} -> {show(option, after) or 'none'}"
         lines.append(text if is_live(option) else text + ", takes a restart")
     before_listeners, after_listeners = [str(one) for one in old.listeners], [str(one) for one in new.listeners]
-    if before_listeners != after_listeners and not old.handed_over:
+    if old.handed_over:
+        return lines
+    if before_listeners != after_listeners:
         lines.append(f"listeners: {', '.join(before_listeners)} -> {', '.join(after_listeners)}, takes a restart")
+        return lines
+    for one, other in zip(old.listeners, new.listeners, strict=True):
+        if fixed_parts(one) != fixed_parts(other):
+            lines.append(f"listener {one}: its settings have changed, which takes a restart")
     return lines
+
+
+def fixed_parts(listener: ListenerSettings) -> list[object]:
+    """What of a listener can't change while it listens: all but its certificates, its files and who is nameless."""
+    own = [(name, value) for name, value in vars(listener).items() if name not in ("rules", "tls", "proxies")]
+    rules = [(name, value) for name, value in vars(listener.rules).items() if name not in LIVE_RULES]
+    return [*own, *rules, vars(listener.proxies) if listener.proxies is not None else None]
