@@ -70,10 +70,12 @@ TURNS_LOOK_MS: Final = 1_000
 TURNS_HEAVY_PERCENT: Final = 50  # of the time in long turns: new clients are refused
 TURNS_CALM_PERCENT: Final = 25
 TURNS_SHED_MS: Final = 2_000  # refusing gets so long to help before QoS 0 is shed
+GATHER_MAX_BYTES: Final = 1_048_576  # of a packet that is incomplete, while memory runs out
 SHED_OUTBOX_BYTES: Final = 4_096  # while it is, a client that has more waiting gets no QoS 0
 
 # Deadlines.
 TICK_MS: Final = 100  # deadlines are kept in buckets of this width
+DUE_AT_ONCE: Final = 64  # between two looks at what they have led to
 DUE_PER_TURN: Final = 512  # each may close a connection: 5 to 10 ms for all
 
 # PROXY protocol.
@@ -92,6 +94,8 @@ CONNECT_BYTES_MAX: Final = 524_288
 STRANGER_BYTES: Final = 4_096  # an incomplete CONNECT of more is charged with its whole length to
 STRANGERS_BYTES_MAX: Final = 33_554_432  # what all of them may have: 64 of the largest, thousands of usual ones
 
+USER_PROPERTIES_MAX: Final = 16_384  # in one packet: 2 to 3 ms; a packet of 256 MB has room for 50 million
+
 PROGRESS_BYTES: Final = 1_024  # of a packet under way count as a sign of life; less does not, or it could be trickled
 PROGRESS_OUT_BYTES: Final = 16_384  # a client that has not taken all takes so much within write_timeout_ms: 0.5 KB/s
 
@@ -108,6 +112,9 @@ GUARD_ENTRIES: Final = 65_536  # addresses and client ids that bans and counts a
 
 # Routing.
 TOPIC_LEVELS_MAX: Final = 201  # bounds the walk over the topic tree, at mosquitto's 200 slashes
+LEVEL_BYTES: Final = 100  # of memory for a level of a filter in the tree, beside its name
+DEAR_FILTER_BYTES: Final = 2_048  # a filter that takes more (some 20 levels, or 2 KB of text) is charged to
+DEAR_FILTERS_BYTES_MAX: Final = 268_435_456  # what all of them may take: 13,000 filters of 200 levels
 SHARDS: Final = 256  # a dict of 700,000 keys stalls for 100 ms when it grows; a 256th of it does not
 MATCH_CACHE_TOPICS: Final = 65_536  # topics whose subscribers are remembered
 MATCH_CACHE_TARGETS: Final = 1_000_000  # and subscribers in all of them
@@ -117,6 +124,9 @@ REMOVALS_PER_TURN: Final = 1_000  # of those slices: 2 to 5 ms; a session with 1
 
 # Retained messages.
 REPLAY_NODES_KEPT: Final = 65_536  # of a walk that waits in a session without a client: 1 MiB
+
+# Sessions.
+IN_FLIGHT_LARGE_BYTES: Final = 65_536  # a window of 1,024 smaller messages has no more bytes than a queue may have
 
 # The store.
 SEGMENT_BYTES: Final = 16_777_216  # of the journal: folding so much takes a second or two, and so does reading it

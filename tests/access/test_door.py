@@ -14,7 +14,8 @@ from harness import MemoryBroker
 from socket_client import Clients, await_true
 
 from swellmq import Access, Broker, Settings, SettingsError
-from swellmq.access.door import ANYBODY, BUSY, LOCAL, NOBODY, Door
+from swellmq.access.build import build_door
+from swellmq.access.door import ANYBODY, BUSY, LOCAL, NOBODY, REMEMBERED_TOPICS, Door
 from swellmq.access.guard import Guard, GuardSettings
 from swellmq.access.provider import Login, Provider, Verdict
 from swellmq.access.remembered import Remembered
@@ -209,3 +210,19 @@ def test_the_warning_about_an_open_broker_goes_with_a_password_file() -> None:
 
     assert warnings() and warnings(access_password_file="x", access_anonymous="yes")
     assert not warnings(access_password_file="x") and not warnings(access_anonymous="loopback")
+
+
+def test_the_answer_about_very_many_topics_is_not_remembered() -> None:
+    door = build_door(Settings(port=0, access_anonymous="yes"))
+    for number, count in enumerate((REMEMBERED_TOPICS, REMEMBERED_TOPICS + 1)):
+        door.answered(b"%d" % number, [0] * count, Verdict(0), lambda codes: None)
+    assert len(door.remembered) == 1
+    door.close()
+
+
+def test_who_gives_no_answer_is_complained_about_once_a_second(caplog: pytest.LogCaptureFixture) -> None:
+    door = build_door(Settings(port=0, access_anonymous="yes"))
+    for _ in range(100):
+        door.complain("%s can't check a login: %s", "http", OSError("down"))
+    assert [record.getMessage() for record in caplog.records] == ["http can't check a login: down"]
+    door.close()

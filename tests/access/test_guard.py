@@ -67,6 +67,14 @@ def test_a_client_id_that_flaps_is_banned() -> None:
     assert refused(one, FAR, "c", 300_006) == 0
 
 
+def test_long_client_ids_are_kept_in_short() -> None:
+    one = guard(ban_connects=2)
+    long, other = "x" * 60_000 + "1", "x" * 60_000 + "2"
+    assert [refused(one, FAR, long, 0) for _ in range(4)] == [0, 0, spec.BANNED, spec.BANNED]
+    assert refused(one, FAR, other, 0) == 0
+    assert all(len(key) < 300 for key in (*one.bans, *one.connects.now))
+
+
 def test_the_rate_of_connects() -> None:
     one = guard(connects_per_s=2)
     assert [refused(one, NEAR, "c", now_ms) for now_ms in (1_000, 1_001, 1_002, 1_999)] == [0, 0, 0x9F, 0x9F]

@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import pytest
-from harness import MemoryBroker
+from harness import MemoryBroker, MemoryClient
 from stand_ins import DelayedStorage
 
 from swellmq.broker.broker import CROWDED_LEAST
 from swellmq.broker.storage import Storage
+from swellmq.broker.topics import MERGE_VISITS
 from swellmq.codec import spec
 from swellmq.codec.encode import encode
-from swellmq.codec.packets import Disconnect, Ping, Publish, Suback, Subscribe, TopicRequest, Unsubscribe
+from swellmq.codec.packets import Disconnect, Ping, Publish, Suback, Subscribe, TopicRequest, Unsubscribe, Will
 from swellmq.codec.spec import PINGREQ
+from swellmq.errors import PEER_CLOSED
 from swellmq.limits import DELIVERIES_PER_TURN, FILTERS_LEAST, VISITS_SHARE
 
 LEVELS = 12
 CROSSED = [
     b"/".join(b"+" if number >> level & 1 else b"a" for level in range(LEVELS)) + b"/#" for number in range(1 << LEVELS)
 ]
+
+ONE_MESSAGE = (3 + MERGE_VISITS) * len(CROSSED)  # visits that it takes at the most
+ONE_TURN = 3 * DELIVERIES_PER_TURN * VISITS_SHARE + 3 * ONE_MESSAGE  # read, overdrawn, and in line; one more of each
 
 
 class Measured(MemoryBroker):
@@ -65,8 +70,7 @@ def test_messages_that_are_dear_to_match_wait_for_later_turns() -> None:
     broker.turn()
     assert hostile.payloads() == [b"%d" % number for number in range(200)]
     assert len(broker.visits) > 10
-    one = 3 * len(CROSSED)  # what one message takes at the most
-    assert max(broker.visits) < 2 * DELIVERIES_PER_TURN * VISITS_SHARE + 4 * one
+    assert max(broker.visits) < ONE_TURN
     broker.check()
 
 
@@ -169,4 +173,59 @@ def test_retained_messages_for_many_at_once_come_in_turns() -> None:
     assert max(broker.sent) <= DELIVERIES_PER_TURN + (len(clients) + 2 * CROWDED_LEAST) * 256
     for client in clients:
         assert len([packet for packet in client.receive() if isinstance(packet, Publish)]) == 2_000
+    broker.check()
+
+
+def crowd_with_wills(broker: Measured, count: int) -> list[MemoryClient]:
+    """Clients whose wills are each dear to match, since "watcher" has crossed filters for all of them."""
+    broker.connect("watcher").subscribe(*[one.decode() for one in CROSSED])
+    topic = b"/".join([b"a"] * LEVELS)
+    wills = [Will(Publish(topic + b"/%d" % number, b"%d" % number, 0, False), 0) for number in range(count)]
+    clients = [broker.connect(f"c{number}", will=will) for number, will in enumerate(wills)]
+    broker.turn()
+    broker.forget()
+    return clients
+
+
+def test_wills_of_a_crowd_take_several_turns() -> None:
+    broker = Measured()
+    clients = crowd_with_wills(broker, 40)
+    for client in clients:
+        client.connection.close(PEER_CLOSED)
+    broker.turn()
+    watcher = next(client for client in broker.clients.values() if client.connection.owner is broker.session("watcher"))
+    assert sorted(int(payload) for payload in watcher.payloads()) == list(range(40))
+    assert max(broker.visits) < ONE_TURN
+    broker.check()
+
+
+def test_no_will_of_a_crowd_is_forgotten_at_the_end() -> None:
+    broker = Measured()
+    clients = crowd_with_wills(broker, 40)
+    watcher = next(client for client in broker.clients.values() if client.connection.owner is broker.session("watcher"))
+    for client in clients:
+        client.connection.close(PEER_CLOSED)
+    broker._one_turn()
+    assert broker.core.work
+    broker.engine.shut_down()
+    broker.turn()
+    assert len([packet for packet in watcher.receive() if isinstance(packet, Publish)]) == 40
+
+
+def test_many_that_ask_for_much_do_not_make_a_turn_longer_than_few() -> None:
+    broker = Measured()
+    watcher = broker.connect("watcher")
+    watcher.subscribe(*[one.decode() for one in CROSSED])
+    publishers = [broker.connect(f"p{number}") for number in range(30)]
+    other = broker.connect("other")
+    broker.forget()
+    topic = b"/".join([b"a"] * LEVELS)
+    for number, publisher in enumerate(publishers):
+        publisher.feed(*[Publish(topic + b"/%d/%d" % (number, step), b"%d" % step, 0, False) for step in range(3)])
+    other.feed(Ping(PINGREQ))
+    broker._one_turn()
+    assert other.taken == b"\xd0\0", "who asks for little does not wait in line"
+    broker.turn()
+    assert len(watcher.payloads()) == 90
+    assert max(broker.visits) < ONE_TURN
     broker.check()

@@ -23,6 +23,9 @@ from swellmq.codec.properties import (
     without,
 )
 from swellmq.errors import MalformedPacket, PeerError, ProtocolError
+from swellmq.limits import USER_PROPERTIES_MAX
+
+USER_PROPERTY_EMPTY = b"\x26\0\0\0\0"
 
 ACKS = "PUBACK PUBREC PUBREL PUBCOMP"
 EVERYWHERE = f"WILL CONNECT CONNACK PUBLISH {ACKS} SUBSCRIBE SUBACK UNSUBSCRIBE UNSUBACK DISCONNECT AUTH"
@@ -279,3 +282,20 @@ def test_without_some() -> None:
     properties = b"\x26\0\1a\0\1b\x02\0\0\0\5\x03\0\1t\x18\0\0\0\1\x01\1"
     assert without(properties, (2, 24)) == b"\x26\0\1a\0\1b\x03\0\1t\x01\1"
     assert without(b"", (2,)) == b""
+
+
+@pytest.mark.parametrize("first", [0x10, 0x30, 0x82])
+def test_user_properties_have_a_bound(first: int) -> None:
+    def packet(count: int) -> bytes:
+        user_properties = USER_PROPERTY_EMPTY * count
+        properties = encode_variable_byte_integer(len(user_properties)) + user_properties
+        if first == 0x10:
+            body = b"\0\4MQTT\5\2\0\0" + properties + b"\0\1a"
+        else:
+            body = b"\0\1t" + properties if first == 0x30 else b"\0\1" + properties + b"\0\1t\0"
+        return bytes([first]) + encode_variable_byte_integer(len(body)) + body
+
+    assert decode(packet(USER_PROPERTIES_MAX), 0, 5)[0] is not None
+    with pytest.raises(ProtocolError) as caught:
+        decode(packet(USER_PROPERTIES_MAX + 1), 0, 5)
+    assert caught.value.reason_code == spec.QUOTA_EXCEEDED

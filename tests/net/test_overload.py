@@ -127,7 +127,7 @@ def test_retained_messages_reach_who_subscribes_while_qos_0_is_shed(server: Serv
     for number in range(5):
         client.publish(f"kept/{number}", bytes(SHED_OUTBOX_BYTES), 0, True)
     client.ping()
-    one.broker.core.shed(True)
+    one.broker.core.shed(True, False)
     client.subscribe("kept/+")
     assert len([client.expect(Publish) for _ in range(5)]) == 5
     assert one.stats.dropped_overload == 0
@@ -138,10 +138,10 @@ def test_no_qos_0_is_put_aside_for_who_is_away_while_it_is_shed(server: Servers,
     clients(one, 4, "away", clean=False).subscribe("t")
     clients.made[0].disconnect()
     client = clients(one, 4, "a")
-    one.broker.core.shed(True)
+    one.broker.core.shed(True, False)
     client.publish("t", b"shed")
     client.ping()
-    one.broker.core.shed(False)
+    one.broker.core.shed(False, False)
     client.publish("t", b"kept")
     client.ping()
     assert one.stats.dropped_overload == 1

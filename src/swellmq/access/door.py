@@ -34,6 +34,9 @@ NOBODY: Final = "no"
 LOCAL: Final = "loopback"
 ANYBODY: Final = "yes"
 
+COMPLAIN_EVERY_S: Final = 1.0
+REMEMBERED_TOPICS: Final = 64  # of one question; what is asked about more is a list too long to be kept
+
 BUSY: Final = "too many clients are logging in, come back later"
 LEASE_S_MAX: Final = 315_360_000.0  # ten years; a token may name any number
 
@@ -126,6 +129,7 @@ class Door(Access):
         # Until the broker is there that asks, nobody waits for an answer.
         self.call: Callable[[Callable[[], None]], None] | None = None
         self.broker: MqttBroker | None = None
+        self.complain_at_s = 0.0  # when it may next be logged that there was no answer
         self.deciding = False  # within `decide` an answer needs no `resume`
 
     def take_authorizer(self, authorizer: Authorizer | None) -> None:
@@ -255,6 +259,13 @@ class Door(Access):
                 return
         self.finish(request, login, Verdict(NOT_AUTHORIZED))
 
+    def complain(self, text: str, who: str, error: Exception) -> None:
+        """Log that somebody gave no answer; not once for each client that it is asked about."""
+        now_s = time.monotonic()
+        if now_s >= self.complain_at_s:
+            self.complain_at_s = now_s + COMPLAIN_EVERY_S
+            log.warning(text, who, error)
+
     # What a client may do
 
     def authorize(self, authorizer: Authorizer, request: Request) -> None:
@@ -283,7 +294,7 @@ class Door(Access):
         try:
             codes = authorizer.check(ask)
         except Exception as error:
-            log.warning("no answer about what client %s may do: %s", printable(ask.client_id), error)
+            self.complain("no answer about what client %s may do: %s", printable(ask.client_id), error)
             verdict = None
         call = self.call
         assert call is not None
@@ -293,7 +304,7 @@ class Door(Access):
         self, question: bytes, codes: list[int], verdict: Verdict | None, then: Callable[[list[int]], None]
     ) -> None:
         """Back in the loop: the answer about what a client may do, and what it is remembered as."""
-        if verdict is not None and self.remembered.keep_ms > 0:
+        if verdict is not None and self.remembered.keep_ms > 0 and len(codes) <= REMEMBERED_TOPICS:
             verdict.codes = codes
             self.remembered.keep(question, verdict, milliseconds())
         then(codes)
@@ -365,7 +376,7 @@ class Door(Access):
         try:
             verdict = provider.check(attempt.login)
         except ProviderError as error:
-            log.warning("%s can't check a login: %s", provider.name, error)
+            self.complain("%s can't check a login: %s", provider.name, error)
             verdict = Verdict(SERVER_UNAVAILABLE, reason_string=BROKEN)
         except Exception:
             log.exception("%s failed to check a login", provider.name)

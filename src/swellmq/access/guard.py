@@ -17,6 +17,7 @@ from swellmq.connection import Connection
 from swellmq.limits import GUARD_ENTRIES
 
 SECOND_MS: Final = 1_000
+KEY_MAX: Final = 200  # characters of a client id that a ban shows
 
 
 @final
@@ -46,6 +47,7 @@ class Counts:
 
     def add(self, key: str, window_ms: i64, now_ms: i64) -> int:
         """One more; how often it was within the window."""
+        key = short_key(key)
         begin, count = self.now.get(key) or self.before.get(key) or (int(now_ms), 0)
         if now_ms - begin >= window_ms:
             begin, count = int(now_ms), 0
@@ -57,8 +59,8 @@ class Counts:
 
     def forget(self, key: str) -> None:
         """Begin anew with a key."""
-        self.now.pop(key, None)
-        self.before.pop(key, None)
+        self.now.pop(short_key(key), None)
+        self.before.pop(short_key(key), None)
 
 
 @final
@@ -105,7 +107,7 @@ class Guard:
 
     def greet(self, address: str, client_id: str, now_ms: i64) -> Verdict | None:
         """A client has sent CONNECT: why it has to wait outside, or None. A client id that we gave is "" here."""
-        for key in ("address " + address, "client " + client_id) if self.bans else ():
+        for key in (short_key("address " + address), short_key("client " + client_id)) if self.bans else ():
             until_ms = self.bans.get(key)
             if until_ms is not None:
                 if until_ms > now_ms:
@@ -145,7 +147,7 @@ class Guard:
             self.bans = {name: until for name, until in self.bans.items() if until > now_ms}
             if len(self.bans) >= GUARD_ENTRIES:
                 self.bans = {}
-        self.bans[key] = int(now_ms + (length_ms or self.settings.ban_ms))
+        self.bans[short_key(key)] = int(now_ms + (length_ms or self.settings.ban_ms))
         self.bans_begun += 1
 
     def is_exempt(self, address: str) -> bool:
@@ -202,6 +204,11 @@ class Guard:
             "refused_connect_rate": self.refused_rate,
             "refused_connection_quota": self.refused_quota,
         }
+
+
+def short_key(key: str) -> str:
+    """What a client id, or "client" and one, is kept under: 65,536 of 64 KiB each would be 4 GB."""
+    return key if len(key) <= KEY_MAX else f"{key[:KEY_MAX]}... ({hash(key):x})"
 
 
 def _less(counts: dict[str, int], key: str) -> None:

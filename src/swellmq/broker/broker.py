@@ -53,7 +53,7 @@ from swellmq.broker.storage import Storage
 from swellmq.broker.subscribe import go_on_with_filters, on_subscribe, on_unsubscribe, review_some
 from swellmq.broker.uplink import Uplink
 from swellmq.broker.will import detach, on_session_due, publish_will, remove_ended
-from swellmq.broker.work import Filters, Work
+from swellmq.broker.work import Filters, Routing, Work
 from swellmq.codec import spec
 from swellmq.codec.decode import (
     check_flags,
@@ -68,7 +68,7 @@ from swellmq.codec.decode import (
 )
 from swellmq.codec.encode import packet_head
 from swellmq.codec.packets import ABSENT, Disconnect, Publish
-from swellmq.connection import Connection, Engine, Turn
+from swellmq.connection import Connection, Engine, Timed, Turn
 from swellmq.errors import (
     CLIENT_DISCONNECTED,
     INTERNAL_ERROR,
@@ -88,6 +88,9 @@ from swellmq.limits import (
     CONNECT_BYTES_MAX,
     DELIVERIES_LEAST,
     DELIVERIES_PER_TURN,
+    DUE_AT_ONCE,
+    DUE_PER_TURN,
+    GATHER_MAX_BYTES,
     PACKETS_SHARE,
     PROGRESS_BYTES,
     STRANGER_BYTES,
@@ -96,6 +99,8 @@ from swellmq.limits import (
 from swellmq.stats import Stats
 
 CROWDED_LEAST: Final = 16  # sessions that get something of what waits in them in each turn
+OVERDRAWN: Final = -DELIVERIES_PER_TURN  # so much beyond its share: what may cost much waits in line from the start
+DEAR: Final = (spec.PUBLISH, spec.SUBSCRIBE, spec.UNSUBSCRIBE)  # packets that may
 PINGRESP: Final = b"\xd0\x00"
 
 
@@ -138,6 +143,8 @@ class MqttBroker(Engine):
         data = connection.take(data)
         if not data:
             self._weigh(connection, connection.kept_bytes())
+            if core.no_memory and connection.kept_bytes() > GATHER_MAX_BYTES:
+                disconnect(connection, spec.SERVER_BUSY, PACKET_TOO_LARGE, "no memory for a packet of this size")
             return
         if core.strangers_bytes and connection not in core.exchanges:
             core.discharge(connection)
@@ -192,9 +199,15 @@ class MqttBroker(Engine):
     def tick(self, now_ms: i64) -> None:
         """Run the deadlines of connections and sessions."""
         deadlines = self.core.deadlines
-        if deadlines.next_ms() > now_ms:
-            return
-        for timed in deadlines.due(now_ms):
+        looked: i64 = 0
+        while 0 <= deadlines.next_ms() <= now_ms and looked < DUE_PER_TURN:
+            looked += DUE_AT_ONCE
+            self._run_deadlines(deadlines.due(now_ms, DUE_AT_ONCE), now_ms)
+            if self.core.deliveries_left < 0:
+                return
+
+    def _run_deadlines(self, due: list[Timed], now_ms: i64) -> None:
+        for timed in due:
             try:
                 if isinstance(timed, Connection) and isinstance(timed.question, Pause):
                     if over(self.core, timed, timed.question):
@@ -365,6 +378,10 @@ class MqttBroker(Engine):
                     if following != pos:
                         pos = following
                         continue
+            if core.deliveries_left < OVERDRAWN and connection.owner is not None and first >> 4 in DEAR:
+                core.queue(Work(), connection)
+                connection.inbox = data[pos:]
+                return
             try:
                 total = packet_length(data, pos, end)
             except MalformedPacket:
@@ -635,6 +652,10 @@ class MqttBroker(Engine):
         """
         core = self.core
         core.stopping = True
+        for work in core.work:
+            if isinstance(work, Routing):
+                work_on(core, work)
+        core.work = [work for work in core.work if not isinstance(work, Routing)]
         sessions = core.sessions.values()
         for session in sessions:
             will = session.will

@@ -172,6 +172,7 @@ class Core:
         self.seal_due_ms: i64 = 0  # the store has failed to seal: when it is tried again; 0: it has not
         self.stopping: bool = False
         self.shedding: bool = False
+        self.no_memory: bool = False  # nothing large is taken in: no packet of more than a MiB, no new retained topic
         self.qos_0_bytes: i64 = 0  # a client with more output waiting gets no QoS 0
         self.set_rights(access.rights, access.rights_at)
         turn.durable = storage.durable or uplink.enabled
@@ -344,11 +345,12 @@ class Core:
             self.flying = {}
         self.limits = limits
         self.turn.unread_bytes = limits.outbox_bytes * 4  # deliveries stop at a quarter of it; answers do not
-        self.shed(self.shedding)
+        self.shed(self.shedding, self.no_memory)
 
-    def shed(self, shedding: bool) -> None:
+    def shed(self, shedding: bool, no_memory: bool) -> None:
         """From now on drop QoS 0 for clients that do not keep up, or no longer: see overload.py."""
         self.shedding = shedding
+        self.no_memory = no_memory
         limits = self.limits
         self.qos_0_bytes = min(SHED_OUTBOX_BYTES, limits.outbox_bytes) if shedding else limits.outbox_bytes
 

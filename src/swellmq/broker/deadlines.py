@@ -81,13 +81,12 @@ class Deadlines:
         """The moment of the first bucket; -1 where there is none. It may hold only stale entries."""
         return self.moments[0] if self.moments else -1
 
-    def due(self, now_ms: i64) -> list[Timed]:
+    def due(self, now_ms: i64, looks: i64 = DUE_PER_TURN) -> list[Timed]:
         """The objects whose deadline has come; their deadlines are cleared.
 
-        At most DUE_PER_TURN entries are looked at: where `next_ms` is still not after `now_ms` there are more.
+        At most `looks` entries are looked at: where `next_ms` is still not after `now_ms` there are more.
         """
         found: list[Timed] = []
-        looks: i64 = DUE_PER_TURN
         while self.moments and self.moments[0] <= now_ms and looks > 0:
             key = self.moments[0]
             bucket = self.buckets.get(key)

@@ -22,17 +22,19 @@ class Fights:
 
     def __init__(self) -> None:
         self.now_begun_ms: i64 = 0
-        self.now: dict[str, tuple[int, int]] = {}  # when the first was, and how many there were since
-        self.before: dict[str, tuple[int, int]] = {}
+        # When the first was, and how many there were since, by the hash of the client id: ids may be 64 KiB long.
+        self.now: dict[int, tuple[int, int]] = {}
+        self.before: dict[int, tuple[int, int]] = {}
 
     def add(self, client_id: str, now_ms: i64) -> int:
         """One more takeover of a client id; how many there were within ten seconds."""
-        begin, count = self.now.get(client_id) or self.before.get(client_id) or (int(now_ms), 0)
+        key = hash(client_id)
+        begin, count = self.now.get(key) or self.before.get(key) or (int(now_ms), 0)
         if now_ms - begin >= WINDOW_MS:
             begin, count = int(now_ms), 0
         if len(self.now) >= FIGHTS // 2 or now_ms - self.now_begun_ms >= WINDOW_MS:
             self.before = self.now
             self.now = {}
             self.now_begun_ms = now_ms
-        self.now[client_id] = (begin, count + 1)
+        self.now[key] = (begin, count + 1)
         return count + 1

@@ -12,7 +12,7 @@ from mypy_extensions import i64, u8
 
 from swellmq.broker.core import Core
 from swellmq.broker.permissions import Permissions
-from swellmq.broker.session import SENT, UNSENT, Delivery, DeliveryQueue, Session, Subscription
+from swellmq.broker.session import SENT, UNSENT, Delivery, DeliveryQueue, Session, Subscription, message_bytes
 from swellmq.broker.shelf import shelve
 from swellmq.broker.topics import SYS_PREFIX, ShareGroup
 from swellmq.broker.work import Spread
@@ -21,7 +21,7 @@ from swellmq.codec.packets import ABSENT, Publish
 from swellmq.codec.spec import MQTT_5_0
 from swellmq.connection import Aliases, Connection
 from swellmq.errors import OPEN
-from swellmq.limits import REPLAY_NODES_KEPT, VISITS_SHARE
+from swellmq.limits import IN_FLIGHT_LARGE_BYTES, REPLAY_NODES_KEPT, VISITS_SHARE
 
 REPLAY_SLICE: Final = 256  # retained messages looked up at a time
 REPLAY_SLICES: Final = 64  # in one turn: a filter that matches a million does not stop the others
@@ -114,11 +114,19 @@ def is_durable(core: Core, publish: Publish, publisher: Session) -> bool:
 
 
 def retained_full(core: Core, publish: Publish) -> bool:
-    """Whether a retained message has no place: its topic has none yet, and the store is full."""
+    """Whether a retained message has no place: the store is full, and it is no smaller than the one it replaces."""
     limits = core.limits
     retained = core.retained
-    full = retained.count >= limits.retained_messages or retained.bytes + len(publish.payload) > limits.retained_bytes
-    return full and bool(publish.payload) and retained.get(publish.topic_name) is None
+    room = limits.retained_bytes - retained.bytes
+    if not core.no_memory and retained.count < limits.retained_messages and len(publish.payload) <= room:
+        return False
+    if not publish.payload:
+        return False
+    earlier = retained.get(publish.topic_name)
+    if earlier is None:
+        return True
+    growth = message_bytes(publish) - message_bytes(earlier)
+    return growth > 0 and (growth > room or core.no_memory)
 
 
 def deliver(core: Core, subscription: Subscription, publish: Publish, publisher: Session | None) -> None:
@@ -250,7 +258,8 @@ def deliver_to(
     elif connection.outbox_bytes > core.limits.outbox_bytes:
         enqueue(core, session, delivery)
         core.note_crowded(session)
-    elif _window_open(core, session, connection):  # [MQTT-3.3.4-10] [MQTT-4.9.0-3]
+    # [MQTT-3.3.4-10] [MQTT-4.9.0-3]
+    elif _window_open(core, session, connection) and _room_in_flight(core, session, publish):
         transmit(core, session, connection, delivery)
     else:
         enqueue(core, session, delivery)
@@ -283,6 +292,20 @@ def _window_open(core: Core, session: Session, connection: Connection) -> bool:
     return window < connection.receive_maximum and window < core.limits.inflight_max  # [MQTT-3.3.4-9]
 
 
+def _room_in_flight(core: Core, session: Session, publish: Publish) -> bool:
+    """Whether a large message may be in flight beside those that are: in all they have the bytes that a queue may have.
+
+    A client that takes messages and acknowledges none would have the broker keep a window full of the largest.
+    """
+    inflight = session.inflight
+    if not inflight or len(publish.payload) < IN_FLIGHT_LARGE_BYTES:
+        return True
+    room = core.limits.queued_bytes - message_bytes(publish)
+    for delivery in inflight.values():
+        room -= message_bytes(delivery.publish)
+    return room >= 0
+
+
 def pump(core: Core, session: Session) -> None:
     """Send what waits in the session, as far as the window and the outbox allow."""
     connection = session.connection
@@ -296,6 +319,9 @@ def pump(core: Core, session: Session) -> None:
     while _window_open(core, session, connection):
         if connection.outbox_bytes > core.limits.outbox_bytes:
             core.note_crowded(session)
+            return
+        first = queue.first()
+        if first is not None and not _room_in_flight(core, session, first.publish):
             return
         delivery = queue.pop()
         if delivery is None:

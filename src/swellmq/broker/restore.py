@@ -7,8 +7,8 @@ from typing import final
 from mypy_extensions import mypyc_attr
 
 from swellmq.broker.core import Core
-from swellmq.broker.session import QUEUED, Delivery, DeliveryQueue, Session, Subscription
-from swellmq.broker.shelf import DELIVERY_BYTES, add_to_shelf, count_waiting, message_bytes
+from swellmq.broker.session import QUEUED, Delivery, DeliveryQueue, Session, Subscription, message_bytes
+from swellmq.broker.shelf import DELIVERY_BYTES, add_to_shelf, count_waiting
 from swellmq.broker.storage import Restorer
 from swellmq.broker.will import set_deadline
 from swellmq.codec.packets import Publish

@@ -84,6 +84,11 @@ PASSED_ON_2: Final = _passed_on(2, SENT)
 RELEASED_ON: Final = _passed_on(2, RELEASED)
 
 
+def message_bytes(publish: Publish) -> i64:
+    """What counts against the limits of a queue; properties may be larger than the payload."""
+    return len(publish.topic_name) + len(publish.payload) + len(publish.properties)
+
+
 @final
 @mypyc_attr(native_class=True, acyclic=True)
 class DeliveryQueue:
@@ -92,11 +97,11 @@ class DeliveryQueue:
     def __init__(self) -> None:
         self.items: list[Delivery | None] = []
         self.head: i64 = 0
-        self.bytes: i64 = 0  # topic names and payloads
+        self.bytes: i64 = 0  # as `message_bytes` counts
         self.counted: i64 = 0  # in `Core.waiting_bytes`: memory of what waits here while the client is away
         # What waits on disk only, behind all that is here (see shelf.py).
         self.shelved: i64 = 0  # messages
-        self.shelved_bytes: i64 = 0  # topic names and payloads
+        self.shelved_bytes: i64 = 0
         self.shelved_from: i64 = 0  # the store's number for the first of them
         self.late: list[Delivery] | None = None  # what came while they are read back
 
@@ -106,7 +111,11 @@ class DeliveryQueue:
     def push(self, delivery: Delivery) -> None:
         """Append at the end."""
         self.items.append(delivery)
-        self.bytes += len(delivery.publish.topic_name) + len(delivery.publish.payload)
+        self.bytes += message_bytes(delivery.publish)
+
+    def first(self) -> Delivery | None:
+        """The first, which stays; None where there is none."""
+        return self.items[self.head] if self.head < len(self.items) else None
 
     def pop(self) -> Delivery | None:
         """Take the first, or None."""
@@ -121,7 +130,7 @@ class DeliveryQueue:
             del self.items[:head]
             head = 0
         self.head = head
-        self.bytes -= len(delivery.publish.topic_name) + len(delivery.publish.payload)
+        self.bytes -= message_bytes(delivery.publish)
         return delivery
 
 

@@ -17,17 +17,12 @@ from mypy_extensions import i64
 
 from swellmq.broker.access import READ_BACK
 from swellmq.broker.core import Core
-from swellmq.broker.session import Delivery, DeliveryQueue, Session
+from swellmq.broker.session import Delivery, DeliveryQueue, Session, message_bytes
 from swellmq.broker.storage import Fetched
-from swellmq.codec.packets import Connect, Publish
+from swellmq.codec.packets import Connect
 from swellmq.connection import Connection
 
 DELIVERY_BYTES: Final = 500  # of memory for a Delivery and its Publish beside the bytes of the message, measured
-
-
-def message_bytes(publish: Publish) -> i64:
-    """What counts against the limits of a queue."""
-    return len(publish.topic_name) + len(publish.payload)
 
 
 def shelve(core: Core, session: Session, queue: DeliveryQueue, delivery: Delivery) -> bool:

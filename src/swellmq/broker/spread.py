@@ -13,8 +13,8 @@ from __future__ import annotations
 from mypy_extensions import i64
 
 from swellmq.broker.core import Core
-from swellmq.broker.publish import deliver, deliver_shared
-from swellmq.broker.work import Spread, Work
+from swellmq.broker.publish import deliver, deliver_shared, route_publish
+from swellmq.broker.work import Routing, Spread, Work
 from swellmq.codec.decode import decode_publish, header_length, packet_length
 from swellmq.codec.packets import Publish
 from swellmq.limits import FAN_OUT_WIDE
@@ -22,6 +22,9 @@ from swellmq.limits import FAN_OUT_WIDE
 
 def go_on(core: Core, work: Work) -> bool:
     """Do as much of `work` as this turn has left; whether it is done."""
+    if isinstance(work, Routing):
+        route_publish(core, work.publish, work.publisher)
+        return True
     if not isinstance(work, Spread):
         return True
     turn = core.turn

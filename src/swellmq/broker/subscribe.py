@@ -13,7 +13,7 @@ from swellmq.broker.explain import NOT_STORED, allowed_reason, disconnect, expla
 from swellmq.broker.publish import replay
 from swellmq.broker.retained import Replay
 from swellmq.broker.session import Session, Subscription
-from swellmq.broker.topics import is_wild
+from swellmq.broker.topics import dear_bytes, is_wild
 from swellmq.broker.work import Filters
 from swellmq.codec import spec
 from swellmq.codec.decode import SUBACK_REASONS
@@ -22,7 +22,7 @@ from swellmq.codec.packets import Suback, Subscribe, TopicRequest, Unsubscribe
 from swellmq.codec.topic import split_share
 from swellmq.connection import Connection
 from swellmq.errors import ADMINISTRATIVE, STORE_FAILING, ProtocolError
-from swellmq.limits import FILTERS_LEAST
+from swellmq.limits import DEAR_FILTERS_BYTES_MAX, FILTERS_LEAST
 
 REVIEW_SLICE: Final = 512  # sessions and subscriptions looked at in one turn; each takes some 2 microseconds
 
@@ -209,7 +209,10 @@ def _refusal(core: Core, session: Session, request: TopicRequest) -> int:
         return spec.WILDCARD_SUBSCRIPTIONS_NOT_SUPPORTED  # [MQTT311-3.8.3-2]
     if bare.count(b"/") >= limits.topic_levels or len(bare) > limits.topic_bytes:
         return spec.TOPIC_FILTER_INVALID
-    if session.subscription_count() >= limits.subscriptions and core.topics.find(session, request.topic_filter) is None:
+    full = session.subscription_count() >= limits.subscriptions
+    if not full and core.topics.dear_bytes >= DEAR_FILTERS_BYTES_MAX:
+        full = dear_bytes(request.topic_filter) > 0
+    if full and core.topics.find(session, request.topic_filter) is None:
         return spec.QUOTA_EXCEEDED
     return 0
 

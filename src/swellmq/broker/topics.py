@@ -16,7 +16,7 @@ from swellmq.broker.permissions import Permissions
 from swellmq.broker.session import Entry, Session, Subscription
 from swellmq.broker.sharded import ShardedMap
 from swellmq.codec.topic import matches, split_share
-from swellmq.limits import MATCH_CACHE_TARGETS, MATCH_CACHE_TOPICS
+from swellmq.limits import DEAR_FILTER_BYTES, LEVEL_BYTES, MATCH_CACHE_TARGETS, MATCH_CACHE_TOPICS
 
 DOLLAR: Final = 0x24
 SYS_PREFIX: Final = b"$SYS/"  # what only the broker itself publishes
@@ -30,6 +30,7 @@ def closed_to_clients(topic_name: bytes) -> bool:
 
 
 POINTER_BYTES: Final = 8
+MERGE_VISITS: Final = 4  # what it takes to merge one subscription with others, in visits of nodes
 
 
 @final
@@ -171,6 +172,7 @@ class Topics:
         self.root = Node()
         self.count: i64 = 0
         self.shared_count: i64 = 0
+        self.dear_bytes: i64 = 0  # of memory, about, for filters that are long or deep
         self.visited: i64 = 0  # nodes and subscribers, by all searches
         # Routes in two halves: those asked for lately, and those before. A full half replaces the other one.
         self.routes: dict[bytes, Route] = {}
@@ -205,7 +207,7 @@ class Topics:
         elif entries and self.one_each:
             _join(entries, route)
         elif entries:
-            _merge(entries, route)
+            self.visited += _merge(entries, route) * MERGE_VISITS
         self.visited += len(route.targets)
         if self.permissions is not None:
             route.targets = self.permissions.receivers(route.targets, topic_name)
@@ -305,6 +307,7 @@ class Topics:
         entry = self._entry(bare)
         first = True
         self.count += 1
+        self.dear_bytes += dear_bytes(subscription.topic_filter)
         if entry is None and not share_name:
             self._put(bare, wild, subscription)
             self._forget(bare, wild)
@@ -343,6 +346,7 @@ class Topics:
         wild = is_wild(bare)
         entry = self._entry(bare)
         self.count -= 1
+        self.dear_bytes -= dear_bytes(subscription.topic_filter)
         self._forget(bare, wild)
         last = True
         if isinstance(entry, Subscribers):
@@ -444,6 +448,12 @@ class Topics:
         }
 
 
+def dear_bytes(topic_filter: bytes) -> i64:
+    """The memory that a filter takes by its length and its levels, about; 0 for all but the longest and deepest."""
+    taken: i64 = len(topic_filter) + topic_filter.count(b"/") * LEVEL_BYTES
+    return taken if taken > DEAR_FILTER_BYTES else 0
+
+
 def is_wild(topic_filter: bytes) -> bool:
     """Whether a valid topic filter has a wildcard."""
     return b"+" in topic_filter or b"#" in topic_filter
@@ -469,9 +479,11 @@ def _join(entries: list[Entry], route: Route) -> None:
         route.groups = groups
 
 
-def _merge(entries: list[Entry], route: Route) -> None:
+def _merge(entries: list[Entry], route: Route) -> int:
     """Fill `route` from several filters. A session that matches more than once gets one message, at the highest QoS
-    and with all its Subscription Identifiers, MQTT 5.0 section 3.3.4."""
+    and with all its Subscription Identifiers, MQTT 5.0 section 3.3.4. How many subscriptions were looked at.
+    """
+    looked = 0
     by_session: dict[Session, Subscription] = {}
     several: dict[Session, list[Subscription]] = {}
     groups: list[ShareGroup] = []
@@ -483,6 +495,7 @@ def _merge(entries: list[Entry], route: Route) -> None:
             found = entry.subscriptions()
             if entry.groups is not None:
                 groups.extend(entry.groups.values())
+        looked += len(found)
         for subscription in found:
             session = subscription.session
             other = by_session.get(session)
@@ -497,6 +510,7 @@ def _merge(entries: list[Entry], route: Route) -> None:
     route.targets = list(by_session.values())
     if groups:
         route.groups = groups
+    return looked
 
 
 def _merged(matching: list[Subscription]) -> Subscription:

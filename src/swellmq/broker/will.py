@@ -13,6 +13,7 @@ from swellmq.broker.core import INFO, LINE_CLOSED, Core
 from swellmq.broker.publish import hand_over, route_publish, suspend_replays
 from swellmq.broker.session import Session
 from swellmq.broker.shelf import count_left, count_no_longer
+from swellmq.broker.work import Routing
 from swellmq.codec.packets import ABSENT
 from swellmq.codec.spec import SESSION_EXPIRY_NEVER
 from swellmq.connection import Connection
@@ -36,7 +37,10 @@ def publish_will(core: Core, session: Session) -> None:
     if core.kept(session) and not session.ended:
         core.touch()
         core.storage.session_saved(session)
-    route_publish(core, publish, session)  # [MQTT-3.1.2-14] [MQTT-3.1.2-15]
+    if core.deliveries_left < 0 and not core.stopping:
+        core.queue(Routing(publish, session), None)  # many clients are lost at once
+    else:
+        route_publish(core, publish, session)  # [MQTT-3.1.2-14] [MQTT-3.1.2-15]
 
 
 def detach(core: Core, connection: Connection, now_ms: i64) -> None:
@@ -112,7 +116,7 @@ def end_session(core: Core, session: Session) -> None:
     session.ended = True
     core.deadlines.clear(session)
     core.sessions.remove(session.client_id.encode())
-    if session.subscription_count() <= REMOVALS_AT_ONCE:
+    if session.subscription_count() <= REMOVALS_AT_ONCE and core.deliveries_left > 0:
         _remove_subscriptions(core, session, REMOVALS_AT_ONCE)
     else:
         core.ending.append(session)
@@ -154,6 +158,7 @@ def _remove_subscriptions(core: Core, session: Session, count_max: int) -> int:
     while count < count_max and session.first is not None:
         subscription = session.first if session.others is None else session.others[-1]
         session.remove_subscription(subscription)
+        core.deliveries_left -= 1
         if core.topics.remove(subscription) and core.uplink.enabled:
             core.uplink.route_removed(subscription.topic_filter)
         count += 1

@@ -58,6 +58,17 @@ class Spread(Work):
 
 @final
 @mypyc_attr(native_class=True, acyclic=True)
+class Routing(Work):
+    """A will that was due when enough was done in its turn."""
+
+    def __init__(self, publish: Publish, publisher: Session) -> None:
+        super().__init__()
+        self.publish = publish
+        self.publisher = publisher
+
+
+@final
+@mypyc_attr(native_class=True, acyclic=True)
 class Filters(Work):
     """A SUBSCRIBE or UNSUBSCRIBE (`subscribe.py`), of which some filters are done; it is answered once."""
 

@@ -34,6 +34,7 @@ from swellmq.codec.spec import (
     PUBLISH,
     PUBREC,
     PUBREL,
+    QUOTA_EXCEEDED,
     REASON_STRING,
     RECEIVE_MAXIMUM,
     REMAINING_LENGTH_MAX,
@@ -61,7 +62,9 @@ from swellmq.codec.spec import (
 )
 from swellmq.codec.topic import check_response_topic, check_utf_8
 from swellmq.errors import MalformedPacket, ProtocolError
+from swellmq.limits import USER_PROPERTIES_MAX
 
+TOO_MANY: Final = "too many user properties"
 WILL: Final = 0  # in the place of a packet type: the will properties within CONNECT
 
 # Data types. Those of fixed length are numbered by it.
@@ -246,6 +249,8 @@ def decode_properties(data: bytes, pos: i64, end: i64, packet_type: int) -> Prop
             if properties.user_properties is None:
                 properties.user_properties = []
             properties.user_properties.append(pair)
+            if len(properties.user_properties) > USER_PROPERTIES_MAX:
+                raise ProtocolError(QUOTA_EXCEEDED, TOO_MANY)
         elif data_type == _BINARY:
             if identifier == CORRELATION_DATA:
                 properties.correlation_data = content
@@ -270,6 +275,7 @@ def read_publish_properties(publish: Publish, data: bytes, pos: i64, end: i64, f
     """
     kept = b""
     kept_pos = pos
+    pairs: i64 = 0
     seen: i64 = 0
     while pos < end:
         identifier: i64 = data[pos]
@@ -292,6 +298,9 @@ def read_publish_properties(publish: Publish, data: bytes, pos: i64, end: i64, f
             continue
         after = field_end(data, pos, end)
         if data_type == _PAIR:
+            pairs += 1
+            if pairs > USER_PROPERTIES_MAX:
+                raise ProtocolError(QUOTA_EXCEEDED, TOO_MANY)
             check_utf_8(data[pos + 2 : after])  # [MQTT-1.5.7-1]
             pos = after
             after = field_end(data, pos, end)

@@ -11,7 +11,7 @@ from typing import Annotated, Final, Literal
 
 import msgspec
 
-from swellmq.access.guard import Guard
+from swellmq.access.guard import Guard, short_key
 from swellmq.admin.answer import ApiError, Response
 from swellmq.admin.api.clients import disconnect_session
 from swellmq.admin.api.overview import moment
@@ -166,7 +166,7 @@ def _guard(server: Server) -> Guard:
 
 
 def _key(kind: str, value: str) -> str:
-    return ("address " if kind == "address" else "client ") + value
+    return short_key(("address " if kind == "address" else "client ") + value)
 
 
 def _describe(server: Server, key: str, until_ms: int) -> Ban:
