@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from swellmq.bench.brokers import Running
 from swellmq.bench.durable import brokers, measure, placed
 from swellmq.cli.main import main
 
@@ -14,9 +15,10 @@ from swellmq.cli.main import main
 @pytest.mark.parametrize("away", [True, False])
 def test_a_run_with_a_store(tmp_path: Path, away: bool) -> None:
     disk = next(broker for broker in brokers(["swellmq"]) if broker.name == "swellmq, disk")
-    figures = measure(placed(disk, str(tmp_path)), away, 2_000, 0)
+    with Running(placed(disk, str(tmp_path)), 0) as running:
+        figures = measure(running, away, 2_000, 5_000, 0)
     assert figures["per_second"] > 0 and figures["p50_ms"] <= figures["p99_ms"]
-    assert figures["quiet_p99_ms"] > 0
+    assert min(figures["quiet_p99_ms"], figures["paced_p99_ms"], figures["loaded_p99_ms"]) > 0
     assert list((tmp_path / "node-0").glob("journal-*"))
 
 

@@ -38,8 +38,8 @@ class InlineFold(FoldProcess):
         self.arguments = []
         return ""
 
-    def stop(self) -> None:
-        """Its broker is gone: it ends after some frames, or has done all, and nobody deletes what is folded."""
+    def kill(self) -> None:
+        """It ends after some frames, or has done all, and nobody deletes what is folded."""
         if self.arguments:
             frames = self.random.choice((0, 2, 1_000_000))
 
@@ -88,7 +88,7 @@ class SimulatedStorage(DiskStorage):
         committer.work()
         if lost:
             self._tear(committer, lost)
-        committer.folding.process.stop()
+        committer.folding.process.kill()
         committer.journal.close()
         self.committer = None
         os.close(self.lock_fd)

@@ -139,7 +139,9 @@ def test_a_fold_ends_with_its_broker_wherever_it_is(tmp_path: Path) -> None:
     process.start(paths)
     while not (tmp_path / "state.db-wal").exists():
         assert process.running()
-    process.stop()
+    assert process.process is not None and process.process.stdin is not None
+    process.process.stdin.close()  # as the end of the broker does
+    process.process.wait(20)
     os.close(lock_fd)
     with Fold(str(tmp_path / "state.db")).db as db:
         assert db.execute("SELECT folded FROM meta").fetchone()[0] < 100

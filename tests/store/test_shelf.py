@@ -9,8 +9,10 @@ import pytest
 from harness import MemoryClient
 from store_helpers import KEPT, WAIT_S, StoredBroker
 
+from swellmq.broker.session import Session
 from swellmq.codec.packets import Connack, Publish
 from swellmq.limits import Limits
+from swellmq.store.folding import Fetch, Folding, FoldProcess
 
 
 @pytest.fixture
@@ -139,3 +141,37 @@ def test_a_fold_that_fails(stored: StoredBroker) -> None:
     (stored.folder / "read-back").rmdir()
     fill(stored, 50, 55)
     assert numbers(back(stored)) == list(range(55))
+
+
+class Endless(FoldProcess):
+    """A fold that never ends by itself."""
+
+    def __init__(self) -> None:
+        super().__init__("nowhere", -1)
+        self.runs: list[list[str]] = []
+        self.kills = 0
+
+    def start(self, arguments: list[str]) -> None:
+        self.runs.append(arguments)
+
+    def running(self) -> bool:
+        return True
+
+    def kill(self) -> None:
+        self.kills += 1
+
+
+def test_a_fold_that_has_time_gives_way_to_who_waits() -> None:
+    """It runs at a low priority: on a busy machine the client would wait for minutes."""
+    process = Endless()
+    folding = Folding("nowhere", process)
+    folding.add("one", 10)
+    folding.look()
+    folding.add("two", 10)
+    folding.wanted.append(Fetch(Session("k"), 7, 8, 9))
+    folding.look()
+    assert process.kills == 1
+    folding.wanted.append(Fetch(Session("other"), 10, 11, 12))
+    folding.look()
+    assert process.kills == 1  # that one reads: who comes later waits for it
+    assert process.runs == [["one"], ["--read=7:8:9", "one", "two"]]

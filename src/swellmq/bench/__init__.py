@@ -9,6 +9,7 @@ A sub-command is a module of this package with `add_arguments(parser)` and `run(
                   arrives, bursts.py has connects and retained replay, latency.py percentiles
     measure.py    one run against a fresh process: CPU time for each message, and who was the limit
     crowd.py      a publisher at full speed and its subscribers, for fairness.py
+    pinger.py     QoS 0 from a client to itself, for durable.py
     stage.py      a broker with a fleet of clients that are only there: fleet.py over TCP, memory_transport.py without
     worker.py     helper processes, told by lines what to do; obey.py is their side
     report.py     the options that all have, Markdown tables, JSON

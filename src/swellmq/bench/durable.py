@@ -2,8 +2,8 @@
 
 A hundred publishers send QoS 1 to a hundred kept sessions, which are away or take what comes, with each durability of
 ours, without a store, and beside mosquitto with its persistence on, which acknowledges from memory and saves now and
-then. Beside the load one client sends itself a QoS 0 message again and again: it concerns no kept session, so it should
-not notice.
+then. Another client sends itself a QoS 0 message again and again, which concerns no kept session: while nothing else is
+done, beside so much of the load that there is room to spare (`--rate`), and beside all that the broker takes.
 """
 
 from __future__ import annotations
@@ -33,12 +33,17 @@ from swellmq.bench.latency import Latency
 from swellmq.bench.machine import prepare_machine
 from swellmq.bench.report import Report, markdown_table, positive, progress
 from swellmq.bench.report import add_arguments as add_common
+from swellmq.bench.worker import Worker
 
 PUBLISHERS: Final = 100
 WINDOW: Final = 100  # messages that a publisher has under way
+RATE: Final = 50_000  # messages per second: what a broker that puts them on disk has to take
+PACED_S: Final = 3.0  # so long beside the load at that rate
+QUIET_S: Final = 2.0  # and without any
+CHUNK: Final = 4  # messages that a publisher sends at a time then
+PACE_S: Final = 0.001
 PAYLOAD_BYTES: Final = 64
 STALL_S: Final = 20.0
-PING_EVERY_S: Final = 0.002
 MODES: Final = ("disk", "written", "memory", "no store")
 MOSQUITTO_CONF: Final = "persistence true\npersistence_location {folder}/\nmax_queued_bytes 0\n"
 
@@ -48,6 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     add_common(parser, ("swellmq", "mosquitto"))
     parser.add_argument("--messages", type=positive, default=300_000, help="of each run [default 300000]")
+    parser.add_argument("--rate", type=positive, default=RATE, help="of the load with room to spare [default 50000/s]")
     parser.add_argument("--rounds", type=positive, default=3, help="of which the median is told [default 3]")
     parser.add_argument("--data", metavar="DIR", help="where the stores are made [default: the temporary folder]")
 
@@ -62,13 +68,17 @@ def run(arguments: argparse.Namespace) -> int:
             figures = []
             for number in range(arguments.rounds):
                 progress(f"{broker.name}, sessions {'away' if away else 'here'}, round {number + 1}")
-                with tempfile.TemporaryDirectory(prefix="swellmq-durable-", dir=arguments.data) as folder:
-                    figures.append(measure(placed(broker, folder), away, arguments.messages, machine.broker_core))
+                with (
+                    tempfile.TemporaryDirectory(prefix="swellmq-durable-", dir=arguments.data) as folder,
+                    Running(placed(broker, folder), machine.broker_core) as running,
+                ):
+                    figures.append(measure(running, away, arguments.messages, arguments.rate, machine.load_core))
             figures.sort(key=lambda one: one["per_second"])
             median = figures[len(figures) // 2]
             report.results.append({"broker": broker.name, "away": away, **median})
             rows.append(row_of(broker.name, away, median))
-    columns = ["", "sessions", "acknowledged/s", "CPU µs each", "p50 ms", "p99 ms", "QoS 0 p99", "under load"]
+    columns = ["", "sessions", "acknowledged/s", "CPU µs each", "p50 ms", "p99 ms"]
+    columns += ["QoS 0 p99, quiet", f"at {arguments.rate:,}/s", "at all"]
     how = (
         f"{PUBLISHERS} publishers, QoS 1, {PAYLOAD_BYTES} bytes, {WINDOW} under way each, median of {arguments.rounds}"
     )
@@ -76,7 +86,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def row_of(name: str, away: bool, figures: dict[str, float]) -> list[str]:
-    names = ("p50_ms", "p99_ms", "quiet_p99_ms", "loaded_p99_ms")
+    names = ("p50_ms", "p99_ms", "quiet_p99_ms", "paced_p99_ms", "loaded_p99_ms")
     shown = [f"{figures[key]:.2f}" for key in names]
     return [name, "away" if away else "here", f"{figures['per_second']:,.0f}", f"{figures['cpu_us']:.1f}", *shown]
 
@@ -102,28 +112,36 @@ def placed(broker: Broker, folder: str) -> Broker:
     return dataclasses.replace(broker, command=command, configuration=broker.configuration.replace("{folder}", folder))
 
 
-def measure(broker: Broker, away: bool, messages: int, core: int) -> dict[str, float]:
+def measure(running: Running, away: bool, messages: int, rate: int, core: int) -> dict[str, float]:
     """One run: messages acknowledged per second, CPU time, and latencies."""
-    with Running(broker, core) as running:
-        sessions = [kept_session(running.port, index) for index in range(PUBLISHERS)]
-        if away:
-            for sock in sessions:
-                sock.close()
-            sessions = []
-        load = Load(running.port, sessions, messages)
-        quiet = load.quiet()
+    sessions = [kept_session(running.port, index) for index in range(PUBLISHERS)]
+    if away:
+        for sock in sessions:
+            sock.close()
+        sessions = []
+    load = Load(running.port, sessions)
+    with Worker("swellmq.bench.pinger", [str(running.port)], core) as pinger:
+        pinger.send("start")
+        time.sleep(QUIET_S)
+        quiet = pinger.ask("stop")
+        pinger.send("start")
+        load.run(round(rate * PACED_S), rate)
+        paced = pinger.ask("stop")
+        pinger.send("start")
         ticks = running.cpu_ticks()
-        load.run()
+        load.run(messages)
         used_s = (running.cpu_ticks() - ticks) / TICKS_PER_SECOND
-        load.close()
+        loaded = pinger.ask("stop")
+    load.close()
     told = load.latency.percentiles_ms()
     return {
         "per_second": messages / load.took_s,
         "cpu_us": used_s / messages * 1e6,
         "p50_ms": told["p50"],
         "p99_ms": told["p99"],
-        "quiet_p99_ms": quiet,
-        "loaded_p99_ms": load.pings.percentiles_ms().get("p99", 0.0),
+        "quiet_p99_ms": quiet["p99"] / 1e3,
+        "paced_p99_ms": paced["p99"] / 1e3,
+        "loaded_p99_ms": loaded["p99"] / 1e3,
     }
 
 
@@ -146,13 +164,11 @@ def connected(port: int, greeting: bytes, answers: tuple[int, ...]) -> socket.so
 
 
 class Load:
-    """Publishers, the kept sessions that are here, and the client that sends to itself at QoS 0."""
+    """Publishers, and the kept sessions that are here."""
 
-    def __init__(self, port: int, sessions: list[socket.socket], messages: int) -> None:
+    def __init__(self, port: int, sessions: list[socket.socket]) -> None:
         self.latency = Latency()
-        self.pings = Latency()
         self.took_s = 0.0
-        self.per_publisher = messages // PUBLISHERS
         self.publishers: list[socket.socket] = []
         self.sessions = {sock.fileno(): sock for sock in sessions}
         self.rest: dict[int, bytes] = {}
@@ -162,56 +178,37 @@ class Load:
             self.publishers.append(connected(port, packet(0x10, body), (CONNACK,)))
             topic, payload = b"durable/%03d" % index, b"x" * PAYLOAD_BYTES
             self.frames.append([publish_packet(topic, 1, one + 1, payload) for one in range(WINDOW)])
-        body = b"\x00\x04MQTT\x04\x02\x00\x00" + string(b"pinger")
-        self.pinger = connected(port, packet(0x10, body) + subscribe_packet(b"ping", 0), (CONNACK, SUBACK))
-        self.ping = publish_packet(b"ping", 0, 0, b"p" * 8)
-        self.ping_sent = 0.0
-        self.ping_bytes = 0
-
-    def quiet(self) -> float:
-        """The p99 of QoS 0 without the load, in ms."""
-        latency = Latency()
-        for _ in range(500):
-            begin = time.perf_counter()
-            self.pinger.sendall(self.ping)
-            self.pinger.recv(len(self.ping), socket.MSG_WAITALL)
-            latency.add(time.perf_counter() - begin, 1)
-            select.select([], [], [], PING_EVERY_S)
-        return latency.percentiles_ms()["p99"]
-
-    def run(self) -> None:
-        """Publish all, until all is acknowledged."""
-        epoll = select.epoll()
-        by_fd: dict[int, int] = {}
-        for index, sock in enumerate(self.publishers):
+        for sock in [*self.publishers, *sessions]:
             sock.setblocking(False)
-            by_fd[sock.fileno()] = index
-            epoll.register(sock, select.EPOLLIN)
-        for sock in self.sessions.values():
-            sock.setblocking(False)
-            epoll.register(sock, select.EPOLLIN)
-        epoll.register(self.pinger, select.EPOLLIN)
-        begin = time.perf_counter()
-        at_first = min(WINDOW, self.per_publisher)
-        sent = [at_first] * PUBLISHERS
-        acknowledged = [0] * PUBLISHERS
-        stamps: list[list[tuple[int, float]]] = [[(at_first, begin)] for _ in self.publishers]
-        for index, sock in enumerate(self.publishers):
-            sock.send(b"".join(self.frames[index][:at_first]))
+
+    def run(self, messages: int, rate: int = 0) -> None:
+        """Publish so many, until all are acknowledged: `rate` per second, or as fast as that goes."""
+        self.latency = Latency()
+        self.per_publisher = messages // PUBLISHERS
+        self.sent = [0] * PUBLISHERS
+        self.acknowledged = [0] * PUBLISHERS
+        self.stamps: list[list[tuple[int, float]]] = [[] for _ in self.publishers]
         odd = [0] * PUBLISHERS  # bytes of an acknowledgement that came in part
+        epoll = select.epoll()
+        by_fd = {sock.fileno(): index for index, sock in enumerate(self.publishers)}
+        for fd in (*by_fd, *self.sessions):
+            epoll.register(fd, select.EPOLLIN)
+        begin = heard = time.perf_counter()
+        turn = 0  # of the publishers, where they are paced
+        if not rate:
+            for index in range(PUBLISHERS):
+                self._send(index, WINDOW, begin)
         left = PUBLISHERS
         while left:
-            events = epoll.poll(STALL_S)
-            if not events:
-                raise LoadError("nothing is acknowledged any more")
+            events = epoll.poll(PACE_S if rate else STALL_S)
             now = time.perf_counter()
-            if not self.ping_sent:
-                self.ping_sent = now
-                self.pinger.send(self.ping)
+            heard = now if events else heard
+            if now - heard > STALL_S:
+                raise LoadError("nothing is acknowledged any more")
             for fd, _mask in events:
                 index = by_fd.get(fd, -1)
                 if index < 0:
-                    self._other(fd, now)
+                    self._take(fd)
                     continue
                 data = self.publishers[index].recv(65_536)
                 if not data:
@@ -219,20 +216,31 @@ class Load:
                 odd[index] += len(data)
                 count = odd[index] // 4
                 odd[index] %= 4
-                acknowledged[index] += count
-                self._note(stamps[index], count, now)
-                more = min(count, self.per_publisher - sent[index])
-                if more > 0:
-                    frames = self.frames[index]
-                    start = sent[index] % WINDOW
-                    block = frames[start : start + more] + frames[: max(0, start + more - WINDOW)]
-                    self.publishers[index].send(b"".join(block))
-                    sent[index] += more
-                    stamps[index].append((more, now))
-                if acknowledged[index] == self.per_publisher:
+                self.acknowledged[index] += count
+                self._note(self.stamps[index], count, now)
+                if not rate:
+                    self._send(index, count, now)
+                if count and self.acknowledged[index] == self.per_publisher:
                     left -= 1
+            if rate:
+                due = min(messages, int((now - begin) * rate)) - sum(self.sent)
+                for _ in range(min(-(-due // CHUNK), PUBLISHERS)):
+                    self._send(turn, CHUNK, now)
+                    turn = (turn + 1) % PUBLISHERS
         self.took_s = time.perf_counter() - begin
         epoll.close()
+
+    def _send(self, index: int, count: int, now: float) -> None:
+        """Have a publisher send so many, as far as its window and what it has to send allow."""
+        sent = self.sent[index]
+        count = min(count, self.per_publisher - sent, WINDOW - (sent - self.acknowledged[index]))
+        if count <= 0:
+            return
+        frames = self.frames[index]
+        start = sent % WINDOW
+        self.publishers[index].send(b"".join(frames[start : start + count] + frames[: max(0, start + count - WINDOW)]))
+        self.sent[index] += count
+        self.stamps[index].append((count, now))
 
     def _note(self, stamps: list[tuple[int, float]], count: int, now: float) -> None:
         while count:
@@ -245,15 +253,8 @@ class Load:
             else:
                 stamps[0] = (messages - done, when)
 
-    def _other(self, fd: int, now: float) -> None:
-        """What came for the pinger, or for a kept session, which acknowledges it."""
-        if fd == self.pinger.fileno():
-            self.ping_bytes += len(self.pinger.recv(65_536))
-            if self.ping_bytes == len(self.ping):
-                self.ping_bytes = 0
-                self.pings.add(now - self.ping_sent, 1)
-                self.ping_sent = 0.0
-            return
+    def _take(self, fd: int) -> None:
+        """What came for a kept session, which acknowledges it."""
         sock = self.sessions[fd]
         data = self.rest.get(fd, b"") + sock.recv(262_144)
         size = len(self.frames[0][0])
@@ -266,5 +267,5 @@ class Load:
 
     def close(self) -> None:
         """Close all connections."""
-        for sock in [*self.publishers, *self.sessions.values(), self.pinger]:
+        for sock in [*self.publishers, *self.sessions.values()]:
             sock.close()

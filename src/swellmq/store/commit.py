@@ -256,7 +256,7 @@ class Committer:
             self.run()  # nobody has started it
         else:
             self.thread.join()
-        self.folding.process.stop()
+        self.folding.process.kill()
         try:
             self.journal.close()
         except OSError as error:

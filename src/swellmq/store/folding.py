@@ -22,7 +22,6 @@ from swellmq.store.records import READ_BACK, READ_HEAD, deliveries_of
 log: Final = logging.getLogger("swellmq.store")
 
 FOLD_RETRY_S: Final = 30.0  # between two tries at a fold that fails
-FOLD_END_S: Final = 10.0  # a fold ends so soon after its broker, else it is killed
 FOLD_CODE: Final = "import sys; from swellmq.store.fold import child; sys.exit(child())"
 
 
@@ -76,17 +75,13 @@ class FoldProcess:
             return ""
         return told.decode(errors="replace").strip()[-500:] or f"exit code {process.returncode}"
 
-    def stop(self) -> None:
-        """End the run, wherever it is."""
+    def kill(self) -> None:
+        """End the run, wherever it is: what it has committed stays, and the rest is done by the next one."""
         process = self.process
-        if process is None:
-            return
-        try:
-            process.communicate(timeout=FOLD_END_S)
-        except subprocess.TimeoutExpired:
+        self.process = None
+        if process is not None:
             process.kill()
             process.communicate()
-        self.process = None
 
 
 @final
@@ -126,9 +121,12 @@ class Folding:
     def look(self) -> None:
         """See whether the process has ended, and start one where files wait."""
         if self.busy():
-            if self.process.running():
+            if not self.process.running():
+                self._ended(self.process.result())
+            elif self.wanted and not self.reading:
+                self._give_way()
+            else:
                 return
-            self._ended(self.process.result())
         if self.wanted or (self.closed and time.monotonic() >= self.not_before_s):
             self._start()
 
@@ -143,6 +141,12 @@ class Folding:
             self.process.start([*wanted, *self.under_way])
         except OSError as error:
             self._failed(error.strerror or "no process")
+
+    def _give_way(self) -> None:
+        """Clients wait: a fold that has time is begun anew with what they wait for, and goes first."""
+        self.process.kill()
+        self.closed = self.under_way + self.closed
+        self.under_way = []
 
     def _ended(self, why: str) -> None:
         if why:

@@ -1,0 +1,44 @@
+"""A client that sends itself a QoS 0 message every two milliseconds and notes how long each takes, as a process.
+
+In the process of the load it would measure how long that one takes to look at it. Its messages concern no kept session,
+so nothing that others have stored should delay them.
+"""
+
+from __future__ import annotations
+
+import select
+import socket
+import sys
+import time
+from typing import Final
+
+from swellmq.bench.durable import connected
+from swellmq.bench.generator import CONNACK, SUBACK, packet, publish_packet, string, subscribe_packet
+from swellmq.bench.latency import Latency
+from swellmq.bench.obey import obey
+
+EVERY_S: Final = 0.002
+
+
+class Pinger:
+    """One client; `command` is what `obey` gives the words to."""
+
+    def __init__(self, port: int) -> None:
+        greeting = packet(0x10, b"\x00\x04MQTT\x04\x02\x00\x00" + string(b"pinger")) + subscribe_packet(b"ping", 0)
+        self.sock = connected(port, greeting, (CONNACK, SUBACK))
+        self.message = publish_packet(b"ping", 0, 0, b"p" * 8)
+
+    def command(self, words: list[str]) -> dict[str, int]:
+        """`start`: ping until the next line comes, whatever it says; percentiles in µs."""
+        latency = Latency()
+        while not select.select([0], [], [], EVERY_S)[0]:
+            begin = time.perf_counter()
+            self.sock.sendall(self.message)
+            self.sock.recv(len(self.message), socket.MSG_WAITALL)
+            latency.add(time.perf_counter() - begin, 1)
+        sys.stdin.readline()
+        return {name.replace(".", "_"): round(value * 1e3) for name, value in latency.percentiles_ms().items()}
+
+
+if __name__ == "__main__":
+    obey(Pinger(int(sys.argv[1])).command)
