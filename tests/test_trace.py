@@ -15,7 +15,7 @@ from swellmq.codec import spec
 from swellmq.codec.encode import encode
 from swellmq.codec.packets import Connect, Publish
 from swellmq.connection import Buffers
-from swellmq.net.websocket import WebSocketLayer
+from swellmq.net.websocket import WebSocketLayer, WebSocketTerms
 from swellmq.server import Server
 from swellmq.trace import TraceError, traces
 
@@ -171,7 +171,7 @@ class TestWays:
     def test_layers_below_go_on(self) -> None:
         broker = MemoryBroker()
         client = broker.connect("a")
-        layer = WebSocketLayer([b"/"])
+        layer = WebSocketLayer(WebSocketTerms([b"/"], [], []))
         connection = client.connection
         connection.buffers = Buffers()
         connection.buffers.layer = layer
