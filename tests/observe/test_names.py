@@ -32,7 +32,11 @@ OPENMETRICS = "application/openmetrics-text; version=1.0.0"
 @pytest.fixture
 def full(server: Servers, tmp_path: Path) -> Server:
     """A broker with all that has numbers."""
-    options = {"access_connections_per_user": 5, "access_acl_file": str(tmp_path / "acl.toml")}
+    options = {
+        "access_connections_per_user": 5,
+        "access_acl_file": str(tmp_path / "acl.toml"),
+        "otel_endpoint": "http://127.0.0.1:1",
+    }
     (tmp_path / "acl.toml").write_text('[[allow]]\ntopic = "#"\n')
     return server(data=str(tmp_path / "data"), admin="127.0.0.1:0", **options)
 

@@ -7,7 +7,7 @@ them need to know each other in a circle.
 from __future__ import annotations
 
 import logging
-from typing import Final, final
+from typing import TYPE_CHECKING, Final, final
 
 from mypy_extensions import i64, mypyc_attr, u8
 
@@ -24,7 +24,6 @@ from swellmq.broker.storage import Storage
 from swellmq.broker.topics import Topics
 from swellmq.broker.uplink import Uplink
 from swellmq.broker.work import Work
-from swellmq.codec.packets import Connect, TopicRequest
 from swellmq.codec.spec import BAD_USER_NAME_OR_PASSWORD, IMPLEMENTATION_SPECIFIC_ERROR, NOT_AUTHORIZED
 from swellmq.connection import Connection, Peers, Turn
 from swellmq.errors import PeerError
@@ -37,6 +36,9 @@ from swellmq.limits import (
     Limits,
 )
 from swellmq.stats import Stats
+
+if TYPE_CHECKING:
+    from swellmq.broker.life import Life
 
 log: Final = logging.getLogger("swellmq.broker")
 client_log: Final = logging.getLogger("swellmq.clients")
@@ -57,43 +59,6 @@ KINDS: Final = 9
 DEBUG: Final = 10
 INFO: Final = 20
 WARNING: Final = 30
-
-
-@mypyc_attr(native_class=True, allow_interpreted_subclasses=True)
-class Chronicle:
-    """Writes what is to be said of clients: `Life` in life.py. Each method is one line of the log."""
-
-    def left_out(self, counts: list[int]) -> None:
-        """So many more there were of each kind, in a second that is over."""
-
-    def accepted(self, connection: Connection) -> None:
-        """A connection was accepted; nothing is known of its client."""
-
-    def connected(self, session: Session, connection: Connection, resumed: bool) -> None:
-        """A client was let in."""
-
-    def refused(
-        self, connection: Connection, connect: Connect | None, reason: int, reason_code: int, phrase: str
-    ) -> None:
-        """A client is refused, by a CONNACK with `reason_code` or by its end alone."""
-
-    def closed(self, session: Session, connection: Connection) -> None:
-        """The connection of a client has ended."""
-
-    def never_connected(self, connection: Connection, level: int) -> None:
-        """A connection has ended before its client was let in."""
-
-    def subscribed(self, session: Session, requests: list[TopicRequest], reason_codes: list[int]) -> None:
-        """A client has subscribed: to what, and what was granted."""
-
-    def unsubscribed(self, session: Session, topic_filters: list[bytes]) -> None:
-        """A client has unsubscribed."""
-
-    def revoked(self, session: Session, topic_filter: bytes) -> None:
-        """A subscription is no longer allowed, and removed."""
-
-    def unanswered(self, connection: Connection, client_id: str, question: str) -> None:
-        """Nobody has answered in time what a client waits for."""
 
 
 @final
@@ -135,7 +100,7 @@ class Core:
         self.sessions: ShardedMap[bytes, Session] = ShardedMap()
         self.peers = Peers()
         self.lines = Lines()
-        self.chronicler: Chronicle | None = None  # once there is something to write
+        self.life: Life | None = None  # once there is something to write
         self.tracing: Tracing | None = None  # once somebody has asked for a trace
         self.spans: Spans | None = None
         self.permissions: Permissions | None = None
@@ -236,13 +201,13 @@ class Core:
             lines.due_ms = 0
             self.chronicle().left_out([count - int(lines.per_second) for count in counts])
 
-    def chronicle(self) -> Chronicle:
+    def chronicle(self) -> Life:
         """Who writes the lines."""
-        if self.chronicler is None:
+        if self.life is None:
             from swellmq.broker.life import Life  # a broker at start has no clients to tell of
 
-            self.chronicler = Life(self)
-        return self.chronicler
+            self.life = Life(self)
+        return self.life
 
     # Sessions
 

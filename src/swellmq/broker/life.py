@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from swellmq.broker.core import DEBUG, INFO, WARNING, Chronicle, Core, client_log
+from swellmq.broker.core import DEBUG, INFO, WARNING, Core, client_log
 from swellmq.broker.session import Session
 from swellmq.codec.packets import Connect, TopicRequest
 from swellmq.codec.reasons import REASON_CODES
@@ -31,24 +31,26 @@ VERSION_NAMES: Final = ("", "", "", "3.1", "3.1.1", "5.0")
 FILTERS_SHOWN: Final = 8  # of one SUBSCRIBE
 
 
-class Life(Chronicle):
-    """Writes the lines of one broker."""
+class Life:
+    """Writes the lines of one broker: each method is one."""
 
     def __init__(self, core: Core) -> None:
-        super().__init__()
         self.core = core
 
     def left_out(self, counts: list[int]) -> None:
+        """So many more there were of each kind, in a second that is over."""
         named = {name: more for name, more in zip(KIND_NAMES, counts, strict=True) if more > 0}
         texts = [f"{more} more {name}" for name, more in named.items()]
         write(INFO, "left_out", f"{', '.join(texts)} in that second, not shown", {"counts": named})
 
     def accepted(self, connection: Connection) -> None:
+        """A connection was accepted; nothing is known of its client."""
         address = self.core.peers.address(connection)
         text = f"a connection from {address or 'a place unknown'}, descriptor {connection.fd}"
         write(DEBUG, "accepted", text, {"address": address, "descriptor": int(connection.fd)})
 
     def connected(self, session: Session, connection: Connection, resumed: bool) -> None:
+        """A client was let in."""
         address = self.core.peers.address(connection)
         version = VERSION_NAMES[connection.protocol_version]
         keep_alive_s = int(connection.keep_alive_s)
@@ -68,6 +70,7 @@ class Life(Chronicle):
     def refused(
         self, connection: Connection, connect: Connect | None, reason: int, reason_code: int, phrase: str
     ) -> None:
+        """A client is refused, by a CONNACK with `reason_code` or by its end alone."""
         client_id = connect.client_id if connect is not None else ""
         username = connect.username if connect is not None else None
         address = self.core.peers.address(connection)
@@ -85,6 +88,7 @@ class Life(Chronicle):
         write(INFO, "refused", f"{who(client_id, username, address)} is refused: {why}", fields)
 
     def closed(self, session: Session, connection: Connection) -> None:
+        """The connection of a client has ended."""
         address = self.core.peers.address(connection)
         reason = CLOSE_REASONS[connection.close_reason]
         fault = self.fault(connection)
@@ -102,6 +106,7 @@ class Life(Chronicle):
         write(INFO, "disconnected", text, fields)
 
     def never_connected(self, connection: Connection, level: int) -> None:
+        """A connection has ended before its client was let in."""
         address = self.core.peers.address(connection)
         fault = self.fault(connection)
         reason = CLOSE_REASONS[connection.close_reason]
@@ -118,6 +123,7 @@ class Life(Chronicle):
         return printable(fault)
 
     def subscribed(self, session: Session, requests: list[TopicRequest], reason_codes: list[int]) -> None:
+        """A client has subscribed: to what, and what was granted."""
         texts: list[str] = []
         for request, code in zip(requests[:FILTERS_SHOWN], reason_codes, strict=False):
             granted = f"QoS {code}" if code < 0x80 else "refused: " + REASON_CODES.get(code, "failure")
@@ -125,16 +131,19 @@ class Life(Chronicle):
         write_filters(session, "subscribed", "to", [request.topic_filter for request in requests], texts)
 
     def unsubscribed(self, session: Session, topic_filters: list[bytes]) -> None:
+        """A client has unsubscribed."""
         texts = [printable(one.decode()) for one in topic_filters[:FILTERS_SHOWN]]
         write_filters(session, "unsubscribed", "from", topic_filters, texts)
 
     def revoked(self, session: Session, topic_filter: bytes) -> None:
+        """A subscription is no longer allowed, and removed."""
         name = topic_filter.decode()
         text = f"client {session.name()}: its subscription to {printable(name)} is no longer allowed, and removed"
         fields: dict[str, object] = {"client_id": session.client_id, "user": session.username, "topic_filters": [name]}
         write(INFO, "revoked", text, fields)
 
     def unanswered(self, connection: Connection, client_id: str, question: str) -> None:
+        """Nobody has answered in time what a client waits for."""
         text = f"client {printable(client_id)}: no answer in time to: {question}"
         address = self.core.peers.address(connection)
         fields: dict[str, object] = {"client_id": client_id, "address": address, "question": question}

@@ -181,6 +181,11 @@ METRICS: Final[tuple[Metric, ...]] = (
         "What clients asked for and did not get.",
     ),
     _one("subscriptions_revoked", COUNTER, "subscriptions_revoked", "Subscriptions removed since rights have changed."),
+    # OpenTelemetry
+    _one("otel_spans", COUNTER, "otel_spans", "Spans that were made."),
+    _one("otel_left_out", COUNTER, "otel_left_out", "Spans that were not made, because of otel.spans_per_s."),
+    _one("otel_followed", GAUGE, "otel_followed", "Messages with a span that may still be delivered."),
+    _one("otel_bugs", COUNTER, "otel_bugs", "Faults of ours while a message was followed."),
     # The loop
     _one("turns", COUNTER, "turns", "Turns of the loop."),
     _one("turn_recent_seconds", GAUGE, "turn_recent_us", "Longest turn of the last one to two minutes.", MICROSECONDS),
