@@ -284,12 +284,12 @@ class Server:
         elif overload.descriptors.short:
             overload.descriptors.look(lowest_free_descriptor())
         words = (overload.refusing(), overload.shedding())
+        self.broker.core.shed(words[1], overload.memory.shedding)
         if words == self._overload_words:
             return
         self._overload_words = words
         self.pool.refusing = words[0] != ""
         self.broker.refuser.overload = words[0]
-        self.broker.core.shed(words[1], overload.memory.shedding)
         log.log(
             logging.INFO if words == CALM else logging.WARNING,
             "overload: %s; %d connections, %.1f of %.1f MB, longest turn lately %.0f ms",

@@ -107,6 +107,16 @@ def test_long_turns_refuse_new_clients_then_shed_qos_0_then_all_is_well(
     ]
 
 
+def test_memory_that_runs_out_while_qos_0_is_shed_for_long_turns(server: Servers) -> None:
+    one = server()
+    one.overload.turns.heavy = one.overload.turns.shedding = True
+    pass_second(one, TURNS_LOOK_MS)
+    assert (one.broker.core.shedding, one.broker.core.no_memory) == (True, False)
+    one.overload.memory.budget_bytes = 1
+    pass_second(one, TURNS_LOOK_MS)
+    assert (one.broker.core.shedding, one.broker.core.no_memory) == (True, True)
+
+
 def test_the_way_back_needs_no_client(server: Servers) -> None:
     one = server()
     assert one.deadline_ms() == -1
