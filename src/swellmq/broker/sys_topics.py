@@ -5,9 +5,7 @@ The values are ordinary retained messages of QoS 0. Only what has changed is pub
 
 from __future__ import annotations
 
-from typing import Final, final
-
-from mypy_extensions import i64, mypyc_attr
+from typing import Final
 
 from swellmq.broker.core import Core
 from swellmq.broker.publish import route_publish
@@ -15,12 +13,10 @@ from swellmq.codec.packets import Publish
 
 PREFIX: Final = b"$SYS/broker/"
 MINUTE_MS: Final = 60_000.0
-E: Final = 2.718281828459045  # to import `math` for it would cost every broker 0.3 MB
+E: Final = 2.718281828459045  # for one exponential `math` is a shared library too many in each broker
 LOAD_STEP: Final = 0.01  # a load that has changed by less is not published anew
 
 
-@final
-@mypyc_attr(native_class=True)
 class Load:
     """How often something happened per minute, as a mean that forgets exponentially, like a system's load average."""
 
@@ -40,8 +36,6 @@ class Load:
             self.means[index] = rate + kept * (self.means[index] - rate)
 
 
-@final
-@mypyc_attr(native_class=True)
 class SysTopics:
     """Publishes `$SYS` of one broker."""
 
@@ -50,7 +44,7 @@ class SysTopics:
         self.version = version
         self.last: dict[str, str] = {}
         self.loads: dict[str, Load] = {}
-        self.looked_ms: i64 = 0  # at the loads; 0: never
+        self.looked_ms = 0  # at the loads; 0: never
         self.heap_maximum = 0
 
     def put(self, name: str, value: str) -> None:
@@ -60,7 +54,7 @@ class SysTopics:
         self.last[name] = value
         route_publish(self.core, Publish(PREFIX + name.encode(), value.encode(), 0, True), None)
 
-    def publish(self, now_ms: i64, pool: dict[str, int], resident_bytes: int = 0) -> None:
+    def publish(self, now_ms: int, pool: dict[str, int], resident_bytes: int = 0) -> None:
         """Publish what has changed. `now_ms` counts from the start; `pool` is what the pool says of itself."""
         core = self.core
         stats = core.stats
