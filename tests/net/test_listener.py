@@ -17,6 +17,7 @@ from swellmq.net.listener import (
     KEEPALIVE_IDLE_S,
     KEEPALIVE_INTERVAL_S,
     KEEPALIVE_PROBES,
+    NOT_SENT_BYTES,
     USER_TIMEOUT_MS,
     open_tcp,
     open_unix,
@@ -70,6 +71,7 @@ def test_connections_have_the_options_of_their_listener(server: Servers, clients
         assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL) == KEEPALIVE_INTERVAL_S
         assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT) == KEEPALIVE_PROBES
         assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == USER_TIMEOUT_MS
+        assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT) == NOT_SENT_BYTES
         assert not os.get_blocking(connection.fd)
         assert not os.get_inheritable(connection.fd)
 

@@ -24,7 +24,7 @@ TOPIC: Final = b"crowd/all"
 SUBSCRIBE: Final = 0x82
 READ_BYTES: Final = 262_144
 BLOCK_BYTES: Final = 65_536  # that the publisher writes at once
-RECEIVE_BYTES: Final = 8_192  # more for each of 15,000 is more than what Linux allows for all of TCP: packets get lost
+RECEIVE_BYTES: Final = 32_768  # more for each of 15,000 is more than Linux allows for all of TCP: packets get lost
 LOOK_S: Final = 0.05
 CALM_S: Final = 0.3  # nothing comes for so long: all is there
 

@@ -24,6 +24,9 @@ KEEPALIVE_PROBES: Final = 4
 # Sent, but never acknowledged by the peer's system. As long as all probes together: were it less, the kernel would give
 # a silent connection up after one lost probe instead of four.
 USER_TIMEOUT_MS: Final = (KEEPALIVE_IDLE_S + KEEPALIVE_INTERVAL_S * KEEPALIVE_PROBES) * 1000
+# Output that the system takes ahead of what it can send. Without a bound a client that does not read gets up to 4 MB of
+# its memory, and thousands of them all that Linux has for TCP: then it drops packets of everybody.
+NOT_SENT_BYTES: Final = 131_072
 
 # No descriptor or no memory for one more connection: not the listener's fault, and not for ever.
 EXHAUSTED: Final = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
@@ -164,6 +167,7 @@ def _set_connection_options(sock: socket.socket) -> None:
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, KEEPALIVE_INTERVAL_S)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, KEEPALIVE_PROBES)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, USER_TIMEOUT_MS)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, NOT_SENT_BYTES)
 
 
 def _remove_stale(path: str) -> None:
