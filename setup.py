@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import os
 import platform
+import re
 import shutil
 import subprocess
 import sys
@@ -83,17 +84,22 @@ SMALL: Final = (
     "broker/answers.py",
     "broker/connect.py",
     "broker/core.py",
+    "broker/deadlines.py",
     "broker/ex*.py",  # exchange, explain
     "broker/fights.py",
+    "broker/meter.py",
     "broker/overdue.py",
-    "broker/re[fs]*.py",  # refuse, restore
-    "broker/shelf.py",
-    "broker/storage.py",
+    "broker/p[ae]*.py",  # pace, permissions
+    "broker/re[fst]*.py",  # refuse, restore, retained
+    "broker/rules.py",
+    "broker/s[hpt]*.py",  # sharded, shelf, spread, storage
     "broker/subscribe.py",
-    "broker/will.py",
+    "broker/uplink.py",
+    "broker/w*.py",  # will, work
+    "codec/p*.py",  # packets, properties
     "net/bugs.py",
     "net/credentials.py",
-    "net/listener.py",
+    "net/li*.py",  # linger, listener
     "net/p*.py",  # peers, pool, proxy
     "net/stacked.py",
     "net/tls*.py",
@@ -106,8 +112,30 @@ SMALL: Final = (
     "tls_settings.py",
 )
 
+# Linked last, side by side: what most brokers never call. What lies between functions that are called is read into
+# memory with them, for the system reads 64 KB at once.
+LATE: Final = (
+    "access/*",
+    "codec/websocket.py",
+    "net/credentials.py",
+    "net/mount.py",
+    "net/proxy.py",
+    "net/stacked.py",
+    "net/tls*.py",
+    "net/websocket.py",
+    "store/*",
+)
+
 # Compiled harder than the rest: the bulk of messages passes through these, and 8 % of QoS 1 depends on it.
-FAST: Final = ("broker/acks.py", "broker/broker.py", "broker/runs.py", "connection.py", "net/loop.py", "net/output.py")
+FAST: Final = ("broker/acks.py", "broker/runs.py", "net/output.py")
+
+# Functions in generated C for which size counts in every module: the bodies of modules, which run once, and those
+# through which interpreted code reaches into compiled objects.
+SELDOM: Final = re.compile(
+    r"^(?= *PyObject \*CPyPy_\w+\([^;]*\) \{$|char CPyDef_\w+____top_level__\(void\) \{$"
+    r"|static (PyObject \*|int)\n\w+_[gs]et_)",
+    re.MULTILINE,
+)
 
 MYPYC: Final = "mypy[mypyc]>=2.4,<2.5"  # what mypyc accepts and how fast it is changes with every minor release
 SOURCES: Final = Path("src/swellmq")
@@ -205,15 +233,17 @@ def write_c() -> list[Any]:
         group_name="swellmq",  # one for all: objects of classes that another library may extend are 8 bytes larger
         target_dir=str(C_FOLDER),
     )
+    for path in C_FOLDER.glob("__native_swellmq_*.c"):
+        path.write_text(SELDOM.sub('__attribute__((optimize("Os"))) ', path.read_text()))
     for extension in extensions:
         # What a compiler thinks of generated code is no news to who installs, and no reason to stop (-Werror).
         flags = [flag for flag in extension.extra_compile_args if not flag.startswith("-W")]
         # Hidden: calls between modules skip the symbol table.
-        extension.extra_compile_args = [*flags, "-w", "-fvisibility=hidden"]
+        extension.extra_compile_args = [*flags, "-w", "-fvisibility=hidden", "-ffunction-sections", "-fdata-sections"]
         if sys.platform == "linux":
             # Each makes the broker smaller at start: by 0.2 MB (C throws nothing), 13 KB a module, and 0.2 MB.
             extension.extra_compile_args.append("-fno-asynchronous-unwind-tables")
-            extension.extra_link_args = ["-Wl,-z,noseparate-code"]
+            extension.extra_link_args = ["-Wl,-z,noseparate-code", "-Wl,--gc-sections"]
             if loads_packed_relocations():
                 extension.extra_link_args.append("-Wl,-z,pack-relative-relocs")
     say(f"C written in {time.monotonic() - started:.0f} s; compiling it with -O{OPT}, {JOBS} at a time")
@@ -254,11 +284,11 @@ class ObjectCache:
         except BaseException:
             self.pool.shutdown(cancel_futures=True)  # one error is enough to read
             raise
-        return objects
+        return sorted(objects, key=lambda target: matches(module(target), LATE))  # they are linked in this order
 
     def make_object(self, source: str, target: str, output_dir: str, options: dict[str, Any]) -> None:
         if OPT == "2":
-            name = Path(source).stem.removeprefix("__native_swellmq___").replace("___", "/") + ".py"
+            name = module(source)
             level = "-Os" if matches(name, SMALL) else "-O3" if matches(name, FAST) else "-O2"
             options = {**options, "extra_postargs": [*options.get("extra_postargs", []), level]}  # the last one counts
         flags = repr((options.get("macros"), options.get("extra_postargs"), options.get("debug")))
@@ -277,6 +307,11 @@ class ObjectCache:
         if time.monotonic() - self.said_at >= 2 or self.files_done == self.files:
             self.said_at = time.monotonic()
             say(f"{self.files_done} of {self.files} C files compiled")
+
+
+def module(source: str) -> str:
+    """The module that a C or object file of mypyc comes from, as it is called in the lists above."""
+    return Path(source).stem.removeprefix("__native_swellmq___").replace("___", "/") + ".py"
 
 
 def mypyc_headers() -> str:

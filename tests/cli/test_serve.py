@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import argparse
 import subprocess
 import sys
 import types
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from swellmq.cli.main import main
-from swellmq.options import BOOLEAN, OPTIONS, Option
+from swellmq.cli.parser import HelpFormatter
+from swellmq.cli.serve import add_arguments
+from swellmq.cli.start import read_flags
+from swellmq.options import BOOLEAN, LIST, OPTIONS, Option
 from swellmq.settings import Settings
 
 
@@ -27,6 +33,53 @@ def served(monkeypatch: pytest.MonkeyPatch) -> list[Settings]:
     server.serve = serve  # type: ignore[attr-defined]  # a module made here has no declared names
     monkeypatch.setitem(sys.modules, "swellmq.server", server)
     return settings
+
+
+WORDS = [flag for option in OPTIONS for flag in (option.flag, option.flag + "=7")]
+WORDS += [
+    "-v",
+    "--verbose",
+    "-c",
+    "--config",
+    "--log-level",
+    "--log-format=json",
+    "-cFILE",
+    "-c=FILE",
+    "--",
+    "-",
+    "--port=",
+]
+WORDS += ["7", "a b", "", "-7", "--unknown", "-x", "yes"]
+
+
+@given(words=st.lists(st.sampled_from(WORDS), max_size=6))
+def test_flags_are_read_as_argparse_reads_them_or_left_to_it(words: list[str]) -> None:
+    flags = read_flags(words)
+    if flags is not None:
+        parser = argparse.ArgumentParser(allow_abbrev=False, formatter_class=HelpFormatter)
+        add_arguments(parser)
+        arguments, unknown = parser.parse_known_args(words)
+        assert (flags, []) == (vars(arguments), unknown)
+
+
+@pytest.mark.parametrize("option", OPTIONS, ids=[option.name for option in OPTIONS])
+def test_each_flag_is_read_without_argparse(option: Option) -> None:
+    value = ["7"] if option.kind == LIST else "7"
+    assert read_flags([option.flag, "7"]) == read_flags([option.flag + "=7"]) == {option.name: value}
+
+
+@pytest.mark.parametrize("words", [["--help"], ["-h"], ["--port"], ["--no-such"], ["7"], ["--port", "--bind", "::"]])
+def test_what_is_not_plainly_right_is_left_to_argparse(words: list[str]) -> None:
+    assert read_flags(words) is None
+
+
+def test_a_broker_that_starts_loads_no_argparse() -> None:
+    code = (
+        "import sys; import swellmq.cli.main as m; from swellmq.cli import start;"
+        "start.start = lambda flags: print(flags, 'argparse' in sys.modules); m.main(['serve', '--port', '0'])"
+    )
+    asked = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, check=True)
+    assert asked.stdout == "{'port': '0'} False\n"
 
 
 def test_help_has_every_option_with_its_default(capsys: pytest.CaptureFixture[str]) -> None:

@@ -77,8 +77,9 @@ def test_each_second_has_a_row_also_when_no_turn_ran(
     assert len(history.rows(2)["rows"]) == 2
 
 
-def test_minutes_are_made_of_seconds(server: Servers, clients: Clients) -> None:
+def test_minutes_are_made_of_seconds(server: Servers, clients: Clients, clock: Callable[..., None]) -> None:
     one = server()
+    clock(one)
     one.watch.keep_history()
     history = one.watch.history
     assert history is not None

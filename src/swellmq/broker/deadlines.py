@@ -11,7 +11,7 @@ has to look at a million.
 
 from __future__ import annotations
 
-from heapq import heappop, heappush
+from _heapq import heappop, heappush  # heapq.py is 25 KB that nothing needs
 from typing import Final, final
 
 from mypy_extensions import i64, mypyc_attr

@@ -37,7 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Exit codes: 0 measured, 1 something failed, 2 bad arguments; 130 and 143 stopped by a signal."""
-    from swellmq.cli.main import run_command
+    from swellmq.cli.parser import run_command
 
     before = signal.signal(signal.SIGTERM, lambda _number, _frame: sys.exit(EXIT_TERMINATED))  # brokers are stopped
     try:

@@ -6,9 +6,6 @@ imported only when it is asked for, so that `swellmq serve` starts without what 
 
 from __future__ import annotations
 
-import argparse
-import importlib
-import os
 import sys
 from typing import Final
 
@@ -30,21 +27,6 @@ COMMANDS: Final = {
 }
 EXIT_BAD_USAGE: Final = 2
 
-# Nothing here is translated, and to find that out costs a broker 0.2 MB (gettext imports locale and its tables).
-argparse._ = str  # type: ignore[attr-defined]  # what argparse translates with
-
-
-class HelpFormatter(argparse.HelpFormatter):
-    """As wide as the terminal. argparse would ask `shutil`, which costs a broker that shows no help 0.5 MB."""
-
-    def __init__(self, prog: str) -> None:
-        columns = os.environ.get("COLUMNS", "")
-        try:
-            width = int(columns) if columns.isdecimal() else os.get_terminal_size().columns
-        except OSError:  # no terminal
-            width = 80
-        super().__init__(prog, width=width - 2)
-
 
 def main(argv: list[str] | None = None) -> int:
     """Run a command line, given without the program's name; returns the exit code.
@@ -62,7 +44,15 @@ def main(argv: list[str] | None = None) -> int:
         return 0
     if words[0] not in COMMANDS:
         kind = "option" if words[0].startswith("-") else "command"
-        return _fail(f"unknown {kind} {words[0]}", words[0], list(COMMANDS), "`swellmq --help` lists the commands")
+        return fail(f"unknown {kind} {words[0]}", words[0], list(COMMANDS), "`swellmq --help` lists the commands")
+    if words[0] == "serve":
+        from swellmq.cli.start import read_flags, start
+
+        flags = read_flags(words[1:])
+        if flags is not None:
+            return start(flags)
+    from swellmq.cli.parser import run_command
+
     return run_command("swellmq.cli." + words[0], words[0], words[1:])
 
 
@@ -75,23 +65,8 @@ def help_text() -> str:
     return "\n".join(lines)
 
 
-def run_command(module_name: str, command: str, words: list[str]) -> int:
-    """Import a command's module and run it with its arguments; `command` is what it is called in what is printed."""
-    module = importlib.import_module(module_name)
-    parser = argparse.ArgumentParser(prog="swellmq " + command, allow_abbrev=False, formatter_class=HelpFormatter)
-    module.add_arguments(parser)
-    arguments, unknown = parser.parse_known_args(words)
-    if unknown:
-        word = unknown[0].partition("=")[0]
-        flags = list(parser._option_string_actions)  # argparse has no public list of its flags
-        kind = "option" if word.startswith("-") else "argument"
-        return _fail(f"{command}: unknown {kind} {word}", word, flags, f"`swellmq {command} --help` lists the options")
-    del parser  # the broker has no use for it: `serve` gives its memory back
-    code: int = module.run(arguments)
-    return code
-
-
-def _fail(problem: str, word: str, names: list[str], remedy: str) -> int:
+def fail(problem: str, word: str, names: list[str], remedy: str) -> int:
+    """Say what is wrong with a command line, and what was meant or may help; returns the exit code."""
     from swellmq.options import did_you_mean
 
     print(f"swellmq: {problem}. {did_you_mean(word, names) or remedy}", file=sys.stderr)

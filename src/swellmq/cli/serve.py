@@ -1,16 +1,13 @@
-"""`swellmq serve`: run the broker with the settings of a file, the environment and the flags."""
+"""`swellmq serve` as argparse knows it: help, and what is said of flags that are wrong. `start.py` runs the broker."""
 
 from __future__ import annotations
 
 import argparse
-import gc
-import os
-import sys
 from typing import Final
 
-from swellmq.cli.main import HelpFormatter
-from swellmq.errors import SettingsError
-from swellmq.options import BOOLEAN, BY_NAME, CHOICE, FRACTION, INTEGER, LIST, OPTIONS, SECTIONS, Option
+from swellmq.cli.parser import HelpFormatter
+from swellmq.cli.start import SHORT_FLAGS, settings_of, start
+from swellmq.options import BOOLEAN, CHOICE, FRACTION, INTEGER, LIST, OPTIONS, SECTIONS, Option
 from swellmq.settings import Settings
 
 EPILOG: Final = """\
@@ -22,8 +19,6 @@ examples:
   swellmq serve --preset small --pool.max-size 300 --max-connections 350
   swellmq serve --config swellmq.toml --bind 0.0.0.0 --port 1884
 """
-SHORT_FLAGS: Final = {"log.level": "--log-level", "log.format": "--log-format"}
-EXIT_BAD_SETTINGS: Final = 2
 
 
 class EpilogFormatter(HelpFormatter, argparse.RawDescriptionHelpFormatter):
@@ -75,18 +70,8 @@ def help_text(option: Option) -> str:
 
 def load_settings(arguments: argparse.Namespace) -> Settings:
     """The settings of a command line, with the file that it names and the environment. Raises SettingsError."""
-    given = vars(arguments)
-    flags = {name: given[name] for name in given if name in BY_NAME}
-    return Settings.load(given.get("config"), os.environ, flags)
+    return settings_of(vars(arguments))
 
 
 def run(arguments: argparse.Namespace) -> int:
-    try:
-        settings = load_settings(arguments)
-    except SettingsError as error:
-        print(f"swellmq: {error}", file=sys.stderr)
-        return EXIT_BAD_SETTINGS
-    gc.collect()  # the parser is a circle; gone now, it leaves its memory to the broker
-    from swellmq.server import serve
-
-    return serve(settings)
+    return start(vars(arguments))
