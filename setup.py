@@ -66,6 +66,7 @@ NOT_COMPILED: Final = {
     "trace.py": "texts for people, of clients that are traced",
     "systemd.py": "speaks with whoever started the process, now and then",
     "server.py": "joins the parts, with signals and closures, and carries no packet",
+    "tls_settings.py": "checked once, at start or at a reload",
     "net/layers.py": "joins the layers of a listener, at start and at reload",
     "net/tls_context.py": "reads certificates, at start and at reload",
     "store/errors.py": "one exception",
@@ -109,7 +110,6 @@ SMALL: Final = (
     "limits.py",
     "overload.py",
     "stats.py",
-    "tls_settings.py",
 )
 
 # Linked last, side by side: what most brokers never call. What lies between functions that are called is read into

@@ -305,8 +305,10 @@ def test_the_tail_is_bounded_and_waits(admin: Broker, show: OpenPage, clients: C
     assert page.run("document.querySelectorAll('#tail li').length") <= 300
     page.click("#tail-pause")
     assert page.run("document.querySelector('#tail-pause').ariaPressed") == "true"
-    publisher.publish("many/x", b"unseen")
-    publisher.ping()
+    page.wait("document.querySelector('#tail-rate').textContent === ''")
+    for _ in range(3):
+        publisher.publish("many/x", b"unseen")
+    page.wait("document.querySelector('#tail-rate').textContent !== ''")  # so they have come
     page.click("#tail-pause")
     publisher.publish("many/x", b"seen")
     page.wait("document.querySelector('#tail li:last-child .payload').textContent === 'seen'")
