@@ -97,7 +97,6 @@ SMALL: Final = (
     "broker/subscribe.py",
     "broker/uplink.py",
     "broker/w*.py",  # will, work
-    "codec/p*.py",  # packets, properties
     "net/bugs.py",
     "net/credentials.py",
     "net/li*.py",  # linger, listener
@@ -127,7 +126,7 @@ LATE: Final = (
 )
 
 # Compiled harder than the rest: the bulk of messages passes through these, and 8 % of QoS 1 depends on it.
-FAST: Final = ("broker/acks.py", "broker/runs.py", "net/output.py")
+FAST: Final = ("broker/acks.py", "broker/broker.py", "broker/runs.py", "connection.py", "net/loop.py", "net/output.py")
 
 # Functions in generated C for which size counts in every module: the bodies of modules, which run once, and those
 # through which interpreted code reaches into compiled objects.
