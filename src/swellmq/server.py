@@ -117,6 +117,9 @@ class Server:
         self._overload_ms = 0  # when to look at it next
         self._overload_words = CALM  # what was last said of it
         self.watch = Watch(self)
+        # When something beside the loop is due next, and when a turn must come for that; -1: never. See `plan`.
+        self._due_ms = 0
+        self._wake_ms = -1
         # When the status line and $SYS are due next; -1: never.
         self._status_ms = settings.status_interval_s * 1000 if settings.status_interval_s else -1
         self._sys_ms = 0 if settings.sys_interval_s else -1
@@ -162,6 +165,7 @@ class Server:
                 self.broker.follow(self.spans)
             if give_up_rights is None:
                 self._listen()
+            self.plan()
         except BaseException:
             self._close_admin()
             self.loop.close()
@@ -233,14 +237,20 @@ class Server:
         if self.calls:
             return 0
         due = self.loop.deadline_ms()
-        overload_ms = self._overload_ms if self._overload_words != CALM else -1  # or its end would wait for a client
-        beat_ms = self.supervisor.due_ms if self.supervisor is not None else -1
-        moments_ms = (self._status_ms, self._sys_ms, self._admin_ms, overload_ms, beat_ms)
-        for moment_ms in (*moments_ms, self.lines.due_ms or -1, self.watch.wake_ms()):
+        for moment_ms in (self._wake_ms, self.lines.due_ms or -1):
             if moment_ms >= 0:
                 wait_ms = max(0, moment_ms - self.turn_state.now_ms)
                 due = wait_ms if due < 0 else min(due, wait_ms)
         return due
+
+    def plan(self) -> None:
+        """Find out what is due next beside the loop, for whoever has changed when something is."""
+        overload_ms = self._overload_ms if self._overload_words != CALM else -1  # or its end would wait for a client
+        beat_ms = self.supervisor.due_ms if self.supervisor is not None else -1
+        moments_ms = (self._status_ms, self._sys_ms, self._admin_ms, overload_ms, beat_ms, self.watch.wake_ms())
+        wakes_ms = [moment_ms for moment_ms in moments_ms if moment_ms >= 0]
+        self._wake_ms = min(wakes_ms, default=-1)
+        self._due_ms = min(self._overload_ms, self.watch.due_ms, *wakes_ms)
 
     def turn(self, timeout_ms: int = -1) -> None:
         """One turn of the loop, and what is due beside it."""
@@ -253,11 +263,15 @@ class Server:
         if self.pool.renewals != self._renewals:
             self._give_back()
         now_ms = self.turn_state.now_ms
+        if 0 < self.lines.due_ms <= now_ms:
+            self.broker.core.tell_left_out()
+        if now_ms >= self._due_ms or self.loop.guest_ready or self.loop.descriptors_short:
+            self._do_what_is_due(now_ms)
+
+    def _do_what_is_due(self, now_ms: int) -> None:
         if now_ms >= self._overload_ms or self.loop.descriptors_short:
             self._overload_ms = now_ms + OVERLOAD_LOOK_MS
             self._look_at_overload(now_ms)
-        if 0 < self.lines.due_ms <= now_ms:
-            self.broker.core.tell_left_out()
         if self.loop.guest_ready or 0 <= self._admin_ms <= now_ms:
             self._turn_admin()
         if self.supervisor is not None and 0 <= self.supervisor.due_ms <= now_ms:
@@ -270,6 +284,7 @@ class Server:
             self._publish_sys(now_ms)
         if now_ms >= self.watch.due_ms:
             self._watch(now_ms)
+        self.plan()
 
     def _look_at_overload(self, now_ms: int) -> None:
         """Refuse new clients, and shed QoS 0, while it takes that; those that are here are left alone."""
@@ -329,6 +344,7 @@ class Server:
                 self.stats.errors_internal += 1
                 log.exception("a bug of ours in a call")
         self.loop.more = True  # they may have changed something that is to be sealed and sent
+        self.plan()
 
     def _prepare_door(self, settings: Settings) -> Callable[[], list[str]]:
         from swellmq.access.build import prepare_change  # whoever has a door has this
@@ -360,6 +376,7 @@ class Server:
         now_ms = self.turn_state.now_ms
         self._status_ms = now_ms + settings.status_interval_s * 1000 if settings.status_interval_s else -1
         self._sys_ms = now_ms + settings.sys_interval_s * 1000 if settings.sys_interval_s else -1
+        self.plan()
 
     def call(self, function: Callable[[], None]) -> None:
         """Run `function` in the loop's thread, after its next turn. From any thread."""
@@ -562,6 +579,7 @@ def serve(settings: Settings, make: Callable[[Settings], Server] = Server) -> in
         server.supervisor = find_supervisor(os.environ)
     if server.supervisor is not None:
         server.supervisor.ready(listening(server))
+        server.plan()
     server.run()
     if settings.pid_file:
         with contextlib.suppress(OSError):  # somebody else removed it

@@ -93,6 +93,7 @@ class Watch:
         if self.receipts is not None and self.receipts.begin(int(self.server.turn_state.now_ms)):
             self.due_ms = 0
             self.server.loop.more = True
+            self.server.plan()
 
     # Alarms
 
