@@ -21,6 +21,7 @@ from swellmq.codec.packets import Connect
 from swellmq.codec.words import describe, words
 from swellmq.connection import Buffers, Connection, Layer
 from swellmq.errors import MalformedPacket, printable
+from swellmq.net.stacked import Stacked
 
 log = logging.getLogger("swellmq.trace")
 
@@ -192,25 +193,20 @@ class Watcher:
             self.traces.stop(self.trace.client_id)
 
 
-class Tap(Layer):
-    """A layer above all others, which shows what passes to `watcher`; `below` is what the connection had before.
+class Tap(Stacked):
+    """A layer above all others, which shows what passes to `watcher`; `other` is what the connection had before.
 
     It is put on connections of clients that are traced; no other connection knows of it. What travels in bulk (runs.py)
     passes it too.
     """
 
-    def __init__(self, watcher: Watcher, below: Layer | None) -> None:
-        super().__init__()
+    def __init__(self, watcher: Watcher, other: Layer | None) -> None:
+        super().__init__(other)
         self.watcher = watcher
-        self.below = below
 
     def received(self, data: bytes) -> bytes:
         """The MQTT bytes in what was read."""
-        below = self.below
-        if below is not None:
-            data = below.received(data)
-            self.reason = below.reason
-            self.phrase = below.phrase
+        data = self.pass_on(data)
         if data:
             self.watcher.on_received(data)
         return data
@@ -219,28 +215,7 @@ class Tap(Layer):
         """What goes to the socket."""
         if pieces:
             self.watcher.on_sent(pieces)
-        return self.below.framed(pieces) if self.below is not None else pieces
-
-    def owes(self) -> bool:
-        """Whether what is below has something to say."""
-        return self.below is not None and self.below.owes()
-
-    def costly(self) -> bool:
-        """Whether what is below is."""
-        return self.below is not None and self.below.costly()
-
-    def address(self) -> str:
-        """What is below may know it."""
-        return self.below.address() if self.below is not None else ""
-
-    def identity(self) -> str | None:
-        """What is below may know it."""
-        return self.below.identity() if self.below is not None else None
-
-    def finish(self, reason: int) -> None:
-        """Pass it on."""
-        if self.below is not None:
-            self.below.finish(reason)
+        return self.other.framed(pieces) if self.other is not None else pieces
 
 
 def watch_connection(connection: Connection, watcher: Watcher) -> None:
@@ -256,7 +231,7 @@ def leave_alone(connection: Connection) -> None:
     buffers = connection.buffers
     if buffers is None or not isinstance(buffers.layer, Tap):
         return
-    buffers.layer = buffers.layer.below
+    buffers.layer = buffers.layer.other
     if buffers.empty():
         connection.buffers = None
 

@@ -8,7 +8,7 @@ from swellmq.connection import Layer
 from swellmq.errors import OPEN
 
 
-@mypyc_attr(native_class=True, acyclic=True)
+@mypyc_attr(native_class=True, acyclic=True, allow_interpreted_subclasses=True)
 class Stacked(Layer):
     """`other` is the one above or below it; None: there is none."""
 
