@@ -12,7 +12,7 @@ SEEDS := 100
 LIVES := 200000
 ROUNDS := 30
 
-SOURCES := setup.py pyproject.toml $(shell find src -name '*.py' -o -name py.typed -o -path 'src/swellmq/admin/*' -type f)
+SOURCES := setup.py pyproject.toml $(shell find src/swellmq -type f -not -name '*.pyc')
 INPUTS := OPT=$(SWELLMQ_OPT) INTERPRETED=$(SWELLMQ_INTERPRETED) CC=$(CC) CFLAGS=$(CFLAGS) $(sort $(SOURCES))
 
 .DEFAULT_GOAL := help
