@@ -363,22 +363,18 @@ def test_sighup_reads_everything_again(serve: Callable[..., Process], tmp_path: 
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
-def test_another_user_owns_the_data(tmp_path: Path) -> None:
-    folder = tmp_path
-    while folder != Path("/tmp"):
-        folder.chmod(0o755)
-        folder = folder.parent
-    options = ("--user", "nobody", "--data", str(tmp_path / "data"), "--pid-file", str(tmp_path / "pid"))
+def test_another_user_owns_the_data(open_folder: Path) -> None:
+    options = ("--user", "nobody", "--data", str(open_folder / "data"), "--pid-file", str(open_folder / "pid"))
     process = Process(*options, "--pool.initial-size", "16")
     client = Client(("127.0.0.1", process.port()))
     client.connect("a", clean=False)
     assert client.subscribe("t", 1) == b"\x01"  # it is stored by now
     status = Path(f"/proc/{process.process.pid}/status").read_text()
     assert f"Uid:\t{pwd.getpwnam('nobody').pw_uid}\t" in status
-    assert (tmp_path / "pid").read_text() == f"{process.process.pid}\n"
+    assert (open_folder / "pid").read_text() == f"{process.process.pid}\n"
     client.close()
     process.end()
-    assert (tmp_path / "data").stat().st_uid == pwd.getpwnam("nobody").pw_uid
+    assert (open_folder / "data").stat().st_uid == pwd.getpwnam("nobody").pw_uid
 
 
 def test_what_clients_had_sent_before_the_stop_counts(server: Callable[..., Server], clients: Clients) -> None:

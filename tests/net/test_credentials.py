@@ -68,13 +68,9 @@ sys.stdin.read()
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
 @pytest.mark.parametrize(("user", "name"), [(pwd.getpwnam("nobody").pw_uid, "nobody"), (54_321, "uid-54321")])
-def test_another_user(tmp_path: Path, user: int, name: str) -> None:
-    folder = tmp_path
-    while folder != Path("/tmp"):
-        folder.chmod(0o755)
-        folder = folder.parent
-    with Broker(Settings(listeners=[unix(tmp_path)], access_anonymous="no", sys_interval_s=0)) as broker:
-        command = [sys.executable, "-c", OTHER, str(tmp_path / "s"), str(user)]
+def test_another_user(open_folder: Path, user: int, name: str) -> None:
+    with Broker(Settings(listeners=[unix(open_folder)], access_anonymous="no", sys_interval_s=0)) as broker:
+        command = [sys.executable, "-c", OTHER, str(open_folder / "s"), str(user)]
         with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
             assert process.stdout is not None and process.stdout.readline() == "20020000\n"
             session = broker.server.broker.core.session("a")
