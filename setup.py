@@ -78,37 +78,20 @@ NOT_COMPILED: Final = {
     "cli/*": "argparse and late imports: runs once, at start",
 }
 
-# Compiled for size, not for speed: no message passes through these, and each page of code counts in memory at start.
-SMALL: Final = (
-    "access/*",
-    "broker/access.py",
-    "broker/answers.py",
-    "broker/connect.py",
-    "broker/core.py",
-    "broker/deadlines.py",
-    "broker/ex*.py",  # exchange, explain
-    "broker/fights.py",
-    "broker/meter.py",
-    "broker/overdue.py",
-    "broker/p[ae]*.py",  # pace, permissions
-    "broker/re[fst]*.py",  # refuse, restore, retained
-    "broker/rules.py",
-    "broker/s[hpt]*.py",  # sharded, shelf, spread, storage
-    "broker/subscribe.py",
-    "broker/uplink.py",
-    "broker/w*.py",  # will, work
-    "net/bugs.py",
-    "net/credentials.py",
-    "net/li*.py",  # linger, listener
-    "net/p*.py",  # peers, pool, proxy
-    "net/stacked.py",
-    "net/tls*.py",
-    "observe/*",
-    "store/[fjlms]*.py",  # all but commit and records
-    "errors.py",
-    "limits.py",
-    "overload.py",
-    "stats.py",
+# With -O3: the bulk of messages passes through these, and 8 % of QoS 1 depends on it.
+FAST: Final = ("broker/acks.py", "broker/broker.py", "broker/runs.py", "connection.py", "net/loop.py", "net/output.py")
+
+# With -O2: what else a message costs something in. All others get -Os, for each page of code counts in memory at start.
+MESSAGES: Final = (
+    "broker/inbound.py",
+    "broker/publish.py",
+    "broker/session.py",
+    "broker/topics.py",
+    "codec/*",
+    "net/mount.py",
+    "net/websocket.py",
+    "store/commit.py",
+    "store/records.py",
 )
 
 # Linked last, side by side: what most brokers never call. What lies between functions that are called is read into
@@ -124,9 +107,6 @@ LATE: Final = (
     "net/websocket.py",
     "store/*",
 )
-
-# Compiled harder than the rest: the bulk of messages passes through these, and 8 % of QoS 1 depends on it.
-FAST: Final = ("broker/acks.py", "broker/broker.py", "broker/runs.py", "connection.py", "net/loop.py", "net/output.py")
 
 # Functions in generated C for which size counts in every module: the bodies of modules, which run once, and those
 # through which interpreted code reaches into compiled objects.
@@ -288,7 +268,8 @@ class ObjectCache:
     def make_object(self, source: str, target: str, output_dir: str, options: dict[str, Any]) -> None:
         if OPT == "2":
             name = module(source)
-            level = "-Os" if matches(name, SMALL) else "-O3" if matches(name, FAST) else "-O2"
+            mypycs = not (SOURCES / name).is_file()  # its run time
+            level = "-O3" if matches(name, FAST) else "-O2" if mypycs or matches(name, MESSAGES) else "-Os"
             options = {**options, "extra_postargs": [*options.get("extra_postargs", []), level]}  # the last one counts
         flags = repr((options.get("macros"), options.get("extra_postargs"), options.get("debug")))
         key = hashlib.sha256(self.common + flags.encode() + Path(source).read_bytes()).hexdigest()

@@ -65,6 +65,14 @@ def test_what_is_not_compiled_exists_and_has_a_reason(pattern: str) -> None:
     assert constant_of_setup("NOT_COMPILED")[pattern]
 
 
+@pytest.mark.parametrize("name", ["FAST", "MESSAGES", "LATE"])
+def test_what_is_compiled_in_a_way_of_its_own_exists_and_is_compiled(name: str) -> None:
+    left_out = constant_of_setup("NOT_COMPILED")
+    compiled = [one for one in source_names() if not any(fnmatchcase(one, pattern) for pattern in left_out)]
+    for pattern in constant_of_setup(name):
+        assert any(fnmatchcase(one, pattern) for one in compiled), pattern
+
+
 def test_describe_and_advice() -> None:
     pattern = r"swellmq \d+\.\d+\.\d+ \((compiled by mypyc|interpreted), Python 3\.\d+\.\d+\)"
     assert re.fullmatch(pattern, version.describe())
