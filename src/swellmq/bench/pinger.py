@@ -13,7 +13,7 @@ import time
 from typing import Final
 
 from swellmq.bench.durable import connected
-from swellmq.bench.generator import CONNACK, SUBACK, packet, publish_packet, string, subscribe_packet
+from swellmq.bench.generator import CONNACK, SUBACK, connect_packet, publish_packet, subscribe_packet
 from swellmq.bench.latency import Latency
 from swellmq.bench.obey import obey
 
@@ -24,8 +24,7 @@ class Pinger:
     """One client; `command` is what `obey` gives the words to."""
 
     def __init__(self, port: int) -> None:
-        greeting = packet(0x10, b"\x00\x04MQTT\x04\x02\x00\x00" + string(b"pinger")) + subscribe_packet(b"ping", 0)
-        self.sock = connected(port, greeting, (CONNACK, SUBACK))
+        self.sock = connected(port, connect_packet(b"pinger") + subscribe_packet(b"ping", 0), (CONNACK, SUBACK))
         self.message = publish_packet(b"ping", 0, 0, b"p" * 8)
 
     def command(self, words: list[str]) -> dict[str, int]:
