@@ -47,7 +47,7 @@ format: $(VENV)/dev-libraries ## put the sources into the common format
 	$(BIN)/ruff format
 	$(BIN)/ruff check --fix
 
-bench: $(VENV)/installed ## measure, beside mosquitto where it is installed; ARGS: load, memory, ... with their options
+bench: $(VENV)/installed ## measure, beside mosquitto where it is installed; ARGS: load, pool, ... with their options
 	$(BIN)/swellmq bench $(or $(ARGS),load)
 
 profile: $(VENV)/installed ## where the CPU time of each message goes, by perf; ARGS="--scenario qos1"
