@@ -126,6 +126,17 @@ def test_a_long_payload_is_cut(broker: Start) -> None:
     publish(one, "long", payload="ü" * 150_000, retain=True)
     told = ask(one, "/api/v1/retained/long").json()
     assert (told["payload"], told["truncated"], told["payload_bytes"]) == ("ü" * 131_072, True, 300_000)
+    publish(one, "long", payload="x" + "ü" * 150_000, retain=True)
+    assert ask(one, "/api/v1/retained/long").json()["payload"] == "x" + "ü" * 131_071, "no half character"
+
+
+def test_a_long_payload_that_is_no_text_is_not_told_as_text(broker: Start) -> None:
+    one = broker(admin="127.0.0.1:0")
+    payload = b"\xff\xd8\xff" + b"picture" * 50_000
+    publish(one, "long", payload_base64=base64.b64encode(payload).decode(), retain=True)
+    told = ask(one, "/api/v1/retained/long").json()
+    assert (told["payload"], told["truncated"]) == (None, True)
+    assert base64.b64decode(told["payload_base64"]) == payload[:262_144]
 
 
 @pytest.mark.parametrize("limit", [1, 3, 1000])

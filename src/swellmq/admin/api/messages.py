@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from codecs import utf_8_decode
 from collections.abc import Callable, Generator
 from datetime import datetime
 from typing import Annotated, Final
@@ -145,7 +146,7 @@ def retained_message(server: Server, topic: str) -> RetainedMessage:
     truncated = len(shown) < len(publish.payload)
     text: str | None = None
     try:
-        text = shown.decode(errors="ignore" if truncated else "strict")
+        text, _ = utf_8_decode(shown, "strict", not truncated)  # a character that the cut goes through is left out
     except UnicodeDecodeError:
         pass
     item = make_item(publish)
