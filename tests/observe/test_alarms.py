@@ -191,6 +191,18 @@ def test_what_waits_is_thought_on(server: Servers) -> None:
     core.waiting_bytes = 0
 
 
+def test_what_was_waiting_at_the_start_has_not_grown(server: Servers) -> None:
+    one = server(limits_waiting_bytes=1_000_000, alarms_after_s=0)
+    core = one.broker.core
+    core.waiting_bytes = 200_000  # the store brought it back, before the first turn
+    seconds(one, 3)
+    assert names(one) == [], "it came long ago, and not in these 3 s"
+    core.waiting_bytes = 400_000
+    seconds(one, 1)
+    assert names(one) == ["waiting"]
+    core.waiting_bytes = 0
+
+
 class FailingStorage(Storage):
     """A store that can't write."""
 

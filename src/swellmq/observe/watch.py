@@ -50,7 +50,7 @@ class Watch:
         self._disk_ms = 0
         self._disk_free = 0
         self._descriptors = 0
-        self._waiting = (0, 0)  # when, and how many bytes
+        self._waiting: tuple[int, int] | None = None  # when, and how many bytes
 
     def keep_history(self) -> None:
         """From now on remember what happens, and who sends and receives most. Once; somebody wants to see it."""
@@ -166,6 +166,8 @@ class Watch:
     def _waiting_soon(self, now_ms: int) -> int:
         """How many bytes wait for clients that are away, as they will be in `AHEAD_S` if they grow as now."""
         waiting = int(self.server.broker.core.waiting_bytes)
+        if self._waiting is None:  # what the store has brought back is no growth
+            self._waiting = now_ms, waiting
         since_ms, before = self._waiting
         lasted_ms = now_ms - since_ms
         if lasted_ms >= GROWTH_MS:
