@@ -86,6 +86,7 @@ def test_quantiles_lie_within_their_bucket() -> None:
     assert 10 < quantile_us(histogram.counts, 50) <= 20
     assert 50 < quantile_us(histogram.counts, 99) <= 100
     assert 500 < quantile_us(histogram.counts, 100) <= 1_000
+    assert quantile_us(histogram.counts, 100, 700) == 700
     histogram.note(99_000_000)
     assert quantile_us(histogram.counts, 100) == BOUNDS_US[-1]
 

@@ -80,20 +80,21 @@ class Histogram:
         self.counts[index] += 1
 
 
-def quantile_us(counts: list[int], percent: int) -> int:
+def quantile_us(counts: list[int], percent: int, longest_us: int = BOUNDS_US[-1]) -> int:
     """The time that `percent` of what `counts` holds did not exceed, in microseconds; 0 where it holds nothing.
 
-    Within a bucket times are taken for evenly spread. What took longer than all bounds counts as the last one.
+    Within a bucket times are taken for evenly spread; none was longer than `longest_us`. What took longer than all
+    bounds counts as the last one.
     """
     total = sum(counts)
     wanted = total * percent / 100
     least = 0
     for count, bound in zip(counts, BOUNDS_US, strict=False):
         if count and wanted <= count:
-            return least + int((bound - least) * wanted / count)
+            return min(least + int((bound - least) * wanted / count), longest_us)
         wanted -= count
         least = bound
-    return least if total else 0
+    return min(least, longest_us) if total else 0
 
 
 @final
@@ -254,8 +255,8 @@ class Stats:
             "turns": int(self.turns),
             "turn_longest_us": int(self.turn.ever_us),
             "turn_recent_us": self.turn.recent_us(self.turned_ms),
-            "turn_p50_us": quantile_us(self.turn_lengths.counts, 50),
-            "turn_p99_us": quantile_us(self.turn_lengths.counts, 99),
+            "turn_p50_us": quantile_us(self.turn_lengths.counts, 50, int(self.turn.ever_us)),
+            "turn_p99_us": quantile_us(self.turn_lengths.counts, 99, int(self.turn.ever_us)),
             "connect_p50_us": quantile_us(self.connect.counts, 50),
             "connect_p99_us": quantile_us(self.connect.counts, 99),
             "delivery_p50_us": quantile_us(self.delivery.counts, 50),

@@ -137,6 +137,22 @@ def test_how_long_turns_take(server: Servers) -> None:
     assert history.rows(1)["rows"][0][COLUMNS.index("turn_longest_us")] < 90_000
 
 
+def test_no_quantile_of_turns_is_longer_than_the_longest(server: Servers) -> None:
+    one = server()
+    one.watch.keep_history()
+    history = one.watch.history
+    assert history is not None
+    pass_seconds(one, 1)
+    for _ in range(1_000):  # all of a bucket that goes up to 5,000,000
+        one.stats.note_turn(3_000_000, one.turn_state.now_ms)
+    pass_seconds(one, 1)
+    [row] = history.rows(1)["rows"]
+    told, numbers = history.turn(), one.stats.statistics()
+    assert row[COLUMNS.index("turn_p99_us")] == row[COLUMNS.index("turn_longest_us")] == 3_000_000
+    assert told["p50_us"] == told["p99_us"] == told["recent_us"] == 3_000_000
+    assert numbers["turn_p50_us"] == numbers["turn_p99_us"] == numbers["turn_longest_us"] == 3_000_000
+
+
 def test_steps_of_the_pool_are_events(server: Servers, clients: Clients) -> None:
     one = server(pool_initial_size=4, pool_max_size=7, max_connections=10)
     one.watch.keep_history()

@@ -120,7 +120,7 @@ class History:
         self.counters = counters
         self.turns.append(self.server.stats.turn_lengths.counts.copy())
         lengths = since(self.turns[-1], self.turns[-2])
-        turns = [quantile_us(lengths, 50), quantile_us(lengths, 99), peak_us]
+        turns = [quantile_us(lengths, 50, peak_us), quantile_us(lengths, 99, peak_us), peak_us]
         self._write(second - 1, [*self._now(), *counted, *turns])
         self.second = second
         self.looked_ms = now_ms
@@ -203,12 +203,13 @@ class History:
     def turn(self) -> dict[str, int]:
         """How long turns take: half of the last 10 s, 99 of 100, the longest lately, and ever."""
         lengths = since(self.turns[-1], self.turns[0])
-        stats = self.server.stats
+        turn = self.server.stats.turn
+        recent_us = int(turn.recent_us(self.server.turn_state.now_ms))
         return {
-            "p50_us": quantile_us(lengths, 50),
-            "p99_us": quantile_us(lengths, 99),
-            "recent_us": int(stats.turn.recent_us(self.server.turn_state.now_ms)),
-            "longest_us": int(stats.turn.ever_us),
+            "p50_us": quantile_us(lengths, 50, recent_us),
+            "p99_us": quantile_us(lengths, 99, recent_us),
+            "recent_us": recent_us,
+            "longest_us": int(turn.ever_us),
         }
 
 
