@@ -93,6 +93,11 @@ class TestErrors:
         client = AdminClient(place, "correct horse battery staple")
         assert client.ask("POST", "/clients/a/trace", {})["active"]
 
+    def test_a_token_in_any_language(self, broker: Start) -> None:
+        token = "schöne Grüße 東京 und so weiter"
+        place = f"127.0.0.1:{admin_port(broker(admin='127.0.0.1:0', admin_token=token))}"
+        assert AdminClient(place, token).get("/traces") == {"items": []}
+
     @pytest.mark.parametrize("place", ["ftp://x", "http://", "localhost:none"])
     def test_no_address(self, place: str, capsys: pytest.CaptureFixture[str]) -> None:
         assert main(["trace", "a", "--admin", place]) == 1

@@ -62,9 +62,9 @@ class AdminClient:
         if url.scheme not in ("http", "https") or not host:
             raise AdminError(f"{place} is no address of an admin: give HOST:PORT, or a URL of http or https")
         self.place = url.netloc
-        self.headers = {"Accept": "application/json", "Authorization": f"Bearer {token}"}
-        if not token:
-            del self.headers["Authorization"]
+        self.headers: dict[str, str | bytes] = {"Accept": "application/json"}
+        if token:
+            self.headers["Authorization"] = b"Bearer " + token.encode()
         self.connection: http.client.HTTPConnection
         if url.scheme == "https":
             try:
@@ -100,7 +100,9 @@ class AdminClient:
         text = problem.get("message") if isinstance(problem, dict) else None
         raise AdminError(str(text or f"{self.place} answers {method} {path} with status {status}"), status)
 
-    def _exchange(self, method: str, path: str, content: bytes | None, headers: dict[str, str]) -> tuple[int, bytes]:
+    def _exchange(
+        self, method: str, path: str, content: bytes | None, headers: dict[str, str | bytes]
+    ) -> tuple[int, bytes]:
         try:
             for attempt in (1, 2):
                 try:
