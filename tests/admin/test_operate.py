@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from admin_client import ask
 from socket_client import PATIENCE_S, Clients, await_true
+from test_clients import all_pages
 from test_server import Process
 
 from swellmq import Broker, Settings
@@ -39,7 +40,7 @@ def test_a_client_id_is_banned_and_let_in_again(broker: Start, clients: Clients)
     [ban] = ask(one, "/api/v1/bans").json()["items"]
     assert (ban["kind"], ban["value"]) == ("client_id", "mallory")
     assert ask(one, "/api/v1/bans?kind=client_id&value=mallory", "DELETE").status == 204
-    assert ask(one, "/api/v1/bans").json() == {"items": []}
+    assert ask(one, "/api/v1/bans").json() == {"items": [], "next": None}
     assert clients(one, 5).connect("mallory").reason_code == 0
     assert ask(one, "/api/v1/bans?kind=client_id&value=mallory", "DELETE").code() == "no_such_ban"
 
@@ -56,9 +57,19 @@ def test_an_address_is_banned_with_all_who_come_from_it(broker: Start, clients: 
     assert ask(one, "/api/v1/bans", "POST", {**body, "value": "here"}).status == 422
 
 
+@pytest.mark.parametrize("limit", [1, 3, 100])
+def test_bans_page_by_page(limit: int, broker: Start) -> None:
+    one = broker(admin="127.0.0.1:0", access_anonymous="yes")
+    wanted = [("address", "10.0.0.9"), ("address", "::1"), *(("client_id", f"c/{number}") for number in range(6))]
+    for kind, value in reversed(wanted):
+        body = {"kind": kind, "value": value, "disconnect": False}
+        assert ask(one, "/api/v1/bans", "POST", body).status == 201
+    assert [(ban["kind"], ban["value"]) for ban in all_pages(one, "/api/v1/bans", limit)] == wanted
+
+
 def test_bans_need_somebody_who_looks(broker: Start) -> None:
     one = broker(admin="127.0.0.1:0")
-    assert ask(one, "/api/v1/bans").json() == {"items": []}
+    assert ask(one, "/api/v1/bans").json() == {"items": [], "next": None}
     answer = ask(one, "/api/v1/bans", "POST", {"kind": "client_id", "value": "x"})
     assert (answer.status, answer.code()) == (409, "no_access_control")
 

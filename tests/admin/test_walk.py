@@ -17,6 +17,7 @@ from swellmq.admin.walk import KEYS_PER_SLICE, all_keys, cut, smallest
 from swellmq.broker.session import Session, Subscription
 from swellmq.broker.sharded import SPLIT_AT, ShardedMap
 from swellmq.codec.packets import Publish
+from swellmq.limits import GUARD_ENTRIES
 from swellmq.server import Server
 
 Servers = Callable[..., Server]
@@ -81,9 +82,12 @@ def walk_and_return(walk: Any, found: list[bytes]) -> Iterator[None]:
 
 @pytest.fixture
 def crowded(server: Servers) -> Iterator[Server]:
-    """A broker with many sessions, each with a subscription and a retained message."""
-    one = server(admin="127.0.0.1:0", limits_retained_messages=SESSIONS)
+    """A broker with many sessions, each with a subscription and a retained message, and as many bans as it keeps."""
+    one = server(admin="127.0.0.1:0", limits_retained_messages=SESSIONS, access_anonymous="yes")
     core = one.broker.core
+    assert one.door is not None
+    for number in range(GUARD_ENTRIES):
+        one.door.guard.ban(f"client {number}", one.loop.start_ns // 1_000_000, 10**9)
     for number in range(SESSIONS):
         name = f"device/{number:06}"
         session = Session(name)
@@ -106,6 +110,7 @@ PATHS = (
     "/api/v1/clients?search=9999",
     "/api/v1/subscriptions?limit=1000",
     "/api/v1/retained?limit=1000&prefix=device/",
+    "/api/v1/bans?limit=1000",
     "/api/v1/topics?limit=1000&filter=device/%2B",
     "/api/v1/topics/tree?limit=1000&prefix=device",
     "/api/v1/receipts",

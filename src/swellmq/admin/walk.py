@@ -20,6 +20,7 @@ KEYS_PER_SLICE: Final = 250
 ITEMS_PER_SLICE: Final = 5  # of those that are made for an answer
 LIMIT_MAX: Final = 1_000  # items of a page
 
+Key = TypeVar("Key", bytes, str)
 V = TypeVar("V")
 Item = TypeVar("Item")
 
@@ -32,11 +33,11 @@ class PageQuery(msgspec.Struct, forbid_unknown_fields=True):
 
 
 def smallest(
-    slices: Iterable[list[bytes]], after: bytes | None, limit: int, wanted: Callable[[bytes], bool] | None = None
-) -> Generator[None, None, tuple[list[bytes], bool]]:
+    slices: Iterable[list[Key]], after: Key | None, limit: int, wanted: Callable[[Key], bool] | None = None
+) -> Generator[None, None, tuple[list[Key], bool]]:
     """The `limit` smallest keys above `after` (None: of all) that are wanted, each once, and whether there are more."""
-    best: list[bytes] = []
-    highest: bytes | None = None  # no key from here on can be among them
+    best: list[Key] = []
+    highest: Key | None = None  # no key from here on can be among them
     for some in slices:
         if after is not None:
             some = [key for key in some if key > after]
@@ -59,7 +60,7 @@ def all_keys(entries: ShardedMap[bytes, V]) -> Generator[list[bytes], None, None
         yield from cut(list(shard))
 
 
-def cut(keys: list[bytes]) -> Generator[list[bytes], None, None]:
+def cut(keys: list[Key]) -> Generator[list[Key], None, None]:
     """The same keys, some at a time."""
     for start in range(0, len(keys), KEYS_PER_SLICE):
         yield keys[start : start + KEYS_PER_SLICE]

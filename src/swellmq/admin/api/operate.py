@@ -16,7 +16,7 @@ from swellmq.admin.answer import ApiError, Response
 from swellmq.admin.api.clients import disconnect_session
 from swellmq.admin.api.overview import moment
 from swellmq.admin.route import Request, Route, Walk
-from swellmq.admin.walk import all_keys
+from swellmq.admin.walk import PageQuery, all_keys, cut, smallest
 from swellmq.errors import SettingsError
 from swellmq.logs import severity
 from swellmq.reload import change
@@ -47,10 +47,11 @@ class Ban(msgspec.Struct):
     until: datetime
 
 
-class Bans(msgspec.Struct):
-    """All bans that hold."""
+class BanPage(msgspec.Struct):
+    """Bans that hold, by kind and value; those of a flood may be tens of thousands."""
 
     items: list[Ban]
+    next: str | None
 
 
 class BanBody(msgspec.Struct, forbid_unknown_fields=True):
@@ -106,13 +107,17 @@ def set_log_level(body: Logging) -> Logging:
     return log_level()
 
 
-def bans(server: Server) -> Bans:
+def bans(server: Server, query: PageQuery) -> Generator[None, None, BanPage]:
     """Who is banned now."""
     if server.door is None:
-        return Bans([])
+        return BanPage([], None)
+    guard = server.door.guard
     now_ms = milliseconds()
-    held = server.door.guard.bans.items()
-    return Bans([_describe(server, key, until_ms) for key, until_ms in held if until_ms > now_ms])
+    keys, more = yield from smallest(
+        cut(list(guard.bans)), query.after, query.limit, lambda key: guard.bans.get(key, 0) > now_ms
+    )
+    items = [_describe(server, key, guard.bans[key]) for key in keys if key in guard.bans]
+    return BanPage(items, keys[-1] if more else None)
 
 
 def add_ban(server: Server, body: BanBody) -> Walk[Banned]:
