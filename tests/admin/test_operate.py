@@ -7,6 +7,7 @@ import logging
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 from admin_client import ask
@@ -65,6 +66,30 @@ def test_bans_page_by_page(limit: int, broker: Start) -> None:
         body = {"kind": kind, "value": value, "disconnect": False}
         assert ask(one, "/api/v1/bans", "POST", body).status == 201
     assert [(ban["kind"], ban["value"]) for ban in all_pages(one, "/api/v1/bans", limit)] == wanted
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "listed"),
+    [
+        ("address", "2001:DB8:0::1", "2001:db8::1"),
+        ("address", "::ffff:192.0.2.7", "192.0.2.7"),
+        ("client_id", "long" * 100, None),
+    ],
+)
+def test_a_ban_ends_by_its_name_and_by_what_is_listed(
+    kind: str, value: str, listed: str | None, broker: Start, clients: Clients
+) -> None:
+    one = broker(admin="127.0.0.1:0", access_anonymous="yes")
+    for by_name in (True, False):
+        assert ask(one, "/api/v1/bans", "POST", {"kind": kind, "value": value}).status == 201
+        [ban] = ask(one, "/api/v1/bans").json()["items"]
+        if kind == "client_id":
+            assert clients(one, 5).connect(value).reason_code == BANNED
+        assert ban["value"] == listed or (listed is None and len(ban["value"]) < len(value))
+        name = quote(value if by_name else ban["value"], safe="")
+        assert ask(one, f"/api/v1/bans?kind={kind}&value={name}", "DELETE").status == 204
+        assert ask(one, "/api/v1/bans").json()["items"] == []
+    assert ask(one, "/api/v1/bans?kind=address&value=here", "DELETE").code() == "no_such_ban"
 
 
 def test_bans_need_somebody_who_looks(broker: Start) -> None:

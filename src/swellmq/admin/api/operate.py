@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Generator
+from contextlib import suppress
 from datetime import datetime
 from ipaddress import ip_address
 from typing import Annotated, Final, Literal
@@ -126,24 +127,37 @@ def add_ban(server: Server, body: BanBody) -> Walk[Banned]:
     value = body.value
     if body.kind == "address":
         try:
-            value = str(ip_address(value))
+            value = _address(value)
         except ValueError:
             raise ApiError(422, "bad_body", "not an address") from None
     key = _key(body.kind, value)
     length_ms = body.seconds * 1_000 if body.seconds is not None else int(guard.settings.ban_ms)
     guard.ban(key, milliseconds(), length_ms)
+    kept = short_key(key)
+    ban = _describe(server, kept, guard.bans[kept])
     disconnected = 0
     if body.disconnect and body.kind == "client_id":
         disconnected = int(disconnect_session(server, value))
     elif body.disconnect:
         disconnected = yield from _disconnect_address(server, value)
-    return Banned(_describe(server, key, guard.bans[key]), disconnected)
+    return Banned(ban, disconnected)
 
 
 def end_ban(server: Server, query: BanQuery) -> None:
     """End a ban."""
-    if _guard(server).bans.pop(_key(query.kind, query.value), None) is None:
+    value = query.value
+    if query.kind == "address":
+        with suppress(ValueError):
+            value = _address(value)
+    bans, key = _guard(server).bans, _key(query.kind, value)
+    if bans.pop(key, None) is None and bans.pop(short_key(key), None) is None:  # a long one as it is listed, or whole
         raise ApiError(404, "no_such_ban", "there is no such ban")
+
+
+def _address(text: str) -> str:
+    """An address as those of connections are told. Raises ValueError where it is none."""
+    address = ip_address(text)
+    return str((address.version == 6 and address.ipv4_mapped) or address)
 
 
 def _disconnect_address(server: Server, address: str) -> Generator[None, None, int]:
@@ -171,7 +185,7 @@ def _guard(server: Server) -> Guard:
 
 
 def _key(kind: str, value: str) -> str:
-    return short_key(("address " if kind == "address" else "client ") + value)
+    return ("address " if kind == "address" else "client ") + value
 
 
 def _describe(server: Server, key: str, until_ms: int) -> Ban:
