@@ -169,6 +169,7 @@ def test_files_of_one_listener(tmp_path: Path, clients: Clients, caplog: pytest.
     config = tmp_path / "swellmq.toml"
     config.write_text(
         "sys_interval_s = 0\n[pool]\ninitial_size = 16\n[[listener]]\nport = 0\n[[listener]]\nport = 0\n"
+        'bind = ["127.0.0.1", "127.0.0.2"]\n'  # which share the files
         f'password_file = "{users}"\nacl_file = "{acl}"\n'
     )
     one = Server(Settings.load(str(config), {}, {}))
@@ -201,6 +202,41 @@ def test_files_of_one_listener(tmp_path: Path, clients: Clients, caplog: pytest.
         path.write_text(text)
     acl.unlink()
     assert not one.reload() and "listener.acl_file: " in caplog.text
+    one.finish()
+
+
+@pytest.mark.parametrize("gets_own", [True, False])
+def test_a_listener_gets_or_loses_a_file_of_its_own(tmp_path: Path, clients: Clients, gets_own: bool) -> None:
+    """Whoever the other file does not know leaves, at this listener and at no other."""
+    first, other = write_passwords(tmp_path / "a", joe="a", jim="b"), write_passwords(tmp_path / "b", joe="a", eve="c")
+    config = tmp_path / "swellmq.toml"
+
+    def write(own: bool) -> None:
+        usual, line = (first, f'password_file = "{other}"\n') if own else (first, "")
+        if not gets_own:
+            usual, line = (other, f'password_file = "{first}"\n') if own else (other, "")
+        config.write_text(
+            f'sys_interval_s = 0\n[pool]\ninitial_size = 16\n[access]\npassword_file = "{usual}"\n'
+            f"[[listener]]\nport = 0\n[[listener]]\nport = 0\n{line}"
+        )
+
+    write(own=not gets_own)
+    one = Server(Settings.load(str(config), {}, {}))
+    one.open()
+    second = ("127.0.0.1", one.listeners[1].port)
+
+    def turn() -> None:
+        one.turn(1)
+
+    elsewhere = clients(one, 5, "1", username="joe", password=b"a")
+    joe = clients(second, 5, "2", step=turn, username="joe", password=b"a")
+    jim = clients(second, 5, "3", step=turn, username="jim", password=b"b")
+    write(own=gets_own)
+    assert one.reload()
+    assert jim.expect(Disconnect).reason_code == spec.NOT_AUTHORIZED
+    clients(second, 5, "4", step=turn, username="eve", password=b"c")
+    for client in (elsewhere, joe):
+        client.ping()
     one.finish()
 
 

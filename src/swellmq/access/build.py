@@ -89,7 +89,8 @@ def prepare_change(
         door.remembered.keep_ms = settings.access_remember_s * 1000
         for old, new in [(before, rights), *((before_at.get(index), one) for index, one in rights_at.items())]:
             if isinstance(old, Rules) and isinstance(new, Rules) and old.text != new.text:
-                lines.append(f"{new.path}: {old.count} -> {new.count} rules")
+                line = f"{new.path}: {old.count} -> {new.count} rules"
+                lines += [line] if line not in lines else []  # several listeners may have the same file
         broker.review(rights, rights_at)  # which goes by door.authorizes_publish too
         return lines
 

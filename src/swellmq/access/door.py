@@ -67,20 +67,17 @@ class Entrance:
         """The methods of enhanced authentication that may be used here."""
         return [*self.methods, *(provider.method for provider in self.providers if provider.method)]
 
-    def take(self, new: Entrance) -> str:
-        """Become another one; who was let in by what is no longer so is not welcome. What has changed, in words."""
+    def follow(self, old: Entrance) -> str:
+        """Stand where another one was; who was let in by what is no longer so is not welcome. What has changed, in
+        words."""
         line = ""
-        self.expelled = set()
-        for old in self.providers:
-            if isinstance(old, PasswordFile):
-                file = next((one for one in new.providers if isinstance(one, PasswordFile)), PasswordFile({}))
-                added, removed, changed = differences(old, file)
+        for before in old.providers:
+            if isinstance(before, PasswordFile):
+                file = next((one for one in self.providers if isinstance(one, PasswordFile)), PasswordFile({}))
+                added, removed, changed = differences(before, file)
                 self.expelled = removed | changed
                 if added or self.expelled:
                     line = f"users: {len(added)} added, {len(removed)} removed, {len(changed)} with a new password"
-        self.providers = new.providers
-        self.methods = new.methods
-        self.anonymous = new.anonymous
         return line
 
 
@@ -177,17 +174,17 @@ class Door(Access):
 
     def change(self, usual: Entrance, own: dict[int, Entrance]) -> list[str]:
         """Take other entrances, of the same listeners as before. What has changed, in words."""
-        lines = [self.usual.take(usual)]
+        lines = [usual.follow(self.usual)]
+        for index in self.own:
+            if index not in own:  # it is as most are from now on, but who came in by it was known by something else
+                own[index] = Entrance(usual.providers, usual.anonymous)
+                own[index].methods = usual.methods
         for index, entrance in own.items():
-            if index in self.own:
-                lines.append(self.own[index].take(entrance))
-            else:
-                self.own[index] = entrance
-        for index in [index for index in self.own if index not in own]:
-            del self.own[index]
+            lines.append(entrance.follow(self.own.get(index, self.usual)))
+        self.usual, self.own = usual, own
         self.offer()
         self.remembered.forget()
-        return [line for line in lines if line]
+        return list(dict.fromkeys(line for line in lines if line))  # the addresses of one listener have changed alike
 
     def welcomes(self, connection: Connection, username: str | None) -> bool:
         if connection.identity() is not None:
