@@ -244,11 +244,14 @@ class TestBounds:
         monkeypatch.setattr(otel, "FOLLOWED_BYTES", 1_000)
         followed = Followed()
         sender = followed.broker.connect("s", version=5)
+        each = 1 + 1 + len(with_context(b"t").properties)  # which may be larger than topic name and payload
         for _ in range(8):
             sender.send(with_context(b"t", b"x"))
-        assert len(followed.spans.followed) == 5 and followed.spans.followed_bytes == 5
-        sender.send(with_context(b"t", b"x" * 999))
+        assert len(followed.spans.followed) == 5 and followed.spans.followed_bytes == 5 * each
+        sender.send(with_context(b"t", b"x" * (1_001 - 2 * each)))
         assert len(followed.spans.followed) == 2 and followed.spans.followed_bytes == 1_000
+        sender.send(with_context(b"t", more="x" * 1_000))
+        assert not followed.spans.followed and followed.spans.followed_bytes == 0
 
     def test_a_bug_costs_nobody_the_connection(self, monkeypatch: pytest.MonkeyPatch) -> None:
         def fail(*_arguments: object, **_more: object) -> None:

@@ -20,6 +20,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from swellmq.broker.access import Spans
+from swellmq.broker.session import message_bytes
 from swellmq.codec import spec
 from swellmq.codec.packets import Properties, Publish
 from swellmq.codec.properties import decode_properties, encode_properties_body
@@ -49,7 +50,7 @@ log = logging.getLogger("swellmq.otel")
 
 DELIVERIES_MAX: Final = 32  # of one message have a span
 FOLLOWED_MAX: Final = 4_096  # messages that may still be delivered
-FOLLOWED_BYTES: Final = 16_777_216  # and their payloads
+FOLLOWED_BYTES: Final = 16_777_216  # of them all
 GOODBYE_S: Final = 2.0  # at the end, for what is still to be sent
 TRACES_PATH: Final = "/v1/traces"
 
@@ -156,7 +157,7 @@ class MessageSpans(Spans):
         context = trace.set_span_in_context(span, Context())
         if parent is None:
             self.put_into(publish, context)
-        self.follow(publish, Followed(span, context, now_ns, len(publish.payload)))
+        self.follow(publish, Followed(span, context, now_ns, int(message_bytes(publish))))
 
     def end(self, one: Followed, subscriptions: int, reason_code: int) -> None:
         """It is routed; the spans of its deliveries hang below its own."""
