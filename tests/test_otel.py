@@ -27,6 +27,7 @@ from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
 from swellmq import otel
+from swellmq.server import Server
 
 TRACE_ID = "0af7651916cd43dd8448eb211c80319c"
 PARENT_ID = "b7ad6b7169203331"
@@ -334,3 +335,9 @@ class TestExport:
     def test_an_endpoint_that_is_none(self, broker: Callable[..., Broker]) -> None:
         with pytest.raises(SettingsError, match="no URL of http or https"):
             broker(otel_endpoint="localhost:4318")
+
+    def test_a_broker_that_can_not_listen_leaves_no_thread(self, server: Callable[..., Server]) -> None:
+        before = set(threading.enumerate())
+        with pytest.raises(SettingsError, match="can't listen"):
+            server(otel_endpoint="http://127.0.0.1:1", port=server().port)
+        assert set(threading.enumerate()) <= before

@@ -27,7 +27,7 @@ from swellmq.broker.storage import Storage
 from swellmq.broker.sys_topics import SysTopics
 from swellmq.broker.uplink import Uplink
 from swellmq.codec import spec
-from swellmq.connection import Turn
+from swellmq.connection import Layer, Turn
 from swellmq.errors import SettingsError
 from swellmq.limits import MEMORY_SHARE_PERCENT, OVERLOAD_LOOK_MS
 from swellmq.logs import set_up
@@ -170,22 +170,26 @@ class Server:
             self._close_admin()
             self.loop.close()
             self.storage.close()
+            if self.spans is not None:
+                self.spans.close()
             raise
 
     def _listen(self) -> None:
         self.pool.preheat()
         bounds: dict[int, Bound] = {}  # the addresses of one listener share their rules, and so its bound
         for index, wanted in enumerate(self.settings.listeners):
+            layer: Layer | None = None
+            if wanted.has_layers():  # before its socket: a certificate may be of no use
+                from swellmq.net.layers import make_layers  # most brokers speak MQTT straight on the socket
+
+                layer = make_layers(wanted, wanted.tls)
             if index in self.handed_over:
                 listener = take_socket(self.handed_over[index], index)
             elif wanted.unix:
                 listener = open_unix(wanted.unix, wanted.unix_mode, index, wanted.backlog)
             else:
                 listener = open_tcp(wanted.bind, wanted.port, index, wanted.backlog, wanted.rules.interface)
-            if wanted.has_layers():
-                from swellmq.net.layers import make_layers  # most brokers speak MQTT straight on the socket
-
-                listener.layer = make_layers(wanted, wanted.tls)
+            listener.layer = layer
             if wanted.proxies is not None:
                 listener.proxies = [parse_network(network) for network in wanted.proxies.networks]
             if wanted.rules.max_connections:

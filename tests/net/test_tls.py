@@ -432,15 +432,19 @@ def test_a_listener_of_a_file(tmp_path: Path) -> None:
         ({"ciphers": "nonsense"}, "OpenSSL knows none of nonsense"),
     ],
 )
-def test_files_of_no_use(authority: Authority, certificate: str, options: dict[str, Any], problem: str) -> None:
+def test_files_of_no_use(
+    authority: Authority, certificate: str, options: dict[str, Any], problem: str, tmp_path: Path
+) -> None:
     told = {"certificates": [certificate]} | options
     told = {
         key: authority.path if value == "AUTHORITY" else [authority.path] if value == ["AUTHORITY"] else value
         for key, value in told.items()
     }
-    one = Server(Settings(listeners=[ListenerSettings(port=0, tls=TlsSettings(**told))]))
+    path = tmp_path / "socket"
+    one = Server(Settings(listeners=[ListenerSettings(unix=str(path), tls=TlsSettings(**told))]))
     with pytest.raises(SettingsError, match=problem):
         one.open()
+    assert not path.exists(), "nothing stays open"
 
 
 def test_an_old_certificate_is_warned_about(
