@@ -119,6 +119,8 @@ SETTINGS = [
     ("memory_limit 64000000", "memory_budget_bytes", 64_000_000),
     ("sys_interval 0", "sys_interval_s", 0),
     ("max_connections 10", "max_connections", 10),
+    ("max_connections 10\nglobal_max_connections 20", "max_connections", 10),
+    ("max_connections 20\nglobal_max_connections 10", "max_connections", 10),
     ("max_topic_alias 3", "limits_topic_alias_maximum", 3),
     ("max_topic_alias_broker 3", "limits_topic_aliases_out", 3),
     ("log_dest file /var/log/m.log", "log_file", "/var/log/m.log"),

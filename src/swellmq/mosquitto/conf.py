@@ -271,7 +271,8 @@ class Reading:
                 self.given[name] = (value, line.where)
         if len(places) == 1 and places[0].value("max_connections", 0):  # the broker's own bound sizes its pool too
             value, line = places[0].values.pop("max_connections")
-            self.given["max_connections"] = (value, line.where)
+            one, given = (value, line.where), self.given.get("max_connections", (value, ""))
+            self.given["max_connections"] = min(one, given, key=lambda bound: int(str(bound[0])))
 
     def listeners_of(self, place: Place) -> list[ListenerSettings]:
         """Our listeners for one of the file: one for each address."""

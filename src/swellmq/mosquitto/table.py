@@ -1,6 +1,6 @@
 """Every option of a mosquitto.conf, and what it is here: a setting, a value of its listener, nothing, or an error.
 
-The table is all there is to extend: a part of the broker that arrives turns a `Later` into a `Setting` or an
+The table is all there is to extend: a part of the broker that arrives turns an `Unable` into a `Setting` or an
 `OfListener`. The options and their defaults are those of mosquitto 2.1, mosquitto.conf(5).
 """
 
