@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import builds
 import chromium
 import pytest
 from socket_client import Clients, quiet_settings
@@ -25,6 +26,7 @@ MOSQUITTO = ("mosquitto", "mosquitto_pub", "mosquitto_sub")
 
 
 def pytest_configure() -> None:
+    builds.be_strict()
     os.environ["PATH"] += os.pathsep + "/usr/sbin"  # where Debian puts mosquitto, and not every user's PATH has it
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import importlib.metadata
 import importlib.resources
 import importlib.util
@@ -16,8 +15,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from builds import constant_of_setup
 
 from swellmq import version
+from swellmq.limits import Limits
+from swellmq.settings import ListenerRules
 
 ROOT = Path(__file__).parent.parent
 SOURCES = ROOT / "src" / "swellmq"
@@ -25,15 +27,6 @@ SOURCES = ROOT / "src" / "swellmq"
 
 def pyproject() -> dict[str, Any]:
     return tomllib.loads((ROOT / "pyproject.toml").read_text())
-
-
-def constant_of_setup(name: str) -> Any:
-    """A literal from setup.py, which can't be imported without building."""
-    for statement in ast.parse((ROOT / "setup.py").read_text()).body:
-        if isinstance(statement, ast.AnnAssign) and ast.unparse(statement.target) == name:
-            assert statement.value is not None
-            return ast.literal_eval(statement.value)
-    raise LookupError(name)
 
 
 def source_names() -> list[str]:
@@ -71,6 +64,13 @@ def test_what_is_compiled_in_a_way_of_its_own_exists_and_is_compiled(name: str) 
     compiled = [one for one in source_names() if not any(fnmatchcase(one, pattern) for pattern in left_out)]
     for pattern in constant_of_setup(name):
         assert any(fnmatchcase(one, pattern) for one in compiled), pattern
+
+
+def test_native_objects_have_no_vars_in_the_interpreted_build_either() -> None:
+    names = {"__name__": "swellmq.somewhere", "native": Limits(), "plain": ListenerRules()}
+    with pytest.raises(TypeError):
+        eval("vars(native)", names)
+    assert "anonymous" in eval("vars(plain)", names)
 
 
 def test_describe_and_advice() -> None:
