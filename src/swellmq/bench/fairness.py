@@ -22,6 +22,7 @@ from typing import Any, Final
 
 from swellmq.bench import report
 from swellmq.bench.brokers import TICKS_PER_SECOND, Broker, Running
+from swellmq.bench.crowd import TOPIC as CROWD_TOPIC
 from swellmq.bench.durable import connected
 from swellmq.bench.generator import CONNACK, PINGREQ, SUBACK, connect_packet, publish_packet, subscribe_packet
 from swellmq.bench.latency import Latency
@@ -30,7 +31,6 @@ from swellmq.bench.worker import Worker
 
 EVERY_S: Final = 0.002
 TOPIC: Final = b"fair/own"
-CROWD_TOPIC: Final = b"crowd/all"
 CASES: Final = {"fan-out": (0, False), "fan-out-own": (0, True), "flood": (1, False), "stopped": (50, False)}
 STOPPED: Final = "stopped"
 BEFORE: Final = "before it"  # the row of `stopped` with all reading
