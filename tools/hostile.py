@@ -143,9 +143,9 @@ class Broker:
         self.told: queue.Queue[dict[str, object]] = queue.Queue()
         self.faults: list[str] = []
         self.lines = 0
+        self.ready = threading.Event()
         self.reader = threading.Thread(target=self.read_log, daemon=True)
         self.reader.start()
-        self.ready = threading.Event()
 
     def read_log(self) -> None:
         assert self.process.stderr is not None
