@@ -122,7 +122,7 @@ def _copy(session: Session) -> Session:
     copy.untold = session.untold
     copy.order = dict(session.order)
     for replay in session.replays:  # they are not kept, but what was sent of them already is
-        made = Replay(replay.subscription, replay.grant_qos, replay.started, replay.packet_bytes_max)
+        made = Replay(replay.subscription, replay.grant_qos, replay.started, replay.turn, replay.packet_bytes_max)
         made.done = dict(replay.done)
         made.required = False
         copy.replays.append(made)

@@ -85,14 +85,26 @@ class Flight:
 
 
 @dataclass(eq=False)
+class Sent:
+    """A retained message as it was sent for a new subscription."""
+
+    connection: Connection
+    payload: bytes
+    qos: int
+    identifiers: tuple[int, ...]
+    turn: int
+
+
+@dataclass(eq=False)
 class Replay:
     """The retained messages that one SUBSCRIBE asks for."""
 
     subscription: Subscription
     grant_qos: int
     started: int  # number of the last message routed before
+    turn: int  # in which it began
     packet_bytes_max: int  # the smallest Maximum Packet Size of all connections since; 0: none
-    done: dict[str, int] = field(default_factory=dict)  # topics that were sent
+    done: dict[str, Sent] = field(default_factory=dict)  # what was sent, by topic
     required: bool = True  # False: the subscription is gone
     held_lost: bool = False  # QoS 0 of it that waited for the store was lost with its connection
 

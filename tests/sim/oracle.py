@@ -294,7 +294,7 @@ class Oracle(Routing):
         """SUBACK is due, and the retained messages follow."""
         session = connection.session
         for one, qos in granted.retained:
-            replay = Replay(one, qos, self.messages, connection.packet_bytes_max)
+            replay = Replay(one, qos, self.messages, self.turn, connection.packet_bytes_max)
             replay.required = session.subscriptions[one.topic_filter] is one  # it may name the same filter twice
             session.replays.append(replay)
         connection.owe(SUBACK, packet_identifier, *granted.codes, ticket=granted.ticket)

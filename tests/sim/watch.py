@@ -6,7 +6,7 @@ window and the order are promises about what is sent.
 
 from __future__ import annotations
 
-from sim.model import Connection, Expect, Message, Replay, Violation, matches
+from sim.model import Connection, Expect, Message, Replay, Sent, Session, Violation, matches
 from sim.oracle import Oracle
 
 from swellmq.codec.decode import decode
@@ -259,28 +259,54 @@ class Watch:
         A replay may take its time: each message counts that was retained at some time since the SUBSCRIBE.
         """
         session = connection.session
-        history = self.oracle.retained_since.get(topic, [])
+        sent = Sent(connection, packet.payload, int(packet.qos), identifiers, self.oracle.turn)
         found: list[tuple[bool, bool, Replay, Message]] = []
         for replay in session.replays:
-            one = replay.subscription
-            expected = (one.identifier,) if one.identifier and connection.version == MQTT_5_0 else ()
-            if topic in replay.done or expected != identifiers or not matches(one.topic_filter, topic):
-                continue
-            for index, message in enumerate(history):
-                replaced = index + 1 < len(history) and history[index + 1].number <= replay.started
-                same = message.payload == packet.payload and min(replay.grant_qos, message.qos) == packet.qos
-                own = one.no_local and message.publisher == session.client_id
-                if same and not replaced and not own:
-                    found.append((not replay.required, message.number > replay.started, replay, message))
-        if not found:
-            return None
-        # Several replays may be under way: the one that owes the message for certain comes first.
-        waived, later, replay, message = min(found, key=lambda one: one[:2])
-        if owed and (waived or later):
-            return None
-        replay.done[topic] = message.number
+            message = self._replayed(session, replay, topic, sent)
+            if message is not None and topic not in replay.done:
+                found.append((not replay.required, message.number > replay.started, replay, message))
+        if found:
+            # Several replays may be under way: the one that owes the message for certain comes first.
+            waived, later, replay, message = min(found, key=lambda one: one[:2])
+            if owed and (waived or later):
+                return None
+            replay.done[topic] = sent
+        else:
+            message = None if owed else self._exchange(session, topic, sent)
+            if message is None:
+                return None
         self.oracle.count("retained deliveries")
         return Expect(message, {session: [(int(packet.qos), True, identifiers)]}, 0, replayed=True)
+
+    def _replayed(self, session: Session, replay: Replay, topic: str, sent: Sent) -> Message | None:
+        """The message that was sent, if this replay may have sent it so."""
+        one = replay.subscription
+        expected = (one.identifier,) if one.identifier and sent.connection.version == MQTT_5_0 else ()
+        if replay.turn > sent.turn or expected != sent.identifiers or not matches(one.topic_filter, topic):
+            return None
+        history = self.oracle.retained_since.get(topic, [])
+        for index, message in enumerate(history):
+            replaced = index + 1 < len(history) and history[index + 1].number <= replay.started
+            same = message.payload == sent.payload and min(replay.grant_qos, message.qos) == sent.qos
+            own = one.no_local and message.publisher == session.client_id
+            if same and not replaced and not own:
+                return message
+        return None
+
+    def _exchange(self, session: Session, topic: str, sent: Sent) -> Message | None:
+        """What was taken for the message of one replay may have been that of another: then it is free for this one."""
+        for replay in session.replays:
+            earlier = replay.done.get(topic)
+            message = self._replayed(session, replay, topic, sent)
+            if earlier is None or message is None:
+                continue
+            for other in session.replays:
+                if topic not in other.done and self._replayed(session, other, topic, earlier) is not None:
+                    other.done[topic] = earlier
+                    replay.done[topic] = sent
+                    self.oracle.count("replays told apart later")
+                    return message
+        return None
 
     # What must have been sent
 
