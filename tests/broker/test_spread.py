@@ -107,6 +107,44 @@ def test_a_run_to_very_many_goes_in_slices() -> None:
     assert len(client.payloads()) == RUN_TARGETS_MAX + 1
 
 
+def share(client: MemoryClient, groups: int) -> None:
+    """Become a member of so many groups that share `all`."""
+    filters = b"".join(string(b"$share/g%d/all" % number) + b"\x01" for number in range(groups))
+    client.feed(packet(0x82, b"\x00\x01\x00" + filters))
+    turns(client.broker)
+    client.receive()
+
+
+def test_very_many_groups_take_several_turns() -> None:
+    broker = MemoryBroker()
+    clients = crowd(broker, 1)
+    member, publisher = broker.connect("m", version=5), broker.connect("p", version=5)
+    share(member, IN_A_TURN + 100)
+    publisher.feed(publish_packet(b"all", 0, 0, b"1", True))
+    assert max(turns(broker)) <= IN_A_TURN
+    assert member.payloads() == [b"1"] * (IN_A_TURN + 100)
+    assert clients[0].payloads() == [b"1"]
+    broker.check()
+
+
+def test_a_search_for_members_that_are_here_counts() -> None:
+    broker = MemoryBroker()
+    groups = DELIVERIES_LEAST + 44
+    for number in range(60):
+        member = broker.connect(f"m{number}", version=5, session_expiry_interval=600)
+        share(member, groups)
+        member.drop()
+    publishers = [broker.connect(name, version=5) for name in ("p", "q")]
+    for publisher in publishers:
+        publisher.feed(publish_packet(b"all", 1, 1, b"1", True))
+    broker._one_turn()
+    assert broker.core.work != []  # the first message has used up the turn, and the second takes more than its share
+    turns(broker)
+    for publisher in publishers:
+        publisher.expect(Ack(PUBACK, 1))
+    assert sum(session.queued() for session in broker.core.sessions.values()) == 2 * groups
+
+
 def test_who_leaves_meanwhile_gets_it_no_longer() -> None:  # [MQTT-3.10.4-2]
     broker = MemoryBroker()
     clients = crowd(broker, WIDE)

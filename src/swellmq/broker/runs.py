@@ -40,9 +40,6 @@ PUBLISH_QOS_2: Final = 0x34
 TOGETHER_MIN: Final = 16
 
 
-ALL: Final = 1 << 40
-
-
 def forward_run(core: Core, connection: Connection, data: bytes, pos: i64, end: i64) -> i64:
     """Forward the PUBLISH packets at `pos` that are complete, of the first one's QoS, without RETAIN or properties, and
     whose topics were matched before; the position behind them, which is `pos` where the first needs the slow path.
@@ -344,4 +341,4 @@ def _forward_each(
     if core.too_wide(deliveries):
         core.queue(spread, connection)
     else:
-        spread_on(core, spread, ALL)
+        spread_on(core, spread, whole=True)

@@ -29,39 +29,39 @@ def go_on(core: Core, work: Work) -> bool:
         return True
     turn = core.turn
     before: i64 = len(turn.flush)
-    core.deliveries_left = spread_on(core, work, core.deliveries_left)
+    spread_on(core, work)
     if len(turn.flush) - before > FAN_OUT_WIDE:
         turn.put_behind(before)
     return work.done()
 
 
-def spread_on(core: Core, spread: Spread, most: i64) -> i64:
-    """Deliver about `most` times, or until all is delivered; how many are left of `most`."""
+def spread_on(core: Core, spread: Spread, whole: bool = False) -> None:
+    """Deliver until this turn's share is used up, or all is delivered; `whole`: all, and it is counted already."""
     targets = spread.targets
-    count: i64 = len(targets)
-    while most > 0 and not spread.done():
+    groups = spread.groups
+    singles: i64 = len(targets)
+    count = singles if groups is None else singles + len(groups)
+    while (whole or core.deliveries_left > 0) and not spread.done():
         publish = spread.publish
         if publish is None:
             publish = spread.publish = _next_publish(spread)
         index = spread.next
-        end = min(count, index + max(1, most))
-        most -= end - index + 1
-        while index < end:
-            subscription = targets[index]
-            if subscription.position >= 0:
-                deliver(core, subscription, publish, spread.publisher)
+        while index < count and (whole or core.deliveries_left > 0):
+            if not whole:
+                core.deliveries_left -= 1
+            if index < singles:
+                subscription = targets[index]
+                if subscription.position >= 0:
+                    deliver(core, subscription, publish, spread.publisher)
+            elif groups is not None:
+                deliver_shared(core, groups[index - singles], publish)
             index += 1
         spread.next = index
         if index == count:
-            if spread.groups is not None:
-                for group in spread.groups:
-                    deliver_shared(core, group, publish)
-                most -= len(spread.groups)
             if publish.retain:
                 publish.frame_3 = publish.frame_5 = None  # it stays, so it should not stay three times
             spread.publish = None
             spread.next = 0
-    return most
 
 
 def _next_publish(spread: Spread) -> Publish:

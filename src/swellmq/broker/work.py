@@ -49,7 +49,7 @@ class Spread(Work):
         self.piece = piece
         self.protocol_version = protocol_version  # of the packets
         self.pos: i64 = 0  # in `piece`, of the next packet
-        self.next: i64 = 0  # index of the next subscriber of `publish`
+        self.next: i64 = 0  # index of the next subscriber of `publish`; the groups are behind the targets
 
     def done(self) -> bool:
         """Whether all is delivered."""
