@@ -8,8 +8,10 @@ from harness import MemoryBroker, MemoryClient
 from stand_ins import DelayedStorage
 
 from swellmq.bench.generator import packet, publish_packet, string, subscribe_packet
+from swellmq.broker.session import Delivery, Session
 from swellmq.codec.packets import Ack, Ping, Publish, Will
 from swellmq.codec.spec import PINGREQ, PINGRESP, PUBACK, PUBREC
+from swellmq.errors import CLOSE_REASONS, INTERNAL_ERROR
 from swellmq.limits import DELIVERIES_LEAST, DELIVERIES_PER_TURN, RUN_TARGETS_MAX
 
 WIDE = 2 * DELIVERIES_PER_TURN + 100
@@ -202,6 +204,32 @@ def test_the_acknowledgement_waits_for_the_store() -> None:  # [MQTT-4.3.2-4]
     storage.commit()
     broker.turn()
     publisher.expect(Ack(PUBACK, 1))
+
+
+class FailsMidway(DelayedStorage):
+    """Fails with the last of so many messages."""
+
+    def delivery_saved(self, session: Session, delivery: Delivery) -> None:
+        super().delivery_saved(session, delivery)
+        if len(self.calls) == WIDE:
+            raise RuntimeError("on purpose")
+
+
+def test_what_fails_midway_is_not_acknowledged() -> None:  # [MQTT-4.3.2-4]
+    storage = FailsMidway()
+    broker = MemoryBroker(storage=storage)
+    crowd(broker, WIDE, qos=1, kept=True)
+    publisher = broker.connect("p", version=5)
+    storage.take_calls()
+    publisher.feed(publish_packet(b"all", 1, 1, b"1", True))
+    turns(broker)
+    storage.commit()
+    broker.turn()
+    assert publisher.closed
+    assert publisher.close_reason == CLOSE_REASONS[INTERNAL_ERROR]
+    assert [answer for answer in publisher.receive() if isinstance(answer, Ack)] == []
+    assert broker.core.work == []
+    assert broker.stats.errors_internal == 1
 
 
 def test_what_a_store_keeps_of_qos_2_is_one_batch() -> None:  # [MQTT-4.3.3-9]

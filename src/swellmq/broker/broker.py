@@ -276,8 +276,11 @@ class MqttBroker(Engine):
             try:
                 done = go_on_with_filters(core, work) if isinstance(work, Filters) else work_on(core, work)
             except Exception:
-                core.stats.errors_internal += 1
-                log.exception("a bug of ours in work that takes several turns")
+                if connection is not None:
+                    self._on_bug(connection)  # it must not hear that all is done
+                else:
+                    core.stats.errors_internal += 1
+                    log.exception("a bug of ours in work that takes several turns")
                 done = True
             if not done:
                 break
