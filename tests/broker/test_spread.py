@@ -11,7 +11,7 @@ from swellmq.bench.generator import packet, publish_packet, string, subscribe_pa
 from swellmq.broker.session import Delivery, Session
 from swellmq.codec.packets import Ack, Ping, Publish, Will
 from swellmq.codec.spec import PINGREQ, PINGRESP, PUBACK, PUBREC
-from swellmq.errors import CLOSE_REASONS, INTERNAL_ERROR
+from swellmq.errors import CLOSE_REASONS, INTERNAL_ERROR, PEER_CLOSED
 from swellmq.limits import DELIVERIES_LEAST, DELIVERIES_PER_TURN, RUN_TARGETS_MAX
 
 WIDE = 2 * DELIVERIES_PER_TURN + 100
@@ -173,6 +173,23 @@ def test_the_publisher_may_leave_and_its_will_comes_last() -> None:
     assert all(client.payloads() == [b"1", b"will"] for client in clients)
     assert broker.core.work == []
     broker.check()
+
+
+def test_wills_for_very_many_go_out_before_the_end() -> None:
+    broker = MemoryBroker()
+    clients = crowd(broker, WIDE)
+    lost = broker.open(5)
+    lost.connect("lost", will=Will(Publish(b"all", b"lost", 0, False), 0))
+    for number in range(2):
+        broker.open(5).connect(f"here{number}", will=Will(Publish(b"all", b"here", 0, False), 0))
+    lost.connection.close(PEER_CLOSED)
+    broker._one_turn()
+    assert broker.core.work != []  # of this will some is under way
+    broker.engine.shut_down()
+    broker.turn()
+    for client in clients:
+        payloads = [message.payload for message in client.receive() if isinstance(message, Publish)]
+        assert payloads == [b"lost", b"here", b"here"]
 
 
 def test_the_silence_of_a_client_that_waits_is_ours() -> None:  # [MQTT-3.1.2-22]

@@ -53,7 +53,7 @@ from swellmq.broker.storage import Storage
 from swellmq.broker.subscribe import go_on_with_filters, on_subscribe, on_unsubscribe, review_some
 from swellmq.broker.uplink import Uplink
 from swellmq.broker.will import detach, on_session_due, publish_will, remove_ended
-from swellmq.broker.work import Filters, Routing, Work
+from swellmq.broker.work import Filters, Work
 from swellmq.codec import spec
 from swellmq.codec.decode import (
     check_flags,
@@ -99,6 +99,7 @@ from swellmq.limits import (
 from swellmq.stats import Stats
 
 CROWDED_LEAST: Final = 16  # sessions that get something of what waits in them in each turn
+NO_BOUND: Final = 1 << 40
 OVERDRAWN: Final = -DELIVERIES_PER_TURN  # so much beyond its share: what may cost much waits in line from the start
 DEAR: Final = (spec.PUBLISH, spec.SUBSCRIBE, spec.UNSUBSCRIBE)  # packets that may
 PINGRESP: Final = b"\xd0\x00"
@@ -655,10 +656,11 @@ class MqttBroker(Engine):
         """
         core = self.core
         core.stopping = True
-        for work in core.work:
-            if isinstance(work, Routing):
-                work_on(core, work)
-        core.work = [work for work in core.work if not isinstance(work, Routing)]
+        core.deliveries_left = NO_BOUND  # there is no later turn to leave anything to
+        left = core.work
+        core.work = []
+        for work in left:
+            work_on(core, work)
         sessions = core.sessions.values()
         for session in sessions:
             will = session.will
