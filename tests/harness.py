@@ -250,7 +250,7 @@ class MemoryBroker:
         assert self.pool.self_check([c.connection for c in self.clients.values() if not c.refused]) == []
         connected = [session for session in self.core.sessions.values() if session.connection is not None]
         assert self.core.clients == len(connected)
-        assert not self.core.lines.refused and not self.core.lines.faults  # nothing is kept of those that are closed
+        assert not self.core.lines.told and not self.core.lines.faults  # nothing is kept of those that are closed
         for session in connected:
             assert session.connection is not None and session.connection.owner is session
             inflight = session.inflight or {}

@@ -12,6 +12,7 @@ from swellmq.broker.access import AUTHENTICATE, Access
 from swellmq.broker.life import lasted
 from swellmq.codec import spec
 from swellmq.connection import Connection, Peers
+from swellmq.errors import WRITE_STALLED
 from swellmq.limits import Limits
 from swellmq.net.pool import PoolSettings
 
@@ -108,6 +109,19 @@ class TestALife:
             "client a from 192.0.2.7 disconnected after 1 s: session taken over",
             "client a from 192.0.2.7 connected: MQTT 3.1.1, no keep alive, new session",
         ]
+
+    def test_back_in_the_turn_in_which_it_was_lost(self, caplog: pytest.LogCaptureFixture) -> None:
+        broker = make()
+        lost = broker.connect("a")
+        again = broker.open()
+        lines(caplog)
+        lost.connection.close(WRITE_STALLED)
+        again.connect("a")
+        assert lines(caplog) == [
+            "client a from 192.0.2.7 disconnected after 0 ms: write stalled",
+            "client a from 192.0.2.7 connected: MQTT 3.1.1, no keep alive, new session",
+        ]
+        broker.check()
         broker.check()
 
     def test_names_cannot_forge_lines(self, caplog: pytest.LogCaptureFixture) -> None:

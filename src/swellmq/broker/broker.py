@@ -78,7 +78,6 @@ from swellmq.errors import (
     PROTOCOL_ERROR,
     REFUSED_FULL,
     SERVER_SHUTTING_DOWN,
-    SESSION_TAKEN_OVER,
     SILENT,
     MalformedPacket,
     PeerError,
@@ -187,7 +186,7 @@ class MqttBroker(Engine):
         if self.core.access.follows_connections:
             self.core.access.on_left(connection)
         self.core.discharge(connection)
-        if connection.owner is None and connection.close_reason != SESSION_TAKEN_OVER:
+        if connection.owner is None:
             never_connected(self.core, connection)
         detach(self.core, connection, now_ms)
         self.core.lines.forget(connection)

@@ -115,7 +115,7 @@ def refuse(
         connect = request.connect
     if request is not None and request.reason_string is not None:
         fault = request.reason_string
-    core.lines.refused.add(connection)
+    core.lines.told.add(connection)
     if core.tells(LINE_REFUSED, INFO):
         core.chronicle().refused(connection, connect, int(reason), reason_code, fault or phrase)
     code = allowed_reason(reason_code, CONNACK_REASONS)  # [MQTT-3.2.2-8]
@@ -368,6 +368,7 @@ def _may_take_over(core: Core, session: Session, old: Connection, new: Connectio
 def _take_over(core: Core, session: Session, old: Connection) -> None:
     """Close the connection that has this client id now, MQTT 5.0 section 3.1.4. Its will is due as at any loss."""
     disconnect(old, spec.SESSION_TAKEN_OVER, SESSION_TAKEN_OVER)  # [MQTT-3.1.4-3]
+    core.lines.told.add(old)
     detach(core, old, core.turn.now_ms)  # now, so that nothing that comes late on it can touch the session
 
 

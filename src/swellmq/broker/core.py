@@ -73,12 +73,12 @@ class Lines:
         self.counts: list[int] = [0] * KINDS  # in this second
         self.due_ms: i64 = 0  # when to tell what was left out; 0: nothing was
         # Of connections that are about to be closed, until they are.
-        self.refused: set[Connection] = set()  # a line has said so already
+        self.told: set[Connection] = set()  # a line has said already how they end
         self.faults: dict[Connection, str] = {}  # what is wrong, in words
 
     def forget(self, connection: Connection) -> None:
         """The connection is closed, and what was to be said of it is said."""
-        self.refused.discard(connection)
+        self.told.discard(connection)
         self.faults.pop(connection, None)
 
 

@@ -102,7 +102,7 @@ def _silent_until(connection: Connection) -> i64:
 def never_connected(core: Core, connection: Connection) -> None:
     """A connection is closed that has no client. Those that just leave are told at debug: who checks whether the port
     answers does so all day."""
-    if connection in core.lines.refused:
+    if connection in core.lines.told:
         return
     reason = connection.close_reason
     level = DEBUG if reason == PEER_CLOSED or reason == PEER_RESET else INFO
