@@ -270,7 +270,6 @@ class HttpEngine(Engine):
         except Exception:
             answer = self._on_bug(request)
         if answer is None:  # it becomes a WebSocket
-            self.park(peer)
             self.upgrades.append(peer)
         elif isinstance(answer, Response):
             self.send(peer, answer)
