@@ -53,6 +53,7 @@ NOT_COMPILED: Final = {
     "codec/words.py": "texts for people",
     "broker/sys_topics.py": "publishes some values every 10 s",
     "embed.py": "hosts a broker in asyncio or in a thread, and carries no packet",
+    "listener_settings.py": "checked once, at start or at a reload",
     "logs.py": "subclasses of logging.Formatter; nothing is logged per packet",
     "observe/history.py": "a row once a second, where somebody looks",
     "observe/names.py": "tables for documents and for those who ask",

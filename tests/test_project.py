@@ -19,7 +19,7 @@ from builds import constant_of_setup
 
 from swellmq import version
 from swellmq.limits import Limits
-from swellmq.settings import ListenerRules
+from swellmq.listener_settings import ListenerRules
 
 ROOT = Path(__file__).parent.parent
 SOURCES = ROOT / "src" / "swellmq"

@@ -7,11 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from swellmq import listener_settings
 from swellmq import settings as settings_module
 from swellmq.errors import SettingsError
 from swellmq.limits import BACKLOG, Limits
+from swellmq.listener_settings import ListenerSettings, has_ipv6_loopback
 from swellmq.options import BY_NAME, INTEGER, OPTIONS, PRESETS, SECTIONS, Option, did_you_mean
-from swellmq.settings import ListenerSettings, Settings, has_ipv6_loopback, memory_bytes
+from swellmq.settings import Settings, memory_bytes
 
 Write = Callable[[str], str]
 
@@ -32,7 +34,7 @@ def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Write:
 def plenty_of_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     """Warnings must not depend on the machine that runs the tests."""
     monkeypatch.setattr(settings_module, "memory_bytes", lambda: 8_000_000_000)
-    monkeypatch.setattr(settings_module, "has_ipv6_loopback", lambda: True)
+    monkeypatch.setattr(listener_settings, "has_ipv6_loopback", lambda: True)
 
 
 def listeners_of(settings: Settings) -> list[str]:
@@ -469,7 +471,7 @@ def test_websocket_port_adds_listeners(write: Write) -> None:
 
 def test_localhost_is_both_loopbacks(monkeypatch: pytest.MonkeyPatch) -> None:
     assert listeners_of(Settings(bind="localhost", port=5)) == ["127.0.0.1:5", "[::1]:5"]
-    monkeypatch.setattr(settings_module, "has_ipv6_loopback", lambda: False)
+    monkeypatch.setattr(listener_settings, "has_ipv6_loopback", lambda: False)
     assert listeners_of(Settings(bind="localhost", port=5)) == ["127.0.0.1:5"]
 
 

@@ -16,7 +16,8 @@ import pytest
 from socket_client import PATIENCE_S, Client, await_true
 
 from swellmq.errors import SettingsError
-from swellmq.settings import ListenerSettings, Settings
+from swellmq.listener_settings import ListenerSettings
+from swellmq.settings import Settings
 from swellmq.systemd import HandedOver, Supervisor, find_supervisor, hand_out, handed_over
 
 SERVE = [sys.executable, "-P", "-m", "swellmq", "serve", "--pool.initial-size", "16", "--log-level", "warning"]

@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from swellmq.broker.uplink import Uplink
     from swellmq.embed import Broker
     from swellmq.errors import MalformedPacket, ProtocolError, SettingsError
-    from swellmq.settings import ListenerSettings, Settings
+    from swellmq.listener_settings import ListenerSettings
+    from swellmq.settings import Settings
 
 __all__ = [
     "Access",
@@ -33,7 +34,7 @@ __all__ = [
 _HOMES = {
     "Access": "swellmq.broker.access",
     "Broker": "swellmq.embed",
-    "ListenerSettings": "swellmq.settings",
+    "ListenerSettings": "swellmq.listener_settings",
     "MalformedPacket": "swellmq.errors",
     "ProtocolError": "swellmq.errors",
     "Request": "swellmq.broker.access",

@@ -11,9 +11,10 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from swellmq.errors import SettingsError
+from swellmq.listener_settings import ListenerSettings
 from swellmq.logs import severity
 from swellmq.options import OPTIONS, Option, show
-from swellmq.settings import ListenerSettings, Settings
+from swellmq.settings import Settings
 
 if TYPE_CHECKING:
     from swellmq.server import Server

@@ -14,7 +14,8 @@ from collections.abc import MutableMapping
 from typing import Final
 
 from swellmq.errors import SettingsError
-from swellmq.settings import ListenerSettings, Settings
+from swellmq.listener_settings import ListenerSettings
+from swellmq.settings import Settings
 
 log = logging.getLogger("swellmq.server")
 

@@ -10,7 +10,7 @@ import pytest
 
 from swellmq import Broker
 from swellmq.cli.main import main
-from swellmq.settings import ListenerSettings
+from swellmq.listener_settings import ListenerSettings
 
 Brokers = Callable[..., Broker]
 

@@ -9,9 +9,10 @@ import pytest
 
 from swellmq.cli.main import main
 from swellmq.errors import SettingsError
+from swellmq.listener_settings import has_ipv6_loopback
 from swellmq.mosquitto import table
 from swellmq.options import OPTIONS
-from swellmq.settings import Settings, has_ipv6_loopback
+from swellmq.settings import Settings
 
 EXAMPLE = Path("/usr/share/doc/mosquitto/examples/mosquitto.conf")  # of the Debian package
 

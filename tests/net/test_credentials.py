@@ -16,9 +16,10 @@ from websocket_helpers import ACCEPTED, REQUEST, masked
 
 from swellmq import Broker
 from swellmq.errors import SettingsError
+from swellmq.listener_settings import ListenerSettings
 from swellmq.net.peers import user_of
 from swellmq.server import Server
-from swellmq.settings import ListenerSettings, Settings
+from swellmq.settings import Settings
 
 Servers = Callable[..., Server]
 ME = pwd.getpwuid(os.geteuid()).pw_name

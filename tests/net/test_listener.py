@@ -13,6 +13,7 @@ import pytest
 from socket_client import Clients, await_true, quiet_settings
 
 from swellmq import ListenerSettings, SettingsError
+from swellmq.listener_settings import has_ipv6_loopback
 from swellmq.net.listener import (
     KEEPALIVE_IDLE_S,
     KEEPALIVE_INTERVAL_S,
@@ -23,7 +24,6 @@ from swellmq.net.listener import (
     open_unix,
 )
 from swellmq.server import Server
-from swellmq.settings import has_ipv6_loopback
 
 Servers = Callable[..., Server]
 needs_ipv6 = pytest.mark.skipif(not has_ipv6_loopback(), reason="this machine has no ::1")

@@ -16,9 +16,10 @@ from swellmq.codec.encode import encode, packet_head
 from swellmq.codec.packets import Ping, Publish, Subscribe, TopicRequest, Unsubscribe
 from swellmq.codec.spec import PINGREQ
 from swellmq.errors import MALFORMED_PACKET, OPEN, SettingsError
+from swellmq.listener_settings import ListenerRules, ListenerSettings
 from swellmq.net.mount import MountLayer
 from swellmq.server import Server
-from swellmq.settings import ListenerRules, ListenerSettings, Settings
+from swellmq.settings import Settings
 
 Servers = Callable[..., Server]
 MOUNT = b"site-7/"

@@ -10,10 +10,11 @@ from socket_client import Clients
 from websocket_helpers import ACCEPTED, REQUEST, masked
 
 from swellmq.errors import SettingsError
+from swellmq.listener_settings import ListenerSettings
 from swellmq.net.listener import parse_network
 from swellmq.net.websocket import WebSocketLayer, WebSocketTerms
 from swellmq.server import Server
-from swellmq.settings import ListenerSettings, Settings
+from swellmq.settings import Settings
 
 Servers = Callable[..., Server]
 APP = "https://app.example.com"

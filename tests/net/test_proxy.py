@@ -12,10 +12,11 @@ from socket_client import Clients, await_true
 
 from swellmq.errors import OPEN, SettingsError
 from swellmq.limits import PROXY_HEADER_BYTES
+from swellmq.listener_settings import ListenerSettings
 from swellmq.net.listener import address_number, parse_network
 from swellmq.net.proxy import VERSION_2, ProxyLayer, ProxyTerms
 from swellmq.server import Server
-from swellmq.settings import ListenerSettings, Settings
+from swellmq.settings import Settings
 from swellmq.tls_settings import ProxySettings
 
 Servers = Callable[..., Server]

@@ -30,9 +30,9 @@ from swellmq.codec.spec import PINGRESP, PUBACK
 from swellmq.codec.websocket import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT
 from swellmq.errors import CLOSE_REASONS, OPEN
 from swellmq.limits import REFUSING_SLOTS, WEBSOCKET_FRAME_BYTES, WEBSOCKET_HEAD_BYTES
+from swellmq.listener_settings import ListenerSettings
 from swellmq.net.websocket import WebSocketLayer, WebSocketTerms
 from swellmq.server import Server, banner
-from swellmq.settings import ListenerSettings
 
 Servers = Callable[..., Server]
 

@@ -9,7 +9,7 @@ import pytest
 
 from swellmq import Broker, Settings
 from swellmq.connection import IN_MEMORY, ON_DISK, WRITTEN
-from swellmq.settings import ListenerSettings
+from swellmq.listener_settings import ListenerSettings
 from swellmq.store.errors import StoreError
 
 CONNECT = b"\x10\x0d\x00\x04MQTT\x04\x00\x00\x3c\x00\x01k"  # 3.1.1, its session is kept

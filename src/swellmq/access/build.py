@@ -15,8 +15,9 @@ from swellmq.access.rules import Rules
 from swellmq.access.workers import Workers
 from swellmq.broker.access import Access, Rights
 from swellmq.broker.broker import MqttBroker
+from swellmq.listener_settings import ListenerRules, ListenerSettings
 from swellmq.options import bad_value
-from swellmq.settings import ListenerRules, ListenerSettings, Settings
+from swellmq.settings import Settings
 
 
 def build_door(settings: Settings) -> Door:

@@ -23,11 +23,12 @@ from swellmq.admin.security import NOTHING, Security
 from swellmq.admin.settings import make_layer, parse_place, read_tokens
 from swellmq.connection import Connection, Layer, Turn
 from swellmq.errors import INTERNAL_ERROR, SettingsError
+from swellmq.listener_settings import is_loopback
 from swellmq.net.listener import Listener, open_tcp
 from swellmq.net.loop import Loop
 from swellmq.net.peers import SocketPeers
 from swellmq.net.pool import Pool, PoolSettings
-from swellmq.settings import Settings, is_loopback
+from swellmq.settings import Settings
 from swellmq.stats import Stats
 
 if TYPE_CHECKING:

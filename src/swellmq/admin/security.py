@@ -19,7 +19,7 @@ from typing import Final
 
 from swellmq.access.guard import Counts
 from swellmq.admin.answer import ApiError
-from swellmq.settings import is_loopback
+from swellmq.listener_settings import is_loopback
 
 log = logging.getLogger("swellmq.admin")
 

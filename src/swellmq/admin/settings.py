@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from swellmq.errors import SettingsError
+from swellmq.listener_settings import is_loopback, numeric
 from swellmq.net.listener import address_number
 from swellmq.options import bad_value
 from swellmq.tls_settings import TlsSettings
@@ -23,8 +24,6 @@ def check_admin(settings: Settings) -> None:
         given = [name for name in BESIDE if getattr(settings, name)]
         settings.notes.append(f"{', '.join(given)} has no effect without admin")
         return
-    from swellmq.settings import is_loopback  # which has imported this
-
     addresses, _port = parse_place(settings.admin, settings.where("admin"))
     if settings.admin_token and settings.admin_token_file:
         problem = "given beside admin_token_file"
@@ -57,8 +56,6 @@ def check_admin(settings: Settings) -> None:
 
 def parse_place(text: str, where: str = "") -> tuple[list[str], int]:
     """The numeric addresses and the port in "127.0.0.1:18083", "[::1]:18083" or "localhost:18083"."""
-    from swellmq.settings import numeric  # which has imported this
-
     host, colon, port = text.rpartition(":")
     if colon and port.isascii() and port.isdecimal() and int(port) <= 65_535:
         bare = host[1:-1] if host.startswith("[") and host.endswith("]") else host

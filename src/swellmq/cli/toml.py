@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 
+from swellmq.listener_settings import ListenerSettings
 from swellmq.options import LISTENER_OPTIONS, OPTIONS, PERMISSION, Option, Value
-from swellmq.settings import ListenerSettings, Settings
+from swellmq.settings import Settings
 from swellmq.tls_settings import TlsSettings
 
 

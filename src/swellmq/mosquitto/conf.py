@@ -11,6 +11,7 @@ import os
 from typing import Any, Final
 
 from swellmq.errors import SettingsError
+from swellmq.listener_settings import ListenerRules, ListenerSettings, check_mount_point, has_ipv6_loopback
 from swellmq.mosquitto.lines import Line, Place, lines_of
 from swellmq.mosquitto.table import (
     Accepted,
@@ -27,14 +28,7 @@ from swellmq.mosquitto.table import (
 )
 from swellmq.mosquitto.transport import proxies_of, tls_of
 from swellmq.options import Value
-from swellmq.settings import (
-    Configuration,
-    Given,
-    ListenerRules,
-    ListenerSettings,
-    check_mount_point,
-    has_ipv6_loopback,
-)
+from swellmq.settings import Configuration, Given
 
 LOCAL: Final = "localhost"
 STORE_SUFFIX: Final = ".swellmq"

@@ -6,9 +6,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from swellmq.connection import Layer
+from swellmq.listener_settings import ListenerSettings
 from swellmq.net.listener import Listener, parse_network
 from swellmq.reload import live_listeners
-from swellmq.settings import ListenerSettings, Settings
+from swellmq.settings import Settings
 from swellmq.tls_settings import TlsSettings
 
 
