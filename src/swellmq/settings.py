@@ -486,16 +486,21 @@ def _read_file(path: str) -> Configuration:
     return Configuration(given, listeners)
 
 
+def read_configuration(path: str, kind: str, where: str = "") -> str:
+    """The text of a file that is to be a `kind`, which stands at `where`. Raises SettingsError."""
+    try:
+        with open(path, encoding="utf-8-sig") as file:
+            return file.read()
+    except (OSError, ValueError) as error:
+        problem = error.strerror if isinstance(error, OSError) and error.strerror else "not text in UTF-8"
+        raise bad_value("config", path, f"can't be read: {problem}", f"Give the path of a {kind}", where) from None
+
+
 def _parse_file(path: str) -> tuple[dict[str, object], dict[str, int]]:
     """The TOML in a file, and the line of each of its keys."""
     import tomllib  # a broker without a file does without it
 
-    try:
-        with open(path, encoding="utf-8-sig") as file:
-            text = file.read()
-    except (OSError, ValueError) as error:
-        problem = error.strerror if isinstance(error, OSError) and error.strerror else "not text in UTF-8"
-        raise bad_value("config", path, f"can't be read: {problem}", "Give the path of a TOML file", "") from None
+    text = read_configuration(path, "TOML file")
     try:
         return tomllib.loads(text), _lines_of_keys(text)
     except ValueError as error:  # TOMLDecodeError, or a number of more digits than Python reads

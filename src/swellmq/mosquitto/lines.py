@@ -6,7 +6,8 @@ import os
 from collections.abc import Iterator
 
 from swellmq.errors import SettingsError
-from swellmq.options import Value, bad_value
+from swellmq.options import Value
+from swellmq.settings import read_configuration
 
 
 class Line:
@@ -45,7 +46,8 @@ class Place:
 
 def lines_of(path: str, included_by: Line | None = None) -> Iterator[Line]:
     """The options of a file in their order, with those of the files that it includes in their place."""
-    for count, text in enumerate(_text_of(path, included_by).splitlines(), 1):
+    document = read_configuration(path, "mosquitto.conf", included_by.where if included_by is not None else "")
+    for count, text in enumerate(document.splitlines(), 1):
         name, _, value = text.strip().replace("\t", " ").partition(" ")
         if not name or name.startswith("#"):
             continue
@@ -65,14 +67,3 @@ def _included(line: Line) -> list[str]:
     except OSError as error:
         raise line.error(f"can't be read: {error.strerror}", "Give the path of a folder") from None
     return [os.path.join(line.value, name) for name in sorted(names) if name.endswith(".conf")]
-
-
-def _text_of(path: str, included_by: Line | None) -> str:
-    try:
-        with open(path, encoding="utf-8-sig") as file:
-            return file.read()
-    except (OSError, ValueError) as error:
-        problem = error.strerror if isinstance(error, OSError) and error.strerror else "not text in UTF-8"
-        where = included_by.where if included_by is not None else ""
-        remedy = "Give the path of a mosquitto.conf"
-        raise bad_value("config", path, f"can't be read: {problem}", remedy, where) from None
