@@ -49,6 +49,7 @@ NOT_COMPILED: Final = {
     "access/http_hook.py": "waits for another server; its messages are classes of msgspec",
     "access/tokens.py": "waits for another server, or for cryptography; PyJWT is no compiled code either",
     "broker/life.py": "texts for people, a bounded number a second",
+    "command.py": "starts and ends the process",
     "codec/reasons.py": "a table of texts for people",
     "codec/words.py": "texts for people",
     "broker/sys_topics.py": "publishes some values every 10 s",

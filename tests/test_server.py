@@ -22,8 +22,9 @@ from socket_client import PATIENCE_S, Client, Clients, quiet_settings
 
 from swellmq import Settings
 from swellmq.codec.packets import Disconnect, Publish
+from swellmq.command import banner
 from swellmq.process import DESCRIPTORS_BESIDE, raise_descriptor_limit, resident_bytes
-from swellmq.server import Server, banner
+from swellmq.server import Server
 from swellmq.version import advice, compiled, describe
 
 

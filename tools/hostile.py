@@ -105,9 +105,9 @@ def main() -> int:
 
 def serve(certificate: str) -> int:
     """Run the broker; SIGUSR1 has it tell all its counters in a line of JSON."""
+    from swellmq.command import serve as run
     from swellmq.listener_settings import ListenerSettings
     from swellmq.server import Server
-    from swellmq.server import serve as run
     from swellmq.settings import Settings
     from swellmq.tls_settings import TlsSettings
 

@@ -29,9 +29,9 @@ def served(monkeypatch: pytest.MonkeyPatch) -> list[Settings]:
         settings.append(one)
         return 0
 
-    server = types.ModuleType("swellmq.server")
+    server = types.ModuleType("swellmq.command")
     server.serve = serve  # type: ignore[attr-defined]  # a module made here has no declared names
-    monkeypatch.setitem(sys.modules, "swellmq.server", server)
+    monkeypatch.setitem(sys.modules, "swellmq.command", server)
     return settings
 
 

@@ -19,11 +19,12 @@ from websocket_helpers import ACCEPTED, REQUEST, frames, masked
 
 from swellmq.cli.tls import TlsSocket
 from swellmq.codec.packets import Disconnect, Publish
+from swellmq.command import banner
 from swellmq.errors import SettingsError
 from swellmq.listener_settings import ListenerSettings
 from swellmq.net.tls import TlsLayer, identity_in, subject_text
 from swellmq.net.tls_context import find
-from swellmq.server import Server, banner
+from swellmq.server import Server
 from swellmq.settings import Settings
 from swellmq.tls_settings import TlsSettings
 

@@ -28,11 +28,12 @@ from swellmq.codec.packets import Ack as AckPacket
 from swellmq.codec.packets import Connack, Connect, Disconnect, Packet, Ping, Publish
 from swellmq.codec.spec import PINGRESP, PUBACK
 from swellmq.codec.websocket import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT
+from swellmq.command import banner
 from swellmq.errors import CLOSE_REASONS, OPEN
 from swellmq.limits import REFUSING_SLOTS, WEBSOCKET_FRAME_BYTES, WEBSOCKET_HEAD_BYTES
 from swellmq.listener_settings import ListenerSettings
 from swellmq.net.websocket import WebSocketLayer, WebSocketTerms
-from swellmq.server import Server, banner
+from swellmq.server import Server
 
 Servers = Callable[..., Server]
 

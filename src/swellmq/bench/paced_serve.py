@@ -13,7 +13,8 @@ import argparse
 import sys
 
 from swellmq.cli.serve import add_arguments, load_settings
-from swellmq.server import Server, serve
+from swellmq.command import serve
+from swellmq.server import Server
 from swellmq.settings import Settings
 
 

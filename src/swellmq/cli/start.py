@@ -66,6 +66,6 @@ def start(given: Mapping[str, Any]) -> int:
         print(f"swellmq: {error}", file=sys.stderr)
         return EXIT_BAD_SETTINGS
     gc.collect()  # a parser is a circle; gone now, it leaves its memory to the broker
-    from swellmq.server import serve
+    from swellmq.command import serve
 
     return serve(settings)
