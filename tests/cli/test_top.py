@@ -99,7 +99,7 @@ def plain(width: int = 80, height: int = 24, sort: str = "bytes", search: str = 
 
 
 class TestTheScreen:
-    @pytest.mark.parametrize("width", [60, 80, 133, 250])
+    @pytest.mark.parametrize("width", [30, 60, 80, 133, 250])
     @pytest.mark.parametrize("height", [12, 24, 50])
     @pytest.mark.parametrize("sort", SORTS)
     def test_it_fits(self, width: int, height: int, sort: str) -> None:

@@ -14,7 +14,7 @@ from swellmq.errors import printable
 
 Snapshot = dict[str, Any]
 
-WIDTH_MIN: Final = 60
+WIDTH_MIN: Final = 60  # a narrower terminal shows the left part of this
 CLIENTS_MIN: Final = 3  # rows of the clients' table, whatever else there is to show
 SPARKS: Final = "▁▂▃▄▅▆▇█"
 FULL, IDLE, OVER, TRIGGER = "█", "░", "▓", "|"
@@ -23,7 +23,7 @@ SPARKS_FROM: Final = 58  # columns: the charts of both rates begin at the same o
 
 def render(snapshot: Snapshot, width: int, height: int, sort: str, search: str, notice: str = "") -> list[Text]:
     """The screen: at most `height` lines of `width` columns; the table of clients gets what the rest leaves."""
-    width = max(width, WIDTH_MIN)
+    columns, width = width, max(width, WIDTH_MIN)
     lines = [head(snapshot, width), *pool(snapshot, width), *rates(snapshot, width), health(snapshot)]
     lines.extend(alarms(snapshot))
     room = height - len(lines) - CLIENTS_MIN - 2  # a title, and the line at the bottom
@@ -33,7 +33,7 @@ def render(snapshot: Snapshot, width: int, height: int, sort: str, search: str, 
             room -= len(block)
     left = height - len(lines) - 1
     lines.extend(clients(snapshot, width, left, sort, search))
-    return [cut(line, width) for line in (*lines[: height - 1], bottom(sort, search, notice))]
+    return [cut(line, columns) for line in (*lines[: height - 1], bottom(sort, search, notice))]
 
 
 def head(snapshot: Snapshot, width: int) -> Text:
