@@ -148,6 +148,7 @@ class Seconds:
 def test_long_turns_refuse_then_shed_and_recover_in_steps() -> None:
     seconds = Seconds()
     assert seconds.pass_by(TURNS_HEAVY_PERCENT - 1, 10_000) == (False, False)
+    assert seconds.pass_by(TURNS_HEAVY_PERCENT) == (False, False), "one burst"
     assert seconds.pass_by(TURNS_HEAVY_PERCENT) == (True, False)
     assert seconds.pass_by(TURNS_HEAVY_PERCENT, TURNS_SHED_MS - TURNS_LOOK_MS) == (True, False)
     assert seconds.pass_by(TURNS_HEAVY_PERCENT) == (True, True)
@@ -163,18 +164,22 @@ def test_a_look_between_two_seconds_does_nothing() -> None:
     turns.look(400_000, 400)
     assert (turns.heavy, turns.seen_us) == (False, 0)
     turns.look(500_000, 1_000)
+    turns.look(900_000, 1_900)
+    assert not turns.heavy
+    turns.look(1_000_000, 2_000)
     assert turns.heavy
 
 
-def test_one_long_turn_is_no_overload() -> None:
+def test_bursts_are_no_overload() -> None:
     seconds = Seconds()
-    seconds.heavy_us = 450_000
-    assert seconds.pass_by(0) == (False, False)
+    for _ in range(5):
+        assert seconds.pass_by(100) == (False, False)
+        assert seconds.pass_by(0) == (False, False)
 
 
 def test_recovery_that_is_interrupted_begins_anew() -> None:
     seconds = Seconds()
-    seconds.pass_by(100)
+    seconds.pass_by(100, 2 * TURNS_LOOK_MS)
     seconds.pass_by(0, OVERLOAD_CALM_MS)
     assert seconds.pass_by(TURNS_CALM_PERCENT) == (True, False)
     assert seconds.pass_by(0, OVERLOAD_CALM_MS) == (True, False)

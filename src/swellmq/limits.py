@@ -68,6 +68,7 @@ DESCRIPTORS_LEFT: Final = 64  # fewer, and new clients are refused; to tell them
 DESCRIPTORS_AGAIN: Final = 96  # so many must be free before they may come again
 TURNS_LOOK_MS: Final = 1_000
 TURNS_HEAVY_PERCENT: Final = 50  # of the time in long turns: new clients are refused
+TURNS_HEAVY_LOOKS: Final = 2  # at which that was so, one after the other
 TURNS_CALM_PERCENT: Final = 25
 TURNS_SHED_MS: Final = 2_000  # refusing gets so long to help before QoS 0 is shed
 GATHER_MAX_BYTES: Final = 1_048_576  # of a packet that is incomplete, while memory runs out

@@ -140,7 +140,7 @@ OPTIONS: Final[tuple[Option, ...]] = (
     Option("memory_budget_bytes", INTEGER, 0, unit="bytes", low=0, high=_TIB,
            meaning="Memory of process and sockets past which new clients are refused; 0: 90 % of what there is."),
     Option("overload_turn_ms", INTEGER, 250, unit="ms", low=0, high=60_000,
-           meaning="Turns so long, filling half of a second, make it refuse new clients, then shed QoS 0; 0: never."),
+           meaning="Turns so long, filling half of two seconds: it refuses new clients, then shed QoS 0; 0: never."),
     Option("status_interval_s", INTEGER, 300, unit="s", low=0, high=_DAY_S,
            meaning="How often a line about connections, pool and memory is logged; 0 is never."),
     Option("sys_interval_s", INTEGER, 10, unit="s", low=0, high=_DAY_S,

@@ -26,6 +26,7 @@ from swellmq.limits import (
     OVERLOAD_CALM_MS,
     SOCKET_BYTES,
     TURNS_CALM_PERCENT,
+    TURNS_HEAVY_LOOKS,
     TURNS_HEAVY_PERCENT,
     TURNS_LOOK_MS,
     TURNS_SHED_MS,
@@ -114,7 +115,7 @@ class Descriptors:
 @final
 @mypyc_attr(native_class=True)
 class Turns:
-    """Whether turns are too long: those that are have filled half of a second. See `Loop.heavy_us`."""
+    """Whether turns are too long: those that are have filled half of each of two seconds. See `Loop.heavy_us`."""
 
     def __init__(self) -> None:
         self.heavy: bool = False
@@ -122,6 +123,7 @@ class Turns:
         self.times: i64 = 0  # that they became too long
         self.look_ms: i64 = 0  # when it was last looked
         self.seen_us: i64 = 0  # in long turns, until then
+        self.heavy_looks: i64 = 0  # so many in succession found too many long ones
         self.heavy_since_ms: i64 = 0
         self.calm_since_ms: i64 = 0  # 0: it is not calm
 
@@ -135,13 +137,18 @@ class Turns:
         self.seen_us = heavy_us
         if percent >= TURNS_HEAVY_PERCENT:
             self.calm_since_ms = 0
+            self.heavy_looks += 1
             if not self.heavy:
+                if self.heavy_looks < TURNS_HEAVY_LOOKS:
+                    return  # one burst, or a machine that slept: it is over before a refusal would help
                 self.heavy = True
                 self.times += 1
                 self.heavy_since_ms = now_ms
             elif now_ms - self.heavy_since_ms >= TURNS_SHED_MS:
                 self.shedding = True
-        elif percent >= TURNS_CALM_PERCENT:
+            return
+        self.heavy_looks = 0
+        if percent >= TURNS_CALM_PERCENT:
             self.calm_since_ms = 0
         elif self.heavy:
             self._calm(now_ms)
