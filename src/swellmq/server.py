@@ -103,15 +103,11 @@ class Server:
         self._overload_ms = 0  # when to look at it next
         self._overload_words = CALM  # what was last said of it
         self.watch = Watch(self)
-        # When something beside the loop is due next, and when a turn must come for that; -1: never. See `plan`.
-        self._due_ms = 0
-        self._wake_ms = -1
         # When the status line and $SYS are due next; -1: never.
         self._status_ms = settings.status_interval_s * 1000 if settings.status_interval_s else -1
         self._sys_ms = 0 if settings.sys_interval_s else -1
         self.spans: MessageSpans | None = None
-        self.lines = self.broker.core.lines
-        self.lines.per_second = settings.log_clients_per_second
+        self.broker.core.lines.per_second = settings.log_clients_per_second
 
     def _make_storage(self) -> Storage:
         """The store that the settings ask for."""
@@ -226,12 +222,7 @@ class Server:
         """Milliseconds until `turn` must be called even if nothing is readable; -1: never."""
         if self.calls:
             return 0
-        due = self.loop.deadline_ms()
-        for moment_ms in (self._wake_ms, self.lines.due_ms or -1):
-            if moment_ms >= 0:
-                wait_ms = max(0, moment_ms - self.turn_state.now_ms)
-                due = wait_ms if due < 0 else min(due, wait_ms)
-        return due
+        return self.loop.deadline_ms()
 
     def plan(self) -> None:
         """Find out what is due next beside the loop, for whoever has changed when something is."""
@@ -239,23 +230,23 @@ class Server:
         beat_ms = self.supervisor.due_ms if self.supervisor is not None else -1
         moments_ms = (self._status_ms, self._sys_ms, self._admin_ms, overload_ms, beat_ms, self.watch.wake_ms())
         wakes_ms = [moment_ms for moment_ms in moments_ms if moment_ms >= 0]
-        self._wake_ms = min(wakes_ms, default=-1)
-        self._due_ms = min(self._overload_ms, self.watch.due_ms, *wakes_ms)
+        self.loop.beside_wake_ms = min(wakes_ms, default=-1)
+        self.loop.beside_ms = min(self._overload_ms, self.watch.due_ms, *wakes_ms)
 
     def turn(self, timeout_ms: int = -1) -> None:
         """One turn of the loop, and what is due beside it."""
-        wait_ms = self.deadline_ms()
-        if wait_ms < 0 or 0 <= timeout_ms < wait_ms:
-            wait_ms = timeout_ms
-        self.loop.turn(wait_ms)
+        if self.loop.turn(timeout_ms) or self.calls:
+            self._look_beside()
+
+    def _look_beside(self) -> None:
+        """See what there is to do beside the loop, which has said that there may be something."""
         if self.calls:
             self._run_calls()
         if self.pool.renewals != self._renewals:
             self._give_back()
+        loop = self.loop
         now_ms = self.turn_state.now_ms
-        if 0 < self.lines.due_ms <= now_ms:
-            self.broker.core.tell_left_out()
-        if now_ms >= self._due_ms or self.loop.guest_ready or self.loop.descriptors_short:
+        if now_ms >= loop.beside_ms or loop.guest_ready or loop.descriptors_short:
             self._do_what_is_due(now_ms)
 
     def _do_what_is_due(self, now_ms: int) -> None:
@@ -362,7 +353,7 @@ class Server:
         settings = self.settings
         self.broker.take_limits(settings.limits())
         self.loop.heavy_from_us = _heavy_from_us(settings)
-        self.lines.per_second = settings.log_clients_per_second
+        self.broker.core.lines.per_second = settings.log_clients_per_second
         now_ms = self.turn_state.now_ms
         self._status_ms = now_ms + settings.status_interval_s * 1000 if settings.status_interval_s else -1
         self._sys_ms = now_ms + settings.sys_interval_s * 1000 if settings.sys_interval_s else -1

@@ -13,12 +13,14 @@ from mypy_extensions import i64, mypyc_attr
 from swellmq.errors import CLOSE_REASONS
 from swellmq.limits import LONGEST_WINDOW_MS, SAMPLES_PER_S
 
-# The buckets of a Histogram: the longest time that each takes, in microseconds. One more takes what took longer.
+# The buckets of a Histogram: the longest time that each takes, in microseconds. One more takes what took longer. `note`
+# counts on their being 1, 2 and 5 of each power of ten.
 BOUNDS_US: Final[list[int]] = [
     *(10, 20, 50, 100, 200, 500),
     *(1_000, 2_000, 5_000, 10_000, 20_000, 50_000, 100_000, 200_000, 500_000),
     *(1_000_000, 2_000_000, 5_000_000, 10_000_000),
 ]
+LAST_POWER_US: Final = 10_000_000  # of ten, among them
 SECOND_MS: Final = 1_000
 
 
@@ -71,13 +73,17 @@ class Histogram:
     def note(self, took_us: i64) -> None:
         """It took so long, once more."""
         self.sum_us += took_us
-        took = int(took_us)
-        index = 0
-        for bound in BOUNDS_US:
-            if took <= bound:
-                break
+        index: i64 = 0
+        power: i64 = 10
+        while took_us > power * 5 and power < LAST_POWER_US:
+            power *= 10
+            index += 3
+        if took_us > power:
             index += 1
-        self.counts[index] += 1
+            if took_us > power * 2 and power < LAST_POWER_US:
+                index += 1
+        count: i64 = self.counts[index]
+        self.counts[index] = int(count + 1)
 
 
 def quantile_us(counts: list[int], percent: int, longest_us: int = BOUNDS_US[-1]) -> int:

@@ -197,7 +197,9 @@ class MqttBroker(Engine):
         self.core.deliveries_left = DELIVERIES_PER_TURN
 
     def tick(self, now_ms: i64) -> None:
-        """Run the deadlines of connections and sessions."""
+        """Run the deadlines of connections and sessions, and tell what was left out of the log."""
+        if 0 < self.core.lines.due_ms <= now_ms:
+            self.core.tell_left_out()
         deadlines = self.core.deadlines
         looked: i64 = 0
         while 0 <= deadlines.next_ms() <= now_ms and looked < DUE_PER_TURN:
@@ -228,7 +230,10 @@ class MqttBroker(Engine):
         """When the first deadline is due; -1: never."""
         due = self.core.deadlines.next_ms()
         retry = self.core.seal_due_ms
-        return retry if retry and (due < 0 or retry < due) else due
+        if retry and (due < 0 or retry < due):
+            due = retry
+        left_out = self.core.lines.due_ms
+        return left_out if left_out and (due < 0 or left_out < due) else due
 
     def settle(self, now_ms: i64) -> None:
         """Put the questions of this turn to access, in one batch, and go on with those that it answers at once.
@@ -478,7 +483,10 @@ class MqttBroker(Engine):
         packet_type = first >> 4
         session = connection.owner
         version = connection.protocol_version
-        self._check_type(connection, first, version if version else peek_protocol_version(data, pos, end))
+        named = int(version)
+        if named == 0 and first & 0x0F:  # 3.1 does not reserve these flags
+            named = peek_protocol_version(data, pos, end)
+        self._check_type(connection, first, named)
         if packet_type == spec.AUTH:
             on_auth(core, connection, decode_auth(data, pos, end, version))
             self._charge_parked(connection, len(data))

@@ -10,6 +10,7 @@ import _socket as socket  # socket.py brings enums and selectors: 0.4 MB more
 import errno
 import os
 import stat
+from collections.abc import Callable
 from typing import Final, final
 
 from mypy_extensions import i64, mypyc_attr
@@ -50,6 +51,8 @@ class Listener:
     def __init__(self, sock: socket.socket, name: str, index: int, path: str = "") -> None:
         self.sock = sock
         self.fd: int = sock.fileno()
+        # Of one client: a raw descriptor, no object, and the address of its peer.
+        self.accept: Callable[[], tuple[int, object]] = sock._accept  # type: ignore[attr-defined]
         self.name = name  # as shown: "127.0.0.1:1883", "[::1]:1883" or "/run/swellmq.sock"
         place = sock.getsockname()
         self.port: int = int(place[1]) if isinstance(place, tuple) else 0

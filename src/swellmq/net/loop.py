@@ -65,6 +65,12 @@ TABLE_SLICE: Final = 4096  # the table by descriptor grows by so many places
 EXHAUSTED_LOG_MS: Final = 10_000
 CALM_LOOK_MS: Final = 1_000
 
+# What each event, or each turn, calls: a Final is at hand where an attribute of a module has to be looked up.
+os_read: Final = os.read
+os_close: Final = os.close
+set_blocking: Final = os.set_blocking
+monotonic_ns: Final = time.monotonic_ns
+
 
 @final
 @mypyc_attr(native_class=True)
@@ -78,6 +84,8 @@ class Loop:
         self.turn_state = turn
         self.stats = stats
         self.epoll = select.epoll()
+        self.poll = self.epoll.poll
+        self.register = self.epoll.register
         self.waker: int = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self.waker_lock = (
             threading.RLock()
@@ -96,6 +104,8 @@ class Loop:
         self.spare_fd: int = _spare()
         self.accepting: bool = True
         self.more: bool = False  # work is left that must not wait for an event
+        self.beside_ms: i64 = NO_BOUND  # from when on whoever drives the turns has something to do beside them
+        self.beside_wake_ms: i64 = -1  # and when there must be a turn for that; -1: never
         self.events_max: int = EVENTS_PER_TURN  # less after long turns
         self.allowance: i64 = NO_BOUND  # bytes that are still to be read in this turn
         self.handshake_ns: i64 = HANDSHAKE_NS  # left in this turn for what is costly to read
@@ -133,17 +143,21 @@ class Loop:
                 os.eventfd_write(self.waker, 1)
 
     def _monotonic_ms(self) -> i64:
-        passed: i64 = time.monotonic_ns()
+        passed: i64 = monotonic_ns()
         return (passed - self.start_ns) // 1_000_000 + 1
 
-    def read_clocks(self) -> None:
-        """Set the turn's clocks: monotonic milliseconds since the loop was made, and the wall clock.
+    def read_clocks(self) -> i64:
+        """Set the turn's clocks: monotonic milliseconds since the loop was made, and the wall clock. The nanoseconds
+        that they were read from.
 
         The wall clock goes on as the monotonic one does: where the system's jumps, as on a box that boots in 1970 and
         hears the time later, no message and no session expires at once.
         """
-        self.turn_state.now_ms = self._monotonic_ms()
-        self.turn_state.wall_ms = self.turn_state.now_ms + self.wall_base_ms
+        now_ns: i64 = monotonic_ns()
+        turn = self.turn_state
+        turn.now_ms = (now_ns - self.start_ns) // 1_000_000 + 1
+        turn.wall_ms = turn.now_ms + self.wall_base_ms
+        return now_ns
 
     def set_wall_clock(self, wall_ms: i64) -> None:
         """Let the wall clock be `wall_ms` now."""
@@ -162,6 +176,9 @@ class Loop:
         ending = self.linger.due_ms()
         if ending >= 0 and (due < 0 or ending < due):
             due = ending
+        beside = self.beside_wake_ms
+        if beside >= 0 and (due < 0 or beside < due):
+            due = beside
         return due
 
     def _watches_calm(self) -> bool:
@@ -170,19 +187,20 @@ class Loop:
 
     # The turn
 
-    def turn(self, timeout_ms: int = -1) -> None:
-        """Run one turn, waiting for at most `timeout_ms` (-1: until something is due)."""
+    def turn(self, timeout_ms: int = -1) -> bool:
+        """Run one turn, waiting for at most `timeout_ms` (-1: until something is due). Whether whoever drives the turns
+        has something to do beside them: it was woken, `beside_ms` has come, or a part of the loop asks for it."""
         wait_ms = self.deadline_ms()
         if wait_ms < 0 or (0 <= timeout_ms < wait_ms):
             wait_ms = timeout_ms
         # 1. wait
-        events = self.epoll.poll(wait_ms / 1000 if wait_ms >= 0 else None, self.events_max)
-        self.read_clocks()
+        events = self.poll(wait_ms / 1000 if wait_ms >= 0 else None, self.events_max)
+        begin_ns = self.read_clocks()
         turn = self.turn_state
         turn.again = False
         now_ms = turn.now_ms
         engine = self.engine
-        begin_ns: i64 = time.perf_counter_ns()
+        beside = now_ms >= self.beside_ms
         if now_ms >= self.reads.ends_ms:
             self.reads.renew(now_ms)
             self.output.sampler.renew(now_ms)
@@ -206,6 +224,7 @@ class Loop:
                 self.output.room = True
             elif fd == self.waker:
                 os.eventfd_read(self.waker)
+                beside = True
             elif fd in self.linger.until_ms:
                 ended.append(fd)
             elif fd == self.guest_fd:
@@ -248,9 +267,14 @@ class Loop:
             pool.consider_renewal(now_ms)
             if pool.renewing or pool.target < pool.capacity:
                 engine.tidy()  # first, or old objects that somebody still names would keep the places of new ones
-        growing = pool.working(now_ms) and pool.grow(now_ms)
+        growing = False
+        if pool.working(now_ms):
+            renewals = pool.renewals
+            growing = pool.grow(now_ms)
+            beside = beside or pool.renewals != renewals
         self.more = growing or turn.again
-        took_us = (time.perf_counter_ns() - begin_ns) // 1000
+        end_ns: i64 = monotonic_ns()
+        took_us = (end_ns - begin_ns) // 1000
         self.stats.note_turn(took_us, now_ms)
         if took_us > TURN_LONG_US:
             self.events_max = max(EVENTS_LEAST, self.events_max // 2)
@@ -258,6 +282,7 @@ class Loop:
                 self.heavy_us += took_us
         elif self.events_max < EVENTS_PER_TURN:
             self.events_max *= 2
+        return beside or self.guest_ready or self.descriptors_short
 
     # Phase 2: read and accept
 
@@ -280,7 +305,7 @@ class Loop:
         if read_bytes > self.allowance:
             read_bytes = max(READ_BYTES_LEAST, self.allowance)
         try:
-            data = os.read(connection.fd, int(read_bytes))
+            data = os_read(connection.fd, int(read_bytes))
         except (BlockingIOError, MemoryError):  # it stays readable, and memory may come back
             return
         except OSError:
@@ -299,16 +324,16 @@ class Loop:
         sent: i64 = 0
         self.reads.left -= 1
         if self.reads.left <= 0:
-            looked_ns = time.perf_counter_ns()
+            looked_ns = monotonic_ns()
             received = self.stats.publishes_received
             sent = self.stats.publishes_sent
         try:
             if layer is None:
                 handler.on_data(connection, data, now_ms)
             elif layer.costly():
-                began_ns: i64 = time.perf_counter_ns()
+                began_ns: i64 = monotonic_ns()
                 self._pass_up(connection, handler, layer, data, now_ms)
-                self.handshake_ns -= time.perf_counter_ns() - began_ns
+                self.handshake_ns -= monotonic_ns() - began_ns
             else:
                 self._pass_up(connection, handler, layer, data, now_ms)
         except Exception:
@@ -360,7 +385,7 @@ class Loop:
     def _accept(self, listener: Listener, now_ms: i64) -> None:
         for _ in range(ACCEPTS_PER_TURN):
             try:
-                fd, address = listener.sock._accept()  # type: ignore[attr-defined]  # a raw descriptor, no object
+                accepted: tuple[int, object] = listener.accept()
             except BlockingIOError:
                 return
             except OSError as error:
@@ -368,6 +393,7 @@ class Loop:
                     self._exhausted(listener, now_ms, error)
                     return
                 continue  # ECONNABORTED and its like: that one client is gone
+            fd, address = accepted
             bound = listener.bound
             if bound is not None and bound.connections >= bound.connections_max:
                 self._full(listener, fd, now_ms)
@@ -414,8 +440,8 @@ class Loop:
             connection.buffers.layer = layer
         self._enter(fd, connection)
         try:
-            os.set_blocking(fd, False)
-            self.epoll.register(fd, READABLE)
+            set_blocking(fd, False)
+            self.register(fd, READABLE)
         except OSError as error:  # ENOSPC: fs.epoll.max_user_watches
             log.warning("can't watch one more connection: %s", error.strerror)
             self.stats.connections_dropped += 1
@@ -472,7 +498,7 @@ class Loop:
             self.spare_fd = -1
             for _ in range(ACCEPTS_PER_TURN):
                 try:
-                    fd, _address = listener.sock._accept()  # type: ignore[attr-defined]  # as above
+                    fd, _address = listener.accept()
                 except OSError:
                     break
                 self.stats.connections_dropped += 1
@@ -539,7 +565,7 @@ class Loop:
         if lingers(connection.close_reason):
             self.linger.keep(fd, self.turn_state.now_ms)
         else:
-            os.close(fd)  # takes it out of epoll too
+            os_close(fd)  # takes it out of epoll too
         if connection.handler is self.refuser:
             self.pool.release_refusing(connection)
         else:

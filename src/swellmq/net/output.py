@@ -12,8 +12,8 @@ from __future__ import annotations
 
 import os
 import select
-from time import perf_counter_ns
-from typing import final
+import time
+from typing import Final, final
 
 from mypy_extensions import i64, mypyc_attr
 
@@ -32,6 +32,10 @@ from swellmq.limits import (
 )
 from swellmq.net.bugs import on_bug
 from swellmq.stats import Sampler, Stats
+
+# What each write, or each flush, calls: a Final is at hand where an attribute of a module has to be looked up.
+os_write: Final = os.write
+monotonic_ns: Final = time.monotonic_ns
 
 
 @final
@@ -96,7 +100,7 @@ class Output:
                 self.write(connection, now_ms)
             if (index - start) % WRITES_PER_LOOK == 0 or stats.bytes_sent > look_bytes:
                 look_bytes = stats.bytes_sent + BYTES_PER_LOOK
-                now_ns: i64 = perf_counter_ns()
+                now_ns: i64 = monotonic_ns()
                 if until_ns == 0:
                     until_ns = now_ns + slice_ns
                 elif now_ns >= until_ns:
@@ -105,14 +109,14 @@ class Output:
 
     def _refill(self, now_ms: i64, slice_ns: i64) -> None:
         """Write to sockets that take more again, until the slice is used up; the system hands them out in rotation."""
-        until_ns: i64 = perf_counter_ns() + slice_ns
+        until_ns: i64 = monotonic_ns() + slice_ns
         while True:
             events = self.writable.poll(0, WRITABLE_EVENTS)
             for fd, _mask in events:
                 connection = self.table[fd]
                 if connection is not None:
                     self.write_backlog(connection, now_ms)
-            if len(events) < WRITABLE_EVENTS or perf_counter_ns() >= until_ns:
+            if len(events) < WRITABLE_EVENTS or monotonic_ns() >= until_ns:
                 return
 
     def _unwatch(self, connection: Connection) -> None:
@@ -159,7 +163,7 @@ class Output:
         self._write(connection, outbox, now_ms)
         if connection is self.target and (not connection.holds() or connection.safe_ticket() >= self.target_ticket):
             self.target = None
-            self.stats.delivery.note((perf_counter_ns() - self.target_ns) // 1000)
+            self.stats.delivery.note((monotonic_ns() - self.target_ns) // 1000)
         if self.sampler.left <= 0:
             stands_for = self.sampler.take()
             watcher = self.watcher
@@ -182,7 +186,7 @@ class Output:
             return
         data = outbox[0] if len(outbox) == 1 else b"".join(outbox)
         try:
-            written = os.write(connection.fd, data)
+            written = os_write(connection.fd, data)
         except BlockingIOError:
             written = 0
         except OSError:
