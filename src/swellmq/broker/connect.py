@@ -264,7 +264,8 @@ def admit(core: Core, connection: Connection, connect: Connect) -> None:
     if not connection.takes(frame):
         turn_away(core, connection, connect, spec.PACKET_TOO_LARGE, CONNACK_TOO_LARGE)  # [MQTT-3.1.2-24]
         return
-    session = core.session(connect.client_id)
+    client_id = connect.client_id.encode()
+    session = core.sessions.get(client_id)
     if core.storage.refusal and (expiry_interval or (session is not None and core.kept(session))):
         core.stats.refused_not_stored += 1
         full = core.storage.refusal == spec.QUOTA_EXCEEDED
@@ -302,7 +303,7 @@ def admit(core: Core, connection: Connection, connect: Connect) -> None:
     present = session is not None  # [MQTT-3.1.2-5] [MQTT-3.2.2-2] [MQTT-3.2.2-3]
     if session is None:
         session = Session(connect.client_id)
-        core.sessions.put(connect.client_id.encode(), session)  # [MQTT-3.1.2-6] [MQTT-3.1.3-2]
+        core.sessions.put(client_id, session)  # [MQTT-3.1.2-6] [MQTT-3.1.3-2]
     core.deadlines.clear(session)
     count_no_longer(core, session)
     core.identify(session, connect.username, connection)

@@ -69,7 +69,8 @@ class Lines:
 
     def __init__(self) -> None:
         self.per_second: i64 = 20  # of each kind; 0: none is written, and none counted
-        self.second: i64 = 0
+        self.second: i64 = -1
+        self.level: i64 = 0  # the least severe that is logged, as it was when this second began
         self.counts: list[int] = [0] * KINDS  # in this second
         self.due_ms: i64 = 0  # when to tell what was left out; 0: nothing was
         # Of connections that are about to be closed, until they are.
@@ -179,12 +180,15 @@ class Core:
     def tells(self, kind: u8, level: i64) -> bool:
         """Whether a line of this kind is to be written now, by `chronicle`; where not, it is counted."""
         lines = self.lines
-        if lines.per_second == 0 or not client_log.isEnabledFor(int(level)):
+        if lines.per_second == 0:
             return False
         second = self.turn.now_ms // 1000
         if second != lines.second:
             self.tell_left_out()
             lines.second = second
+            lines.level = max(client_log.getEffectiveLevel(), client_log.manager.disable + 1)
+        if level < lines.level:
+            return False
         count: i64 = lines.counts[kind]
         lines.counts[kind] = int(count + 1)
         if count < lines.per_second:

@@ -44,6 +44,7 @@ from swellmq.codec.spec import (
     WILL_DELAY_INTERVAL,
 )
 
+CONNACK_ACCEPTED: Final = b"\x20\x02\x00\x00"  # in 3.x, of a new session
 PINGREQ_BYTES: Final = b"\xc0\x00"
 PINGRESP_BYTES: Final = b"\xd0\x00"
 DISCONNECT_BYTES: Final = b"\xe0\x00"  # Normal disconnection, in every version
@@ -128,6 +129,8 @@ def _encode_will(will: Will, protocol_version: int) -> bytes:
 
 def encode_connack(connack: Connack, protocol_version: int) -> bytes:
     """A CONNACK; the reason code is sent as it is, so in 3.x it has to be a return code."""
+    if protocol_version != MQTT_5_0 and not connack.session_present and connack.reason_code == SUCCESS:
+        return CONNACK_ACCEPTED
     session_present = connack.session_present and protocol_version != MQTT_3_1
     head = _byte(1 if session_present else 0) + _byte(connack.reason_code)
     return _packet(_CONNACK, head + _properties(connack.properties, protocol_version))
