@@ -17,7 +17,8 @@ RUN python -m venv /opt/swellmq && /opt/swellmq/bin/pip install --no-cache-dir "
 
 FROM python:${PYTHON}
 COPY --from=build /opt/swellmq /opt/swellmq
-RUN useradd --system --uid 1883 --home-dir /var/lib/swellmq --shell /usr/sbin/nologin swellmq \
+RUN groupadd --system --gid 1883 swellmq \
+    && useradd --system --uid 1883 --gid 1883 --home-dir /var/lib/swellmq --shell /usr/sbin/nologin swellmq \
     && install -d -o swellmq -g swellmq -m 0700 /var/lib/swellmq && install -d /etc/swellmq
 ENV PATH=/opt/swellmq/bin:$PATH PYTHONDONTWRITEBYTECODE=1
 USER swellmq
