@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from swellmq.broker.access import Access, Request, SessionEvent
+from swellmq.broker.retained import Source
 from swellmq.broker.session import Delivery, Session, Subscription
 from swellmq.broker.storage import Storage
 from swellmq.broker.uplink import Uplink
@@ -55,7 +56,7 @@ class DelayedStorage(Storage):
     def received_removed(self, session: Session, packet_identifier: int) -> None:
         self.calls.append(("received_removed", packet_identifier))
 
-    def retained_saved(self, publish: Publish) -> None:
+    def retained_saved(self, publish: Publish, source: Source | None) -> None:
         self.calls.append(("retained_saved", publish.topic_name))
 
     def retained_removed(self, topic_name: bytes) -> None:

@@ -10,6 +10,7 @@ from sim.simulation import Simulation
 from sim.storage import SimulatedStorage
 from sim.world import Plan
 
+from swellmq.broker.retained import Source
 from swellmq.broker.session import QUEUED, RELEASED, Delivery, Session, Subscription
 from swellmq.broker.storage import Restorer
 from swellmq.codec.packets import Publish
@@ -57,9 +58,9 @@ class RemembersWhatWasReceived(SimulatedStorage):
 
 
 class LosesRetained(SimulatedStorage):
-    def retained_saved(self, publish: Publish) -> None:
+    def retained_saved(self, publish: Publish, source: Source | None) -> None:
         if self.random.random() < 0.5:
-            super().retained_saved(publish)
+            super().retained_saved(publish, source)
 
 
 class KeepsWhatIsCleared(SimulatedStorage):

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from harness import START_MS, WALL_START_MS, MemoryBroker, MemoryClient
 
+from swellmq.broker.access import Access
 from swellmq.broker.restore import restore
 from swellmq.limits import Limits
 from swellmq.store.storage import DiskStorage
@@ -18,9 +19,12 @@ WAIT_S = 20.0
 class StoredBroker:
     """A broker whose state is in `folder`: `stop` and `start` are a restart."""
 
-    def __init__(self, folder: Path, limits: Limits | None = None, sync: bool = False) -> None:
+    def __init__(
+        self, folder: Path, limits: Limits | None = None, sync: bool = False, access: Access | None = None
+    ) -> None:
         self.folder = folder
         self.limits = limits
+        self.access = access
         self.sync = sync
         self.woken = threading.Event()
         self.start()
@@ -31,7 +35,7 @@ class StoredBroker:
             return wall_ms + int(turn.now_ms) - START_MS
 
         self.storage = DiskStorage(str(self.folder), self.sync, self.woken.set, wall_clock)
-        self.broker = MemoryBroker(self.limits, storage=self.storage)
+        self.broker = MemoryBroker(self.limits, storage=self.storage, access=self.access)
         self.broker.turn_state.wall_ms = self.storage.open(wall_ms)
         restore(self.broker.core)
 

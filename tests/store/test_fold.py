@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from swellmq.broker.retained import Source
 from swellmq.broker.session import RELEASED, SENT, Delivery, Session, Subscription
 from swellmq.codec.packets import Publish
 from swellmq.store.fold import Fold
@@ -83,7 +84,8 @@ class Life:
 
     def retain(self) -> None:
         publish = Publish(b"retained/%d" % self.random.randrange(4), self.random.randbytes(4), 1, True)
-        self.storage.retained_saved(publish)
+        sources = (None, Source(None, publish.client_id, ""), Source("é", publish.client_id, "l:1"))
+        self.storage.retained_saved(publish, sources[publish.payload[0] % 3])
         if self.random.random() < 0.3:
             self.storage.retained_removed(publish.topic_name)
 
@@ -128,7 +130,7 @@ def test_a_fold_ends_with_its_broker_wherever_it_is(tmp_path: Path) -> None:
     """The next broker waits for the lock that it has."""
     storage = DiskStorage(str(tmp_path), False, lambda: None)
     for number in range(20_000):
-        storage.retained_saved(Publish(b"t/%d" % number, b"x", 0, True))
+        storage.retained_saved(Publish(b"t/%d" % number, b"x", 0, True), None)
     paths: list[str] = []
     for number in range(1, 101):  # minutes of work
         path = tmp_path / f"journal-{number:020d}"

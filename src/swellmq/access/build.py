@@ -33,6 +33,7 @@ def build_door(settings: Settings) -> Door:
     door.offer()
     door.take_authorizer(make_authorizer(settings))
     door.rights, door.rights_at = make_rights(settings, settings.listeners)
+    door.listener_names = [str(listener) for listener in settings.listeners]
     return door
 
 

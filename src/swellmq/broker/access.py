@@ -180,6 +180,7 @@ class Access:
         self.authentication_methods: list[str] = []
         self.rights: Rights | None = None  # what is known at once; None: all is allowed. See `MqttBroker.review`
         self.rights_at: dict[int, Rights] = {}  # other rights for the clients of single listeners, by their index
+        self.listener_names: list[str] = []  # what listeners are called, by their index, from one start to the next
 
     def decide(self, requests: list[Request]) -> None:
         """Answer what can be answered now; the rest stays PENDING until `Broker.resume`."""

@@ -302,7 +302,8 @@ class Core:
         if rights is None and not rights_at:
             self.permissions = None
         elif self.permissions is None:
-            self.permissions = Permissions(rights or Rights(), rights_at, self.last_number, self.rights_changes)
+            names = self.access.listener_names
+            self.permissions = Permissions(rights or Rights(), rights_at, self.last_number, self.rights_changes, names)
         else:
             self.permissions.replace(rights or Rights(), rights_at, self.rights_changes)
         self.topics.permissions = self.permissions

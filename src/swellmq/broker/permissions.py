@@ -28,14 +28,20 @@ PLACES: Final = 65_536
 class Permissions:
     """The decisions of `rights` that were asked for lately, in two halves; a full one takes the older one's place.
 
-    `rights_at` has other rights for the clients of single listeners, by their index.
+    `rights_at` has other rights for the clients of single listeners, by their index, and `names` what these are called.
     """
 
     def __init__(
-        self, rights: Rights, rights_at: dict[int, Rights] | None = None, last_number: i64 = 0, generation: i64 = 0
+        self,
+        rights: Rights,
+        rights_at: dict[int, Rights] | None = None,
+        last_number: i64 = 0,
+        generation: i64 = 0,
+        names: list[str] | None = None,
     ) -> None:
         self.rights = rights
         self.rights_at: dict[int, Rights] = rights_at or {}
+        self.names: list[str] = names or []
         self.generation: i64 = generation  # how often rights have changed
         self.now: dict[tuple[int, int, bytes], bool] = {}
         self.before: dict[tuple[int, int, bytes], bool] = {}
@@ -77,11 +83,15 @@ class Permissions:
             return self.rights.allows(session.username, session.client_id, right, topic)
         connection = session.connection
         place = self._place(connection) if connection is not None else session.number % PLACES
+        return self._allows_at(place, session.username, session.client_id, right, topic)
+
+    def _allows_at(self, place: i64, username: str | None, client_id: str, right: u8, topic: bytes) -> bool:
+        """Whether the rights at a place allow something, or one of all rights where the place is not known."""
         if place == 0:
             for rights in self.rights_at.values():
-                if rights.allows(session.username, session.client_id, right, topic):
+                if rights.allows(username, client_id, right, topic):
                     return True
-        return self._rights_of(place - 1).allows(session.username, session.client_id, right, topic)
+        return self._rights_of(place - 1).allows(username, client_id, right, topic)
 
     def _rights_of(self, listener: i64) -> Rights:
         return self.rights_at.get(int(listener), self.rights)
@@ -125,14 +135,27 @@ class Permissions:
 
     def source(self, session: Session) -> Source:
         """What to keep of the publisher of a retained message."""
-        return Source(session.username, session.client_id, session.number % PLACES, self.generation)
+        listener = session.number % PLACES - 1
+        name = ""
+        if 0 <= listener < len(self.names):
+            name = self.names[listener]
+        elif listener >= 0:
+            name = str(listener)
+        return Source(session.username, session.client_id, name, self.generation)
+
+    def _place_of(self, source: Source) -> i64:
+        """What stands for the listener by which a retained message came; its settings may have changed since."""
+        name = source.listener
+        if name in self.names:
+            return i64(self.names.index(name)) + 1
+        return i64(int(name)) + 1 if name.isdecimal() and not self.names else 0
 
     def may_stay(self, source: Source, topic_name: bytes) -> bool:
         """Whether the publisher of a retained message may still publish it: asked once, when rights have changed."""
         if source.generation != self.generation:
-            rights = self._rights_of(source.place - 1)
+            place = self._place_of(source) if self.rights_at else 0
             for right in (MAY_PUBLISH, MAY_RETAIN):
-                if not rights.allows(source.username, source.client_id, right, topic_name):
+                if not self._allows_at(place, source.username, source.client_id, right, topic_name):
                     return False
             source.generation = self.generation
         return True

@@ -12,6 +12,7 @@ from mypy_extensions import i64, u8
 
 from swellmq.broker.core import Core
 from swellmq.broker.permissions import Permissions
+from swellmq.broker.retained import Source
 from swellmq.broker.session import SENT, UNSENT, Delivery, DeliveryQueue, Session, Subscription, message_bytes
 from swellmq.broker.shelf import shelve
 from swellmq.broker.topics import SYS_PREFIX, ShareGroup
@@ -82,13 +83,14 @@ def retain_publish(core: Core, publish: Publish, publisher: Session | None) -> N
         core.stats.dropped_retained_full += 1
         return
     retained.set(publish)
+    source: Source | None = None
     if core.permissions is not None and publisher is not None and core.limits.check_retain_source:
-        retained.sources[publish.topic_name] = core.permissions.source(publisher)
+        source = retained.sources[publish.topic_name] = core.permissions.source(publisher)
     elif retained.sources:
         retained.sources.pop(publish.topic_name, None)
     if durable:
         core.touch()
-        core.storage.retained_saved(publish)
+        core.storage.retained_saved(publish, source)
 
 
 def is_durable(core: Core, publish: Publish, publisher: Session) -> bool:

@@ -7,6 +7,7 @@ from typing import final
 from mypy_extensions import mypyc_attr
 
 from swellmq.broker.core import Core
+from swellmq.broker.retained import Source
 from swellmq.broker.session import QUEUED, Delivery, DeliveryQueue, Session, Subscription, message_bytes
 from swellmq.broker.shelf import DELIVERY_BYTES, add_to_shelf, count_waiting
 from swellmq.broker.storage import Restorer
@@ -70,6 +71,8 @@ class CoreRestorer(Restorer):
             session.received = {}
         session.received[packet_identifier] = None
 
-    def restore_retained(self, publish: Publish) -> None:
+    def restore_retained(self, publish: Publish, source: Source | None) -> None:
         """A retained message."""
         self.core.retained.set(publish)
+        if source is not None:
+            self.core.retained.sources[publish.topic_name] = source

@@ -49,11 +49,11 @@ class Replay:
 class Source:
     """Who published a retained message: what `Permissions` has to know to ask again whether that is allowed."""
 
-    def __init__(self, username: str | None, client_id: str, place: i64, generation: i64) -> None:
+    def __init__(self, username: str | None, client_id: str, listener: str, generation: i64 = 0) -> None:
         self.username = username
         self.client_id = client_id
-        self.place: i64 = place  # stands for a listener
-        self.generation: i64 = generation  # of the rights by which it was allowed
+        self.listener = listener  # by which it came, as `Permissions` calls it; "": nobody knows
+        self.generation: i64 = generation  # of the rights by which it was allowed; 0: those of a broker that is gone
 
 
 @final

@@ -12,6 +12,7 @@ from typing import final
 
 from mypy_extensions import i64, mypyc_attr
 
+from swellmq.broker.retained import Source
 from swellmq.broker.session import Delivery, Session, Subscription
 from swellmq.codec.packets import Publish
 
@@ -35,8 +36,8 @@ class Restorer:
     def restore_received(self, session: Session, packet_identifier: int) -> None:
         """A QoS 2 message that its client has not released yet."""
 
-    def restore_retained(self, publish: Publish) -> None:
-        """A retained message."""
+    def restore_retained(self, publish: Publish, source: Source | None) -> None:
+        """A retained message, and who published it where access control wants to know."""
 
 
 @final
@@ -114,8 +115,8 @@ class Storage:
     def received_removed(self, session: Session, packet_identifier: int) -> None:
         """Its PUBREL came."""
 
-    def retained_saved(self, publish: Publish) -> None:
-        """A retained message was set."""
+    def retained_saved(self, publish: Publish, source: Source | None) -> None:
+        """A retained message was set, by `source` where access control wants to know later."""
 
     def retained_removed(self, topic_name: bytes) -> None:
         """A retained message was cleared or has expired."""

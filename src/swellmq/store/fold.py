@@ -31,6 +31,7 @@ from swellmq.store.records import (
     STATE_SHIFT,
     Changes,
     DeliveryRow,
+    RetainedRow,
     SessionRow,
     add_message,
     pack_delivery,
@@ -118,9 +119,9 @@ class Fold:
         db.executemany("INSERT OR IGNORE INTO received VALUES (?,?)", received)
         released = [key for key, there in changes.received.items() if not there]
         db.executemany("DELETE FROM received WHERE session = ? AND packet_identifier = ?", released)
-        cleared = [(name.decode(),) for name, publish in changes.retained.items() if publish is None]
+        cleared = [(name.decode(),) for name, row in changes.retained.items() if row is None]
         db.executemany("DELETE FROM retained WHERE topic_name = ?", cleared)
-        db.executemany("INSERT OR REPLACE INTO retained VALUES (?,?,?,?,?,?,?)", retained_rows(changes.retained))
+        db.executemany("INSERT OR REPLACE INTO retained VALUES (?,?,?,?,?,?,?,?,?)", retained_rows(changes.retained))
         self.number = max(self.number, changes.number)
         db.execute(
             "UPDATE meta SET folded = ?, clock_ms = ?, wall_ms = ?, number = ?",
@@ -209,14 +210,16 @@ def session_rows(sessions: dict[int, SessionRow]) -> list[tuple[object, ...]]:
     return rows
 
 
-def retained_rows(retained: dict[bytes, Publish | None]) -> list[tuple[object, ...]]:
+def retained_rows(retained: dict[bytes, RetainedRow | None]) -> list[tuple[object, ...]]:
     """Rows of the table `retained`."""
     rows: list[tuple[object, ...]] = []
-    for name, publish in retained.items():
-        if publish is not None:
+    for name, row in retained.items():
+        if row is not None:
+            publish, source = row.publish, row.source
             expires = (int(publish.expires_at_ms), int(publish.message_expiry_interval))
             columns = (publish.payload, publish.properties, int(publish.qos), *expires, publish.client_id)
-            rows.append((name.decode(), *columns))
+            by = (source.username, source.listener) if source is not None else (None, None)
+            rows.append((name.decode(), *columns, *by))
     return rows
 
 

@@ -10,6 +10,7 @@ from typing import Final, final
 
 from mypy_extensions import i64, mypyc_attr
 
+from swellmq.broker.retained import Source
 from swellmq.broker.session import Delivery, Session, Subscription
 from swellmq.broker.storage import Restorer
 from swellmq.codec.packets import Publish, Will
@@ -159,10 +160,12 @@ class Loader:
 
     def _retained(self) -> None:
         cursor = self.db.execute(
-            "SELECT topic_name, payload, properties, qos, expires_at_ms, expiry_interval_s, client_id FROM retained"
+            "SELECT topic_name, payload, properties, qos, expires_at_ms, expiry_interval_s, client_id, username,"
+            " listener FROM retained"
         )
+        words: dict[str, str] = {}  # the same few come again and again
         while rows := self._fetch(cursor):
-            for name, payload, properties, qos, expires_at_ms, interval, client_id in rows:
+            for name, payload, properties, qos, expires_at_ms, interval, client_id, username, listener in rows:
                 assert isinstance(name, str) and isinstance(payload, bytes) and isinstance(properties, bytes)
                 assert isinstance(qos, int) and isinstance(expires_at_ms, int) and isinstance(interval, int)
                 assert isinstance(client_id, str)
@@ -170,8 +173,12 @@ class Loader:
                 publish.properties = properties
                 publish.expires_at_ms = expires_at_ms
                 publish.message_expiry_interval = interval
-                publish.client_id = client_id
-                self.restorer.restore_retained(publish)
+                publish.client_id = words.setdefault(client_id, client_id)
+                source: Source | None = None
+                if isinstance(listener, str):
+                    by = words.setdefault(username, username) if isinstance(username, str) else None
+                    source = Source(by, publish.client_id, words.setdefault(listener, listener))
+                self.restorer.restore_retained(publish, source)
 
 
 def _publish(row: tuple[object, ...]) -> Publish:

@@ -225,8 +225,8 @@ def _entries(lines: TextIO) -> Iterator[tuple[int, dict[str, Any]]]:
 
 
 def _head(entry: dict[str, Any], number: int) -> tuple[int, int, int]:
-    if entry[HEADER] != VERSION:
-        raise StoreError(f"line {number}: version {entry[HEADER]}; this swellmq reads {VERSION}")
+    if entry[HEADER] not in range(1, VERSION + 1):  # what was added since may be left out of a row
+        raise StoreError(f"line {number}: version {entry[HEADER]}; this swellmq reads versions up to {VERSION}")
     return int(entry["clock_ms"]), int(entry["wall_ms"]), int(entry["number"])
 
 

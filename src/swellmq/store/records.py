@@ -11,6 +11,7 @@ from typing import Final, final
 
 from mypy_extensions import i64, mypyc_attr
 
+from swellmq.broker.retained import Source
 from swellmq.broker.session import Delivery, Session, Subscription
 from swellmq.codec.packets import Publish, Will
 
@@ -26,6 +27,7 @@ RECEIVED: Final = 9
 RECEIVED_ENDED: Final = 10
 RETAINED: Final = 11
 RETAINED_ENDED: Final = 12
+RETAINED_BY: Final = 13  # a retained message, and who published it: since version 2
 
 # A message: kind, number, expires_at_ms, message expiry interval, QoS, RETAIN, lengths of publisher's client id, topic
 # name, properties and payload.
@@ -39,6 +41,7 @@ _PROGRESS: Final = struct.Struct("<BqHB")  # kind, delivery, packet identifier, 
 _NUMBER: Final = struct.Struct("<Bq")  # kind, session or delivery
 _RECEIVED: Final = struct.Struct("<BqH")  # kind, session, packet identifier
 _TOPIC: Final = struct.Struct("<BH")  # kind, length of the topic name
+_SOURCE: Final = struct.Struct("<iH")  # behind a RETAINED_BY: lengths of username (-1: none) and listener's name
 
 pack_delivery: Final = _DELIVERY.pack
 pack_progress: Final = _PROGRESS.pack
@@ -56,7 +59,7 @@ READ_HEAD: Final = struct.Struct("<qq")  # session and length, then so many byte
 
 def add_message(pieces: list[bytes], kind: int, number: i64, publish: Publish) -> None:
     """Append a message under `number`; as a RETAINED one it goes by its topic name."""
-    client_id = publish.client_id.encode() if kind == RETAINED else b""
+    client_id = publish.client_id.encode() if kind == RETAINED or kind == RETAINED_BY else b""
     topic_name = publish.topic_name
     properties = publish.properties
     payload = publish.payload
@@ -125,6 +128,19 @@ def add_subscription_ended(pieces: list[bytes], number: i64, topic_filter: bytes
     pieces.append(topic_filter)
 
 
+def add_retained(pieces: list[bytes], publish: Publish, source: Source | None) -> None:
+    """Append a retained message, published by `source` where that is to be kept. Both have the same client id."""
+    if source is None:
+        add_message(pieces, RETAINED, 0, publish)
+        return
+    add_message(pieces, RETAINED_BY, 0, publish)
+    username = source.username.encode() if source.username is not None else b""
+    listener = source.listener.encode()
+    pieces.append(_SOURCE.pack(len(username) if source.username is not None else -1, len(listener)))
+    pieces.append(username)
+    pieces.append(listener)
+
+
 def add_retained_ended(pieces: list[bytes], topic_name: bytes) -> None:
     """Append that a topic has no retained message any longer."""
     pieces.append(_TOPIC.pack(RETAINED_ENDED, len(topic_name)))
@@ -188,6 +204,16 @@ class DeliveryRow:
 
 
 @final
+@mypyc_attr(native_class=True, acyclic=True)
+class RetainedRow:
+    """A retained message as it is stored."""
+
+    def __init__(self, publish: Publish, source: Source | None) -> None:
+        self.publish = publish
+        self.source = source
+
+
+@final
 @mypyc_attr(native_class=True)
 class Changes:
     """What a stretch of the journal comes to in the end: the last word on everything that it names.
@@ -204,7 +230,7 @@ class Changes:
         self.progress: dict[int, tuple[int, int]] = {}  # of deliveries of an earlier stretch: identifier and state
         self.deliveries_ended: set[int] = set()  # of an earlier stretch
         self.received: dict[tuple[int, int], bool] = {}
-        self.retained: dict[bytes, Publish | None] = {}
+        self.retained: dict[bytes, RetainedRow | None] = {}
         self.number: int = 0  # the largest number given out
         self.records: int = 0
 
@@ -240,9 +266,8 @@ class Changes:
                 pos += 9
                 self.sessions.pop(number, None)
                 self.sessions_ended.add(number)
-            elif kind == RETAINED:
-                _number, publish, pos = _read_message(data, pos)
-                self.retained[publish.topic_name] = publish
+            elif kind == RETAINED or kind == RETAINED_BY:
+                pos = self._retained(data, pos, kind == RETAINED_BY)
             elif kind == RETAINED_ENDED:
                 length = _TOPIC.unpack_from(data, pos)[1]
                 pos += 3
@@ -301,6 +326,21 @@ class Changes:
             row.will = Will(publish, delay)
         self.sessions[number] = row
         self._saw(number)
+        return pos
+
+    def _retained(self, data: bytes, pos: i64, by: bool) -> i64:
+        _number, publish, pos = _read_message(data, pos)
+        row = RetainedRow(publish, None)
+        if by:
+            username, listener = _SOURCE.unpack_from(data, pos)
+            pos += 6
+            name: str | None = None
+            if username >= 0:
+                name = data[pos : pos + username].decode()
+                pos += username
+            row.source = Source(name, publish.client_id, data[pos : pos + listener].decode())
+            pos += listener
+        self.retained[publish.topic_name] = row
         return pos
 
     def _subscription(self, data: bytes, pos: i64) -> i64:

@@ -7,6 +7,7 @@ wall clock without its jumps.
 from __future__ import annotations
 
 import fcntl
+import logging
 import os
 import sqlite3
 import time
@@ -15,8 +16,10 @@ from typing import Final
 from swellmq.store.errors import StoreError
 from swellmq.store.journal import sync_folder
 
+log: Final = logging.getLogger("swellmq.store")
+
 APPLICATION_ID: Final = 0x53774D51  # "SwMQ", told by `file`
-VERSION: Final = 1
+VERSION: Final = 2
 DATABASE: Final = "state.db"
 LOCK: Final = "lock"
 FULL_BELOW_BYTES: Final = 131_072  # SQLite's index of its log alone takes 32 KiB, and grows by as much
@@ -47,10 +50,14 @@ CREATE INDEX deliveries_session ON deliveries (session);
 -- QoS 2 messages that came from the client and await their PUBREL.
 CREATE TABLE received (session INTEGER NOT NULL, packet_identifier INTEGER NOT NULL,
                        PRIMARY KEY (session, packet_identifier)) WITHOUT ROWID;
+-- client_id, username, listener: who published it, and by which listener where access control wants to know; else NULL.
 CREATE TABLE retained (topic_name TEXT PRIMARY KEY, payload BLOB NOT NULL, properties BLOB NOT NULL, qos INTEGER NOT
                        NULL, expires_at_ms INTEGER NOT NULL, expiry_interval_s INTEGER NOT NULL, client_id TEXT NOT
-                       NULL);
+                       NULL, username TEXT, listener TEXT);
 """
+
+# What makes a database of a version one of the next. `TABLES` is what all of them come to.
+MIGRATIONS: Final = {1: "ALTER TABLE retained ADD COLUMN username TEXT; ALTER TABLE retained ADD COLUMN listener TEXT;"}
 
 
 def lock_folder(folder: str) -> int:
@@ -179,3 +186,7 @@ def _check_version(db: sqlite3.Connection, path: str, read_only: bool) -> None:
             f"{path}: it is of version {version}, written by a newer swellmq; this one knows versions up to {VERSION}."
             " Run the newer one, or restore a backup of this one"
         )
+    if not read_only:
+        for older in range(version, VERSION):
+            db.executescript(f"BEGIN IMMEDIATE; {MIGRATIONS[older]} PRAGMA user_version = {older + 1}; COMMIT;")
+            log.info("%s: brought from version %d to %d", path, older, older + 1)

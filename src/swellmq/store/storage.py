@@ -13,6 +13,7 @@ from typing import Final
 
 from mypy_extensions import i64, mypyc_attr
 
+from swellmq.broker.retained import Source
 from swellmq.broker.session import Delivery, Session, Subscription
 from swellmq.broker.storage import Restorer, Storage
 from swellmq.codec.packets import Publish
@@ -30,10 +31,10 @@ from swellmq.store.records import (
     RECEIVED,
     RECEIVED_ENDED,
     RETAIN,
-    RETAINED,
     SESSION_ENDED,
     STATE_SHIFT,
     add_message,
+    add_retained,
     add_retained_ended,
     add_session,
     add_subscription,
@@ -264,9 +265,9 @@ class DiskStorage(Storage):
         if session.stored_id:
             self.pieces.append(pack_received(RECEIVED_ENDED, session.stored_id, packet_identifier))
 
-    def retained_saved(self, publish: Publish) -> None:
+    def retained_saved(self, publish: Publish, source: Source | None) -> None:
         """A retained message was set."""
-        add_message(self.pieces, RETAINED, 0, publish)
+        add_retained(self.pieces, publish, source)
 
     def retained_removed(self, topic_name: bytes) -> None:
         """A retained message was cleared or has expired."""
