@@ -27,7 +27,7 @@ from typing import Any, Final, Self
 from websockets.sync.client import ClientConnection, connect
 
 PROGRAMS: Final = ("chromium", "chromium-browser", "google-chrome")
-TIMEOUT_S: Final = 20.0
+TIMEOUT_S: Final = 60.0
 POLL_S: Final = 0.02
 KEYS: Final = {
     "Enter": 13, "Tab": 9, "Escape": 27, "ArrowLeft": 37, "ArrowUp": 38, "ArrowRight": 39, "ArrowDown": 40, "Home": 36,

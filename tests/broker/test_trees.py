@@ -153,9 +153,8 @@ class TestRetained:
         assert retained.bytes == messages + len(levels) * NODE_BYTES
         for topic_filter in topic_filters:
             replay = Replay(topic_filter, 0, False, None)
-            retained.begin(replay)
             found: list[Publish] = []
-            while replay.nodes:
+            while not replay.done():
                 piece = retained.next(replay, slice_size, 1_000)
                 assert len(piece) <= slice_size
                 found.extend(piece)
@@ -171,9 +170,8 @@ class TestRetained:
         for number in range(10):
             retained.set(Publish(b"t/%d" % number, b"x" * (500 - 3 - FRAME_BYTES), 0, True))
         replay = Replay(b"#", 0, False, None)
-        retained.begin(replay)
         sizes = []
-        while replay.nodes:
+        while not replay.done():
             sizes.append(len(retained.next(replay, 100, 1_200)))
         assert sizes[:3] == [3, 3, 3] and sum(sizes) == 10
 

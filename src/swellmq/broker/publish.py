@@ -529,23 +529,25 @@ def replay(core: Core, session: Session) -> None:
     limits = core.limits
     queued_max = min(limits.inflight_max, limits.queued_messages - 1)
     slices = 0
+    walked = False
     while session.replays is not None:
         queued: i64 = session.queued()
         queued_bytes: i64 = session.queue.bytes if session.queue is not None else 0
         if queued > queued_max or queued_bytes >= limits.queued_bytes:
             return  # QoS 1 and 2 go on when the client has acknowledged some
         room = limits.outbox_bytes + 1 - connection.outbox_bytes
-        if room <= 0 or slices == REPLAY_SLICES or (slices and core.deliveries_left < 0):
+        if room <= 0 or slices == REPLAY_SLICES or (walked and core.deliveries_left < 0):
             core.note_crowded(session)
             return
         # If none of them can be sent at once, all must have a place in the queue.
         messages = min(REPLAY_SLICE, limits.queued_messages - queued)
         room = min(room, limits.queued_bytes - queued_bytes)
         topic_filter, current = session.replays.popitem(last=False)
-        slice_used = False  # a filter that matches nothing costs nothing
+        slice_used = False  # by a filter that matches nothing
         before = core.retained.visited
         found = core.retained.next(current, int(messages), room)
-        core.deliveries_left -= len(found) + (core.retained.visited - before) // VISITS_SHARE
+        core.deliveries_left -= len(found) + (core.retained.visited - before) // VISITS_SHARE + 1
+        walked = True
         for publish in found:
             if expired(core, publish):
                 core.stats.dropped_expired += 1
@@ -560,7 +562,7 @@ def replay(core: Core, session: Session) -> None:
             qos = current.qos if core.limits.upgrade_outgoing_qos else min(current.qos, publish.qos)
             deliver_to(core, session, publish, qos, True, current.identifiers, None)  # [MQTT-3.3.1-9] [MQTT311-3.3.1-8]
             slice_used = True
-        if current.nodes:
+        if not current.done():
             slice_used = True
             session.replays[topic_filter] = current
             session.replays.move_to_end(topic_filter, last=False)
@@ -585,7 +587,7 @@ def suspend_replays(core: Core, session: Session) -> None:
         return
     nodes = 0
     for topic_filter, current in list(replays.items()):
-        nodes += len(current.nodes)
+        nodes += max(1, len(current.nodes))
         if nodes > REPLAY_NODES_KEPT:
             core.stats.dropped_queue_full += 1
             del replays[topic_filter]

@@ -36,12 +36,16 @@ class Replay:
 
     def __init__(self, topic_filter: bytes, qos: u8, no_local: bool, identifiers: list[int] | None) -> None:
         self.topic_filter = topic_filter
-        self.levels = topic_filter.split(b"/")
+        self.levels: list[bytes] | None = None  # of the filter, once the walk has begun: thousands may wait for theirs
         self.qos: u8 = qos
         self.no_local = no_local
         self.identifiers = identifiers
         self.nodes: list[RetainedNode] = []  # still to be visited, the next one last
         self.depths: list[int] = []  # how many levels of the filter each has used up
+
+    def done(self) -> bool:
+        """Whether the walk is over."""
+        return self.levels is not None and not self.nodes
 
 
 @final
@@ -131,13 +135,8 @@ class Retained:
         self.count -= 1
         self.bytes -= _size(publish)
 
-    def begin(self, replay: Replay) -> None:
-        """Set a replay to the start of its walk."""
-        replay.nodes = [self.root]
-        replay.depths = [0]
-
     def next(self, replay: Replay, messages: int, room: i64) -> list[Publish]:
-        """Up to `messages` more that match; the walk is over when `replay.nodes` is empty.
+        """Up to `messages` more that match; `replay.done()` says whether the walk is over.
 
         At most one is found that goes beyond `room` bytes of output. A bounded number of nodes is visited, so fewer may
         be found, or none, before the walk is over.
@@ -145,6 +144,10 @@ class Retained:
         found: list[Publish] = []
         visits: i64 = messages * VISITS_PER_MESSAGE
         levels = replay.levels
+        if levels is None:
+            levels = replay.levels = replay.topic_filter.split(b"/")
+            replay.nodes = [self.root]
+            replay.depths = [0]
         nodes = replay.nodes
         depths = replay.depths
         while nodes and len(found) < messages and visits > 0 and room > 0:

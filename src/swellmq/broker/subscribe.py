@@ -22,7 +22,7 @@ from swellmq.codec.packets import Suback, Subscribe, TopicRequest, Unsubscribe
 from swellmq.codec.topic import split_share
 from swellmq.connection import Connection
 from swellmq.errors import ADMINISTRATIVE, STORE_FAILING, ProtocolError
-from swellmq.limits import DEAR_FILTERS_BYTES_MAX, FILTERS_LEAST
+from swellmq.limits import DEAR_FILTERS_BYTES_MAX, FILTER_COST, FILTERS_LEAST
 
 REVIEW_SLICE: Final = 512  # sessions and subscriptions looked at in one turn; each takes some 2 microseconds
 
@@ -105,7 +105,7 @@ def go_on_subscribing(core: Core, connection: Connection, session: Session, filt
             if filters.connection is None:
                 core.queue(filters, connection)
             return False
-        core.deliveries_left -= 1
+        core.deliveries_left -= FILTER_COST
         request = packet.requests[index]
         reason_code = filters.verdicts[index] if filters.verdicts is not None else 0
         if reason_code >= 0x80:
@@ -134,7 +134,10 @@ def go_on_subscribing(core: Core, connection: Connection, session: Session, filt
             reason_code = request.qos  # [MQTT-3.8.4-7]
             # [MQTT-3.3.1-9] [MQTT-3.3.1-10] [MQTT-3.3.1-11]
             if not shared and (request.retain_handling == 0 or (request.retain_handling == 1 and is_new)):
-                filters.retained.append(request)
+                if core.uplink.enabled:
+                    filters.retained.append(request)
+                else:
+                    line_up_replay(core, session, request, identifiers)
         elif connection.protocol_version != spec.MQTT_5_0:
             reason_code = spec.SUBACK_FAILURE
         filters.reason_codes.append(reason_code)  # [MQTT-3.8.4-6] [MQTT-3.9.3-1]
@@ -150,10 +153,11 @@ def go_on_subscribing(core: Core, connection: Connection, session: Session, filt
         barrier.subscribe = Subscribe(packet.packet_identifier, filters.retained, packet.properties)
         barrier.reply = suback
         barrier.ticket = ticket
-        if not core.uplink.barrier(session.client_id, barrier.token):
-            return True
-        core.unpark(barrier)
-    finish_subscribe(core, connection, session, suback, ticket, filters.retained, identifiers)
+        if core.uplink.barrier(session.client_id, barrier.token):
+            core.unpark(barrier)
+            on_barrier_answered(core, connection, session, barrier)
+        return True
+    finish_subscribe(core, connection, session, suback, ticket)
     return True
 
 
@@ -165,30 +169,26 @@ def on_barrier_answered(core: Core, connection: Connection, session: Session, re
     """The cluster knows the new routes: SUBACK may leave."""
     packet = request.subscribe
     assert packet is not None
-    finish_subscribe(core, connection, session, request.reply, request.ticket, packet.requests, _identifiers(packet))
+    for wanted in packet.requests:
+        line_up_replay(core, session, wanted, _identifiers(packet))
+    finish_subscribe(core, connection, session, request.reply, request.ticket)
 
 
-def finish_subscribe(
-    core: Core,
-    connection: Connection,
-    session: Session,
-    suback: bytes,
-    ticket: i64,
-    retained: list[TopicRequest],
-    identifiers: list[int] | None,
-) -> None:
-    """Send SUBACK once `ticket` is stored, then the retained messages of the filters that want them."""
+def finish_subscribe(core: Core, connection: Connection, session: Session, suback: bytes, ticket: i64) -> None:
+    """Send SUBACK once `ticket` is stored, then the retained messages that stand in line."""
     connection.hold_until(suback, ticket)  # [MQTT-3.8.4-1]
-    if not retained or not core.retained.count:
+    if session.replays is not None:
+        replay(core, session)
+
+
+def line_up_replay(core: Core, session: Session, request: TopicRequest, identifiers: list[int] | None) -> None:
+    """Send the retained messages of a filter, behind those of the filters before."""
+    stop_replay(session, request.topic_filter)
+    if not core.retained.count:
         return
-    for request in retained:
-        stop_replay(session, request.topic_filter)
-        if session.replays is None:
-            session.replays = OrderedDict()
-        current = Replay(request.topic_filter, request.qos, request.no_local, identifiers)
-        core.retained.begin(current)
-        session.replays[request.topic_filter] = current
-    replay(core, session)
+    if session.replays is None:
+        session.replays = OrderedDict()
+    session.replays[request.topic_filter] = Replay(request.topic_filter, request.qos, request.no_local, identifiers)
 
 
 def stop_replay(session: Session, topic_filter: bytes) -> None:
@@ -275,7 +275,7 @@ def go_on_unsubscribing(core: Core, connection: Connection, session: Session, fi
             if filters.connection is None:
                 core.queue(filters, connection)
             return False
-        core.deliveries_left -= 1
+        core.deliveries_left -= FILTER_COST
         subscription = core.topics.find(session, packet.topic_filters[index])  # [MQTT-3.10.4-1]
         if subscription is None:
             reason_codes.append(spec.NO_SUBSCRIPTION_EXISTED)
