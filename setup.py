@@ -59,7 +59,6 @@ NOT_COMPILED: Final = {
     "observe/history.py": "a row once a second, where somebody looks",
     "observe/names.py": "tables for documents and for those who ask",
     "observe/receipts.py": "walks where somebody asks",
-    "observe/talkers.py": "looks at some 500 events a second at the most, where somebody asks",
     "options.py": "tables of settings, read once at start",
     "reload.py": "runs when an operator asks for it",
     "settings.py": "gathers the settings, once at start",

@@ -1141,7 +1141,7 @@ def test_a_step_that_memory_does_not_suffice_for_leaves_clients_untouched() -> N
 
 
 def deliveries(server: Server) -> int:
-    return sum(server.stats.delivery.counts)
+    return sum(server.stats.delivery.counts())
 
 
 def test_the_time_from_read_to_write_is_measured(server: Servers, clients: Clients) -> None:

@@ -105,7 +105,7 @@ def histogram(name: str, meaning: str, source: Histogram, from_us: int) -> Histo
     """A histogram with its buckets from `from_us` on, which has what is below."""
     buckets: list[tuple[str, float]] = []
     count = 0
-    for number, bound in zip(source.counts, [*BOUNDS_US, 0], strict=True):
+    for number, bound in zip(source.counts(), [*BOUNDS_US, 0], strict=True):
         count += number
         if not bound:
             buckets.append(("+Inf", count))

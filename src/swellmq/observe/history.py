@@ -89,7 +89,7 @@ class History:
         self.looked_ms = now_ms
         self.wall_ms = 0  # Unix time at the start of the broker
         self.counters = self._counters()
-        self.turns: deque[list[int]] = deque([server.stats.turn_lengths.counts.copy()], maxlen=QUANTILES_S + 1)
+        self.turns: deque[list[int]] = deque([server.stats.turn_lengths.counts()], maxlen=QUANTILES_S + 1)
         self.steps_seen = int(server.pool.steps_gone)
         self.overflow = 0
 
@@ -118,7 +118,7 @@ class History:
         counters = self._counters()
         counted = since(counters, self.counters)
         self.counters = counters
-        self.turns.append(self.server.stats.turn_lengths.counts.copy())
+        self.turns.append(self.server.stats.turn_lengths.counts())
         lengths = since(self.turns[-1], self.turns[-2])
         turns = [quantile_us(lengths, 50, peak_us), quantile_us(lengths, 99, peak_us), peak_us]
         self._write(second - 1, [*self._now(), *counted, *turns])

@@ -8,9 +8,9 @@ the square root.
 from __future__ import annotations
 
 import heapq
-from typing import Final, TypedDict
+from typing import Final, TypedDict, final
 
-from mypy_extensions import i64
+from mypy_extensions import i64, mypyc_attr
 
 from swellmq.broker.session import Session
 from swellmq.connection import Connection, Turn, Watcher
@@ -36,6 +36,8 @@ class Top(TypedDict):
     subscribers: list[Talker]
 
 
+@final
+@mypyc_attr(native_class=True)
 class Window:
     """What was seen of each client in one stretch of time: messages and bytes, by client id."""
 
@@ -45,6 +47,8 @@ class Window:
         self.received: dict[str, list[float]] = {}
 
 
+@final
+@mypyc_attr(native_class=True)
 class Talkers(Watcher):
     """The last two windows. There are never more clients in one than reads and writes were looked at."""
 
