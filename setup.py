@@ -109,13 +109,12 @@ LATE: Final = (
     "store/*",
 )
 
-# Functions in generated C for which size counts in every module: the bodies of modules, which run once, and those
-# through which interpreted code reaches into compiled objects.
-SELDOM: Final = re.compile(
-    r"^(?= *PyObject \*CPyPy_\w+\([^;]*\) \{$|char CPyDef_\w+____top_level__\(void\) \{$"
-    r"|static (PyObject \*|int)\n\w+_[gs]et_)",
-    re.MULTILINE,
-)
+# Functions in the C that mypyc writes for which size counts in every module: where each of them begins, and why.
+SELDOM: Final = {
+    r"^(?=char CPyDef_\w+____top_level__\(void\) \{$)": "the body of a module, which runs once",
+    r"^(?= *PyObject \*CPyPy_\w+\([^;]*\) \{$)": "by which interpreted code calls a compiled function",
+    r"^(?=static (?:PyObject \*|int)\n\w+_[gs]et_)": "by which interpreted code gets or sets an attribute",
+}
 
 MYPYC: Final = "mypy[mypyc]>=2.4,<2.5"  # what mypyc accepts and how fast it is changes with every minor release
 SOURCES: Final = Path("src/swellmq")
@@ -213,8 +212,9 @@ def write_c() -> list[Any]:
         group_name="swellmq",  # one for all: objects of classes that another library may extend are 8 bytes larger
         target_dir=str(C_FOLDER),
     )
+    seldom = re.compile("|".join(SELDOM), re.MULTILINE)
     for path in C_FOLDER.glob("__native_swellmq_*.c"):
-        path.write_text(SELDOM.sub('__attribute__((optimize("Os"))) ', path.read_text()))
+        path.write_text(seldom.sub('__attribute__((optimize("Os"))) ', path.read_text()))
     for extension in extensions:
         # What a compiler thinks of generated code is no news to who installs, and no reason to stop (-Werror).
         flags = [flag for flag in extension.extra_compile_args if not flag.startswith("-W")]

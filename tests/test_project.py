@@ -66,6 +66,31 @@ def test_what_is_compiled_in_a_way_of_its_own_exists_and_is_compiled(name: str) 
         assert any(fnmatchcase(one, pattern) for one in compiled), pattern
 
 
+SMALL_MODULE = """
+class Thing:
+    def __init__(self) -> None:
+        self.size: int = 0
+
+    def grow(self) -> None:
+        self.size += 1
+"""
+
+
+@pytest.mark.slow
+def test_what_is_seldom_called_is_found_in_the_c_that_mypyc_writes(tmp_path: Path) -> None:
+    pytest.importorskip("mypyc.build", reason="the extra `dev` brings mypyc")
+    names = ["one.py", "other.py"]  # in one group, as the modules of the broker are
+    for name in names:
+        (tmp_path / name).write_text(SMALL_MODULE)
+    arguments = f"['--config-file=', *{names}], multi_file=True, group_name='small', target_dir='c'"
+    write = f"from mypyc.build import mypycify; mypycify({arguments})"
+    subprocess.run([sys.executable, "-P", "-c", write], cwd=tmp_path, capture_output=True, check=True)
+    text = "".join(path.read_text() for path in (tmp_path / "c").rglob("*.c"))
+    for pattern, reason in constant_of_setup("SELDOM").items():
+        assert reason
+        assert re.search(pattern, text, re.MULTILINE), pattern
+
+
 def test_native_objects_have_no_vars_in_the_interpreted_build_either() -> None:
     names = {"__name__": "swellmq.somewhere", "native": Limits(), "plain": ListenerRules()}
     with pytest.raises(TypeError):

@@ -10,9 +10,9 @@ What always watches: samples of how long messages take, the histograms of turns 
 second for alarms. With `admin` also: who talks most, and the history. Receipts are counted where somebody asks, every
 30 s at the most, and told by themselves. Plain counters are in all of them: `$SYS` needs them.
 
-The broker runs in one process with its clients, over TCP, and only what its turns take is counted. Its clock is moved
-by hand, as fast as the load went when it ran alone, so that a second has as many samples, and as many messages between
-them, as it would have.
+The broker runs in one process with its clients, over TCP, and only what its turns take is counted. Its clock is a
+counter that goes as fast as the load went without valgrind, so that a second has as many samples, and as many messages
+between them, as it would have.
 """
 
 from __future__ import annotations
@@ -21,7 +21,6 @@ import argparse
 import ctypes
 import itertools
 import json
-import operator
 import os
 import re
 import shutil
@@ -29,12 +28,12 @@ import subprocess
 import sys
 import tempfile
 import time
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 if TYPE_CHECKING:
     import socket
+    from collections.abc import Callable, Iterator
 
     from swellmq.server import Server
 
@@ -62,7 +61,7 @@ CUTS: Final = (
         "        sent: i64 = 0\n"
         "        self.reads.left -= 1\n"
         "        if self.reads.left <= 0:\n"
-        "            looked_ns = time.perf_counter_ns()\n"
+        "            looked_ns = monotonic_ns()\n"
         "            received = self.stats.publishes_received\n"
         "            sent = self.stats.publishes_sent\n",
         "",
@@ -98,7 +97,7 @@ CUTS: Final = (
 )
 
 SECOND_NS: Final = 1_000_000_000
-PERF_STEP_NS: Final = 20_000  # between two looks at the clock within a turn
+MILLISECOND_NS: Final = 1_000_000
 PAYLOAD: Final = b"x" * 64
 TIMED_CYCLES: Final = 30  # of which the middle one counts
 WARM_CYCLES: Final = 20
@@ -156,15 +155,23 @@ def write_without(folder: Path) -> None:
 # The process that is counted
 
 
-class Clock:
-    """Stands in for both clocks of the broker before it is imported; its callables are C, as those of `time` are."""
+def stand_in(step_ns: int) -> Iterator[int]:
+    """Replace the broker's clock, before it is imported, by a counter: C, as the clock of `time` is. Return it."""
+    clock = itertools.count(0, step_ns)
+    time.monotonic_ns = clock.__next__
+    return clock
 
-    def __init__(self) -> None:
-        self.cell = [time.monotonic_ns()]
 
-    def set(self) -> None:
-        time.monotonic_ns = partial(operator.itemgetter(0), self.cell)
-        time.perf_counter_ns = itertools.count(0, PERF_STEP_NS).__next__
+def count_looks() -> list[int]:
+    """Have looks at the clock counted, in the list that is returned."""
+    looks, clock = [0], time.monotonic_ns
+
+    def look() -> int:
+        looks[0] += 1
+        return clock()
+
+    time.monotonic_ns = look
+    return looks
 
 
 class Field:
@@ -283,58 +290,63 @@ def exactly(client: socket.socket, size: int) -> bytes:
     return b"".join(pieces)
 
 
-def drive(name: str, cycle_ns: int, cycles: int, admin: bool) -> None:
-    """Run so many cycles of a load that take `cycle_ns` each by the clock; 0: learn how long they take."""
-    clock = Clock()
-    if cycle_ns:
-        clock.set()
+def drive(name: str, step_ns: int, cycles: int, admin: bool) -> None:
+    """Run so many cycles of a load, by a clock that goes on by `step_ns` at each look; 0: learn how far."""
+    looks = [0]
+    if step_ns:
+        stand_in(step_ns)
+    else:
+        looks = count_looks()
     field = Field(LOADS[FIELDS.get(name, name)], admin)
-    if name == RECEIPTS:
-        walk(field, clock)
-        return
     cycle = field.connects if name == CONNECTS else field.cycle
-    if not cycle_ns:
-        times = []
+    if name == RECEIPTS:
+        walk(field)
+    elif step_ns:
+        count_cycles(field, cycle, cycles, CONNECTED if name == CONNECTS else 0)
+    else:
+        seen = []
         for _ in range(TIMED_CYCLES):
-            field.took_ns = 0
+            field.took_ns = looks[0] = 0
             cycle()
-            times.append(field.took_ns)
-        print(json.dumps({"cycle_ns": sorted(times)[TIMED_CYCLES // 2]}))
-        return
+            seen.append((field.took_ns, looks[0]))
+        cycle_ns, looked = sorted(seen)[TIMED_CYCLES // 2]
+        print(json.dumps({"cycle_ns": cycle_ns, "step_ns": cycle_ns // looked}))
+
+
+def count_cycles(field: Field, cycle: Callable[[], None], cycles: int, arrivals: int) -> None:
+    """Run the cycles that are counted, in each of which so many clients arrive, or all send."""
     for _ in range(WARM_CYCLES):
         cycle()
-    # As a second of this load would leave them: the next second begins with the first turn that is counted.
-    server, load = field.server, field.load
-    each = CONNECTED if name == CONNECTS else load.publishers + bool(load.qos) * load.subscribers
-    server.loop.reads.passed = each * SECOND_NS // cycle_ns
-    server.loop.output.sampler.passed = each * SECOND_NS // cycle_ns * load.copies
-    clock.cell[0] += SECOND_NS
+    # As a second of this load would leave them; the next one begins with the first turn that is counted.
+    loop, load = field.server.loop, field.load
+    reads = arrivals or load.publishers + bool(load.qos) * load.subscribers
+    for sampler, events in ((loop.reads, reads), (loop.output.sampler, reads * load.copies)):
+        sampler.passed = events * cycles
+        sampler.ends_ms = field.server.turn_state.now_ms
     field.counting = True
     for _ in range(cycles):
         cycle()
-        clock.cell[0] += cycle_ns
 
 
-def walk(field: Field, clock: Clock) -> None:
-    """Count what the clients cost, once."""
+def walk(field: Field) -> None:
+    """Count what it takes to learn what the clients cost, once."""
     receipts = field.server.watch.receipts
     assert receipts is not None
     field.server.watch.walk_receipts()
     field.counting = True
     while receipts.walking():
-        clock.cell[0] += SECOND_NS // 100
         field.turn()
 
 
 # The process that asks
 
 
-def count(python: str, name: str, cycle_ns: int, cycles: int, admin: bool) -> int:
+def count(python: str, name: str, step_ns: int, cycles: int, admin: bool) -> int:
     """Instructions of so many cycles of a load, by callgrind."""
     with tempfile.TemporaryDirectory() as folder:
         command = ["valgrind", "--tool=callgrind", "--collect-atstart=no", "--toggle-collect=ffi_call"]
         command += [f"--callgrind-out-file={folder}/out", python, "-P", __file__]
-        command += ["--drive", name, str(cycle_ns), str(cycles), str(int(admin))]
+        command += ["--drive", name, str(step_ns), str(cycles), str(int(admin))]
         told = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "PYTHONHASHSEED": "1"})
         found = re.search(r"Collected : (\d+)", told.stderr)
         if told.returncode or found is None:
@@ -345,11 +357,11 @@ def count(python: str, name: str, cycle_ns: int, cycles: int, admin: bool) -> in
 def compare(name: str, with_python: str, without_python: str) -> float:
     """Tell one load; how many percent watching adds for good."""
     command = [without_python, "-P", __file__, "--drive", name, "0", "0", "0"]
-    cycle_ns = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)["cycle_ns"]
-    cycles = SECOND_NS // cycle_ns + 1
+    learned = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    step_ns, cycles = learned["step_ns"], SECOND_NS // learned["cycle_ns"] + 1
     some = max(1, cycles // 8)  # nothing happens once a second where nobody watches
-    without = count(without_python, name, cycle_ns, some, False) / some
-    always, admin = [count(with_python, name, cycle_ns, cycles, looked_at) / cycles for looked_at in (False, True)]
+    without = count(without_python, name, step_ns, some, False) / some
+    always, admin = [count(with_python, name, step_ns, cycles, looked_at) / cycles for looked_at in (False, True)]
     load = LOADS.get(name)
     title = load.title if load else f"{CONNECTED} clients that come and go"
     events = load.publishers * load.window * load.copies if load else CONNECTED
@@ -379,7 +391,7 @@ def main() -> int:
     print("| load | in a second | instructions each, without | always | with admin |\n| --- | --- | --- | --- | --- |")
     added = [compare(name, *arguments.pythons) for name in arguments.load if name != RECEIPTS]
     if RECEIPTS in arguments.load:
-        instructions = count(arguments.pythons[0], RECEIPTS, 1, 0, True)
+        instructions = count(arguments.pythons[0], RECEIPTS, MILLISECOND_NS, 0, True)
         load = LOADS[FIELDS[RECEIPTS]]
         print(f"Receipts of {load.publishers + load.subscribers:,} clients: {instructions / 1e6:.1f} M instructions.")
     return 0 if max(added, default=0) < BOUND_PERCENT else 1
