@@ -131,7 +131,7 @@ def test_the_pool_past_its_cap(broker: Start, show: OpenPage, clients: Clients) 
     page.wait("document.querySelectorAll('#alarms li').length > 0")
     assert page.run("document.querySelector('#health').dataset.state") == "warning"
     assert "alarm" in page.run("document.title")
-    assert "9 of 6 objects of the pool are in use" in page.text("#alarms")
+    assert "pool.max_size = 6 is reached, with 9 connections" in page.text("#alarms")
 
 
 def test_the_chart_is_read_with_the_keyboard(admin: Broker, show: OpenPage) -> None:

@@ -111,7 +111,7 @@ class TestTheScreen:
         lines = plain()
         assert len(lines) == 24
         assert lines[0].startswith("swellmq 0.1.0 compiled, up 3 h 25 min, at 127.0.0.1:18083")
-        assert lines[2].startswith("      812 of 1,024 in use (79 %), 220 idle, 8 beyond the pool; grows at 819")
+        assert lines[2].startswith("      804 of 1,024 in use (78 %), 220 idle, 8 beyond the pool; grows at 819")
         assert lines[3].startswith("in         12,345 messages/s     1.2 MB/s  12 connects/s")
         assert lines[5] == "turn  half 120 us, 99 % 2.3 ms, longest lately 4.1 ms   memory 19.4 MB of 7.0 GB"[:80]
         text = "\n".join(lines)

@@ -49,11 +49,12 @@ def pool(snapshot: Snapshot, width: int) -> list[Text]:
     now = snapshot["overview"]["connections"]
     settings = snapshot["pool"]["settings"]
     capacity, active, overflow = now["capacity"], now["active"], now["overflow"]
+    used = max(0, active - overflow)
     trigger = trigger_of(capacity, settings)
     # Connections beyond the pool are as long in the bar as objects in it are.
     whole = max(1, capacity + overflow)
     room = width - 8
-    taken = cells(max(0, active - overflow), whole, room)
+    taken = cells(used, whole, room)
     inside = max(taken, cells(capacity, whole, room))
     bar = Text()
     bar.append(FULL * taken, "green" if not trigger or active < trigger else "yellow")
@@ -63,8 +64,8 @@ def pool(snapshot: Snapshot, width: int) -> list[Text]:
         at = min(room - 1, cells(trigger, whole, room))
         bar = Text.assemble(bar[:at], (TRIGGER, "bold"), bar[at + 1 :])
     text = Text.assemble(("pool  ", "bold"), "[", bar, "]")
-    percent = f"{active * 100 // capacity} %" if capacity else "no pool"
-    facts = Text(f"      {active:,} of {capacity:,} in use ({percent}), {now['idle']:,} idle")
+    percent = f"{used * 100 // capacity} %" if capacity else "no pool"
+    facts = Text(f"      {used:,} of {capacity:,} in use ({percent}), {now['idle']:,} idle")
     facts.append(f", {overflow:,} beyond the pool", "red" if overflow else "")
     if trigger and capacity < now["max_size"]:
         facts.append(f"; grows at {trigger:,}, up to {now['max_size']:,}")

@@ -56,9 +56,13 @@ class Alarm:
             return value * 100 > bound * (100 + MARGIN_PERCENT)
         return value * 100 < bound * (100 - MARGIN_PERCENT)
 
+    def is_turning(self) -> bool:
+        """Whether its number is on the other side by now, but was not for long enough to raise or clear it."""
+        return self.turned_ms >= 0
+
     def unsettled(self) -> bool:
         """Whether it is raised, or about to be: it is to be looked at again soon."""
-        return self.raised or self.turned_ms >= 0
+        return self.raised or self.is_turning()
 
 
 @final

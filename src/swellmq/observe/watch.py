@@ -98,11 +98,14 @@ class Watch:
     # Alarms
 
     def _check(self, name: str, value: int, bound: int, text: str) -> None:
-        """Give an alarm its number of now and its bound (0: none); `text` says what is wrong where that is reached."""
+        """Give an alarm its number of now and its bound (0: none); `text` says what is wrong where that is reached.
+
+        Once all is well it keeps what it said last: `0 clients are slow` would be no reason for an alarm.
+        """
         alarm = self.alarms.by_name[name]
         if alarm.look(value, bound, self._looked_ms, self.server.settings.alarms_after_s * SECOND_MS):
             self._tell(alarm, text)
-        elif alarm.raised:
+        elif alarm.raised and not alarm.is_turning():
             alarm.text = text
 
     def _look_at_alarms(self, now_ms: int, peak_us: int) -> None:
@@ -113,7 +116,7 @@ class Watch:
 
         full = 0 < pool.max_size <= pool.capacity
         bound = part(pool.max_size, settings.alarms_pool_percent) if full else 0
-        text = f"{pool.active} of {pool.max_size} objects of the pool are in use, and pool.max_size is reached"
+        text = f"the pool can't grow: pool.max_size = {pool.max_size} is reached, with {pool.active} connections"
         self._check("pool", pool.active, bound, text)
 
         bound = settings.alarms_overflow if pool.max_size else 0  # pool.mode none makes all on demand
@@ -194,16 +197,18 @@ class Watch:
         now_s = time.time()
         if alarm.raised:
             alarm.since_s = now_s
+            alarm.text = text
             log.warning("alarm %s: %s", alarm.name, text)
+            happened = f"{alarm.name}: {text}"
         else:
-            log.info("alarm %s is cleared after %d s: %s", alarm.name, now_s - alarm.since_s, alarm.text)
-        alarm.text = text
+            lasted_s = now_s - alarm.since_s
+            log.info("alarm %s is cleared after %d s; it was: %s", alarm.name, lasted_s, alarm.text)
+            happened = f"{alarm.name} is cleared after {lasted_s:.0f} s"
         server = self.server
         if server.settings.sys_interval_s:
             server.sys_topics.put("alarms/" + alarm.name, "raised: " + text if alarm.raised else "cleared")
         if self.history is not None:
-            verb = "raised" if alarm.raised else "cleared"
-            self.history.note(now_s, "alarm", f"{alarm.name} {verb}: {text}")
+            self.history.note(now_s, "alarm", happened)
 
     def statistics(self) -> dict[str, int]:
         """Alarms, and what was counted for them."""
