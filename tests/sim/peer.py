@@ -53,15 +53,14 @@ class TappedBroker(MemoryBroker):
     """A broker in memory whose clients can be watched, and the moments at which it does what no packet asks for."""
 
     on_tick: Callable[[], None]
-    on_closing: Callable[[Connection], None]
+    on_closing: Callable[[list[Connection]], None]
 
     def _tick(self, now_ms: int) -> None:
         self.on_tick()
         super()._tick(now_ms)
 
     def _tell_closed(self) -> list[Connection]:
-        for connection in list(self.turn_state.close):
-            self.on_closing(connection)
+        self.on_closing(list(self.turn_state.close))
         return super()._tell_closed()
 
     def open(self, version: int = 4) -> TappedClient:
@@ -84,6 +83,7 @@ class Peer:
         self.model: Model | None = None
         self.connected = False  # CONNACK has arrived
         self.early = False  # packets were sent before it came
+        self.forgot = False  # a new session was asked for, and what we had of the old one is gone; no CONNACK yet
         self.silent = False  # sends nothing any more
         self.next_ping_ms = -1
         self.identifier = 0
@@ -152,6 +152,7 @@ class Peer:
         if packet.reason_code:
             return
         self.connected = True
+        self.forgot = False
         if packet.properties is not None:
             self.topic_alias_maximum = max(0, packet.properties.topic_alias_maximum)
         # MQTT 3.1 does not tell; its clients know by other means here.

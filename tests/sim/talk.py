@@ -149,7 +149,7 @@ class Talk(World):
         connect = mqtt.Connect()
         connect.protocol_version = version
         connect.client_id = peer.client_id
-        connect.clean_start = random.random() < 0.3 if clean is None else clean
+        connect.clean_start = random.random() < 0.3 or peer.forgot if clean is None else clean
         will: Will | None = None
         expiry_s = 0
         options: dict[str, int] = {}
@@ -212,7 +212,7 @@ class Talk(World):
             peer.next_ping_ms = self.oracle.now_ms + model.keep_alive_s * 800
         if connect.clean_start and version == MQTT_5_0 and not plain and random.random() < 0.2:
             peer.forget()
-            peer.early = True
+            peer.early = peer.forgot = True
             self._send(peer, self._something(peer))  # it need not wait for the CONNACK
         self.turn(True if plain else None)
         self._await_connack(peer)

@@ -232,14 +232,18 @@ class World:
     def _on_tick(self) -> None:
         self.oracle.tick()
 
-    def _on_closing(self, connection: ClientConnection) -> None:
-        """The broker is about to take leave of a connection."""
-        wire = self.broker.clients[connection.fd]
-        assert isinstance(wire, TappedClient) and wire.line is not None
-        model = wire.line.model
-        if model.open:
-            self._closed_by_broker(wire.line, CLOSE_REASONS[connection.close_reason])
-        self.oracle.detach(model)
+    def _on_closing(self, connections: list[ClientConnection]) -> None:
+        """The broker is about to take leave of these, one by one: none of them gets what the end of another sends."""
+        models: list[Connection] = []
+        for connection in connections:
+            wire = self.broker.clients[connection.fd]
+            assert isinstance(wire, TappedClient) and wire.line is not None
+            model = wire.line.model
+            if model.open:
+                self._closed_by_broker(wire.line, CLOSE_REASONS[connection.close_reason])
+            models.append(model)
+        for model in models:
+            self.oracle.detach(model)
 
     def _closed_by_broker(self, line: Line, reason: str) -> None:
         """Only three things may make the broker close the connection of a client that keeps to the rules."""
