@@ -10,7 +10,7 @@ from harness import MemoryClient
 from store_helpers import KEPT, WAIT_S, StoredBroker
 
 from swellmq.broker.session import Session
-from swellmq.codec.packets import Connack, Publish
+from swellmq.codec.packets import Connack, Publish, Will
 from swellmq.limits import Limits
 from swellmq.store.folding import Fetch, Folding, FoldProcess
 
@@ -101,9 +101,37 @@ def test_the_limits_of_a_queue_hold(stored: StoredBroker) -> None:
     assert numbers(back(stored)) == list(range(20))
 
 
+def test_the_limits_of_a_queue_hold_while_it_is_read(stored: StoredBroker) -> None:
+    stored.broker.limits.queued_messages = 20
+    fill(stored, 0, 15)
+    stored.broker.connect("k", version=5, **KEPT)
+    waiting_bytes = stored.broker.core.waiting_bytes
+    for number in range(15, 30):
+        stored.broker.inject(f"t/{number}", b"%d" % number, 1)
+    assert stored.broker.stats.dropped_queue_full == 10
+    assert stored.broker.core.waiting_bytes > waiting_bytes + 5 * 500  # they are in memory
+    assert numbers(back(stored)) == list(range(20))
+    assert stored.broker.core.waiting_bytes == 0
+
+
 def test_a_client_that_is_gone_before_they_were_read(stored: StoredBroker) -> None:
     fill(stored, 0, 50)
     stored.broker.connect("k", version=5, **KEPT).drop()
+    assert numbers(back(stored)) == list(range(50))
+
+
+def test_a_client_that_leaves_what_it_did_not_take(stored: StoredBroker) -> None:
+    """Its messages must not stay in memory: a fleet on a bad network would fill it."""
+    stored.broker.limits.inflight_max = 5
+    fill(stored, 0, 50)
+    for _ in range(3):
+        back(stored).drop()
+        stored.settle()
+        queue = stored.broker.session("k").queue
+        assert queue is not None and queue.shelved == 45 and len(queue) == 0
+        assert stored.broker.core.waiting_bytes == 0
+    stored.restart()
+    stored.broker.limits.inflight_max = 1_000
     assert numbers(back(stored)) == list(range(50))
 
 
@@ -141,6 +169,28 @@ def test_a_fold_that_fails(stored: StoredBroker) -> None:
     (stored.folder / "read-back").rmdir()
     fill(stored, 50, 55)
     assert numbers(back(stored)) == list(range(55))
+
+
+def with_will(stored: StoredBroker, delay_s: int) -> MemoryClient:
+    """The client is here, with nothing left over, and has a will to which it has subscribed itself."""
+    stored.broker.limits.waiting_bytes = 0
+    will = Will(Publish(b"t/will", b"1", 1, False), delay_s)
+    return stored.broker.connect("k", version=5, will=will, **KEPT)
+
+
+def test_the_will_that_a_takeover_sends_to_the_client_itself(stored: StoredBroker) -> None:
+    with_will(stored, 0)
+    stored.settle()
+    assert numbers(back(stored)) == [1]
+
+
+def test_the_will_that_is_due_when_the_client_returns(stored: StoredBroker) -> None:
+    client = with_will(stored, 5)
+    stored.settle()
+    client.drop()
+    stored.settle()
+    stored.broker._move_clocks(int(stored.broker.turn_state.now_ms) + 10_000)
+    assert numbers(back(stored)) == [1]
 
 
 class Endless(FoldProcess):

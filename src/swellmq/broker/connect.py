@@ -290,17 +290,20 @@ def admit(core: Core, connection: Connection, connect: Connect) -> None:
             return
         if core.limits.like_mosquitto and not connect.clean_start and session.expiry_interval:
             session.connection.will_wanted = False  # it takes the client for still there
+        core.entering = session
         _take_over(core, session, session.connection)
         session = core.session(connect.client_id)
     elif session is not None and core.limits.like_mosquitto:
         session.will = None  # the client is back in time, even for a new session
     elif session is not None:
+        core.entering = session
         on_session_due(core, session, now_ms)  # nobody may have looked yet: after a start thousands are due at once
         session = core.session(connect.client_id)
     if session is not None and connect.clean_start:
         end_session(core, session)  # [MQTT-3.1.2-4] [MQTT-3.1.4-4] [MQTT311-3.1.2-6]
         session = None
     present = session is not None  # [MQTT-3.1.2-5] [MQTT-3.2.2-2] [MQTT-3.2.2-3]
+    core.entering = None
     if session is None:
         session = Session(connect.client_id)
         core.sessions.put(client_id, session)  # [MQTT-3.1.2-6] [MQTT-3.1.3-2]

@@ -134,6 +134,7 @@ class Core:
         self.review_left: list[Subscription] = []  # those of the session that is next
         self.waiting_bytes: i64 = 0  # memory of messages whose clients are away, about
         self.shelf_waiters: dict[str, list[int]] = {}  # tokens of those whose messages are read back, by client id
+        self.entering: Session | None = None  # its client is being let in
         self.strangers_bytes: i64 = 0  # of the incomplete CONNECTs that are charged
         self.seal_due_ms: i64 = 0  # the store has failed to seal: when it is tried again; 0: it has not
         self.stopping: bool = False

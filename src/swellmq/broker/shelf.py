@@ -2,8 +2,13 @@
 
 All that waits for clients which are away is counted, in about the memory it takes. Beyond `Limits.waiting_bytes` a
 message is stored and forgotten: it is on the shelf, behind what its session has in memory, and so is all that follows
-it. When the client comes back its connection is parked until the shelf was read; so a session that has a client never
-has a shelf. What arrives while the shelf is read waits in `late`, behind it.
+it. What a client leaves that it did not take is put there, too, where there is no room for it: else a fleet on a bad
+network would bring all its shelves into memory.
+
+When the client comes back its connection is parked until the shelf was read; so a session that has a client never has a
+shelf. What arrives while the shelf is read waits in `late`, behind it. Where a client is let in at once, by a takeover
+for one, nothing goes to the shelf on the way: neither what the old connection left nor what the will of the session
+brings the session itself.
 
 A session that ends takes its shelf with it, also what came by shared subscriptions: only what is in memory is handed
 on.
@@ -21,6 +26,7 @@ from swellmq.broker.session import Delivery, DeliveryQueue, Session, message_byt
 from swellmq.broker.storage import Fetched
 from swellmq.codec.packets import Connect
 from swellmq.connection import Connection
+from swellmq.errors import OPEN
 
 DELIVERY_BYTES: Final = 500  # of memory for a Delivery and its Publish beside the bytes of the message, measured
 
@@ -32,18 +38,23 @@ def shelve(core: Core, session: Session, queue: DeliveryQueue, delivery: Deliver
         count_waiting(core, queue, message_bytes(delivery.publish) + DELIVERY_BYTES)
         return False
     storage = core.storage
-    if not storage.fetches or not core.kept(session):
+    if not _may_shelve(core, session):
         return False
     if not delivery.qos:
         core.stats.dropped_offline += 1  # it is not stored, and would overtake what is
         return True
     core.touch()
     storage.delivery_saved(session, delivery)
+    add_to_shelf(queue, delivery)
     if late is not None:
         late.append(delivery)
-    else:
-        add_to_shelf(queue, delivery)
+        count_waiting(core, queue, message_bytes(delivery.publish) + DELIVERY_BYTES)
     return True
+
+
+def _may_shelve(core: Core, session: Session) -> bool:
+    """Whether messages of this session may be on disk only: not where its client is at the door already."""
+    return core.storage.fetches and core.kept(session) and core.entering is not session
 
 
 def add_to_shelf(queue: DeliveryQueue, delivery: Delivery) -> None:
@@ -61,10 +72,35 @@ def count_waiting(core: Core, queue: DeliveryQueue, size: i64) -> None:
 
 
 def count_left(core: Core, session: Session) -> None:
-    """A client has left: what waits in its queue counts from now on."""
+    """A client has left: what waits in its queue counts from now on, or goes to the shelf."""
     queue = session.queue
-    if queue is not None:
-        count_waiting(core, queue, queue.bytes + len(queue) * DELIVERY_BYTES - queue.counted)
+    if queue is None:
+        return
+    more = _in_memory(queue) - queue.counted
+    if core.waiting_bytes + more > core.limits.waiting_bytes and _may_shelve(core, session):
+        _put_back(core, queue)
+        more = -queue.counted
+    count_waiting(core, queue, more)
+
+
+def _in_memory(queue: DeliveryQueue) -> i64:
+    """What a queue takes, about."""
+    return queue.bytes + len(queue) * DELIVERY_BYTES
+
+
+def _put_back(core: Core, queue: DeliveryQueue) -> None:
+    """Let go of all that is in memory: it is stored, save QoS 0, which is dropped here as in `shelve`."""
+    from_here: i64 = 0
+    while (delivery := queue.pop()) is not None:
+        if not delivery.qos:
+            core.stats.dropped_offline += 1
+            continue
+        if not from_here:
+            from_here = delivery.stored_id
+        queue.shelved += 1
+        queue.shelved_bytes += message_bytes(delivery.publish)
+    if from_here:
+        queue.shelved_from = from_here  # before what is on the shelf already
 
 
 def count_no_longer(core: Core, session: Session) -> None:
@@ -102,14 +138,22 @@ def take_back(core: Core, fetched: Fetched) -> list[int]:
         return tokens
     late = queue.late
     queue.late = None
-    if fetched.deliveries is None:
-        for delivery in late:
-            add_to_shelf(queue, delivery)
+    if fetched.deliveries is None or not _awaited(core, tokens):
+        count_left(core, session)  # the late ones are on the shelf as well
         return tokens
     queue.shelved = 0
     queue.shelved_bytes = 0
     for deliveries in (fetched.deliveries, late):
         for delivery in deliveries:
             queue.push(delivery)
-    count_left(core, session)
+    count_waiting(core, queue, _in_memory(queue) - queue.counted)
     return tokens
+
+
+def _awaited(core: Core, tokens: list[int]) -> bool:
+    """Whether one of those that asked for it is still there."""
+    for token in tokens:
+        request = core.waiting.get(token)
+        if request is not None and request.connection.close_reason == OPEN:
+            return True
+    return False

@@ -20,6 +20,7 @@ import sys
 from collections.abc import Callable
 from typing import Final
 
+from swellmq.broker.session import QUEUED
 from swellmq.codec.packets import Publish
 from swellmq.store.errors import StoreError
 from swellmq.store.journal import REMEDY, first_number, read_segment, segments
@@ -259,8 +260,8 @@ def read_back(fold: Fold, path: str, wanted: list[tuple[int, int, int]]) -> None
             cursor = fold.db.execute(
                 "SELECT d.id, d.options, d.share, d.identifiers, m.topic_name, m.payload, m.properties, m.qos,"
                 " m.retain, m.expires_at_ms FROM deliveries AS d JOIN messages AS m ON m.id = d.message"
-                " WHERE d.session = ? AND d.id >= ? AND d.id < ? ORDER BY d.id",
-                (session, first, end),
+                " WHERE d.session = ? AND d.id >= ? AND d.id < ? AND (d.options >> ? & 3) = ? ORDER BY d.id",
+                (session, first, end, STATE_SHIFT, QUEUED),
             )
             while rows := cursor.fetchmany(READ_ROWS):
                 pieces: list[bytes] = []
