@@ -73,6 +73,7 @@ class Kept:
                 if one.share_name:
                     after.groups.setdefault((one.share_name, one.topic_filter), {})[session] = one
             session.left = after.turn
+            session.shelf = after.shelves
             if session.connection is None:
                 session.left_ms += self.offset_ms - (after.wall_ms - after.now_ms)
             else:
@@ -114,7 +115,7 @@ class Kept:
 
 def _copy(session: Session) -> Session:
     """A session without its messages."""
-    copy = Session(session.client_id, session.expiry_s, session.connection)
+    copy = Session(session.client_id, session.expiry_s, session.connection, session.number)
     copy.left_ms = session.left_ms
     copy.subscriptions = dict(session.subscriptions)
     copy.received = dict(session.received)

@@ -36,11 +36,13 @@ class Open:
 class Questions:
     """What the broker has asked, and what is answered."""
 
-    def __init__(self, random: Random, access: bool, uplink: bool) -> None:
+    def __init__(self, random: Random, access: bool, uplink: bool, shelves: bool) -> None:
         self.random = random
         self.access = LateAccess(self) if access else Access()
         self.uplink = LateUplink(self) if uplink else Uplink()
-        self.several = not uplink  # with a cluster what follows an answer may ask again before the next is taken
+        # Not where what follows an answer matters for the next: with a cluster it may ask again, and what is on disk
+        # only may change.
+        self.several = not uplink and not shelves
         self.open: list[Open] = []
         self.easy = False  # from now on everything is allowed at once
         self.now_ms = 0

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from sim.model import Connection, Violation
 
-from swellmq.broker.access import KIND_NAMES
+from swellmq.broker.access import KIND_NAMES, READ_BACK
 
 Answer = list[int]  # a reason code; for SUBSCRIBE one for each filter
 ALLOWED: Answer = [0]
@@ -66,7 +66,8 @@ class Line:
             if not self.model.open:
                 continue
             if item.kind and item.asks():
-                self.asked, self.put, self.asked_ms = item, False, now_ms
+                # That messages are read back is no question to anybody: see `World._check_asked`.
+                self.asked, self.put, self.asked_ms = item, item.kind == READ_BACK, now_ms
             else:
                 item.tell(ALLOWED, 0)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass, field
+from itertools import count
 
 Grant = tuple[int, bool, tuple[int, ...]]  # QoS, RETAIN flag, Subscription Identifiers in ascending order
 
@@ -135,6 +136,7 @@ class Session:
     client_id: str
     expiry_s: int = 0
     connection: Connection | None = None
+    number: int = field(default_factory=count(1).__next__)  # no two sessions have the same; a copy has
     ended: bool = False
     subscriptions: dict[str, Subscription] = field(default_factory=dict)  # by the filter as the client gave it
     routes: dict[str, list[Subscription]] = field(default_factory=dict)  # by topic name, until the former change
@@ -146,6 +148,7 @@ class Session:
     will_due_ms: int = -1
     expires_due_ms: int = -1
     untold: int = 0  # empty messages that may wait for it, see `Oracle.route`
+    shelf: bool = False  # some of its messages may be on disk only
     left: int = -1  # turn in which the last connection was lost
     left_ms: int = 0  # and when
     order: dict[tuple[str, str, int, int], int] = field(default_factory=dict)  # last message number of each stream
@@ -173,6 +176,7 @@ class Connection:
     name: str
     session: Session  # an empty one until it is admitted
     version: int
+    arrived_ms: int = 0  # when its CONNECT came
     admitted: bool = False
     session_present: bool = False
     refused: int = 0  # reason code of the CONNACK that refuses it

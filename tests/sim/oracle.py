@@ -23,6 +23,7 @@ from swellmq.codec.spec import (
     PUBCOMP,
     PUBREC,
     PUBREL,
+    SERVER_BUSY,
     SERVER_UNAVAILABLE,
     SESSION_EXPIRY_NEVER,
     SUBACK,
@@ -31,7 +32,7 @@ from swellmq.codec.spec import (
 )
 from swellmq.limits import TICK_MS
 
-RETURN_CODES = {NOT_AUTHORIZED: 5, SERVER_UNAVAILABLE: 3}  # what MQTT 3.1 and 3.1.1 have for a refusal
+RETURN_CODES = {NOT_AUTHORIZED: 5, SERVER_BUSY: 3, SERVER_UNAVAILABLE: 3}  # what MQTT 3.1 and 3.1.1 have for a refusal
 
 
 def moment(due_ms: int) -> int:
@@ -87,6 +88,9 @@ class Oracle(Routing):
         changes = self.changes
         session = self.sessions.get(client_id)
         if session is not None and session.connection is not None:
+            if session.connection.arrived_ms > connection.arrived_ms:  # it was let in while this one waited
+                self.refuse(connection, SERVER_BUSY)
+                return
             self.count("takeovers")
             old = session.connection
             if old.open:
@@ -104,6 +108,7 @@ class Oracle(Routing):
         if session is None:
             session = self.sessions[client_id] = Session(client_id)
         session.will = will
+        session.shelf = False
         session.will_due_ms = session.expires_due_ms = -1
         if version != MQTT_5_0:
             expiry_s = 0 if clean else int(self.limits.session_expiry_3_s)
@@ -152,6 +157,7 @@ class Oracle(Routing):
         session.left, session.left_ms = self.turn, self.now_ms
         if self.late:
             self._lose_held(session)
+        session.shelf = session.shelf or (self.shelves and session.expiry_s > 0)
         if not connection.will_wanted:
             session.will = None
         if session.expiry_s == 0:
@@ -165,14 +171,14 @@ class Oracle(Routing):
             else:
                 session.will_due_ms = moment(self.now_ms + session.will.delay_s * 1000)
 
-    @staticmethod
-    def _lose_held(session: Session) -> None:
-        """QoS 0 that waited behind a CONNACK, for the store, is lost with its connection."""
+    def _lose_held(self, session: Session) -> None:
+        """QoS 0 that waited behind a CONNACK, for the store, is lost with its connection; and where there is no room in
+        memory, all that waits."""
         for replay in session.replays:
             replay.held_lost = True
-        for expects in session.pending.values():
+        for expects in (*session.pending.values(), *self.group_pending.values()):
             for expect in expects:
-                if expect.grants[session][0][0] == 0:
+                if any(grant[0] == 0 for grant in expect.grants.get(session, ())):
                     expect.required = False
 
     def end_session(self, session: Session) -> None:
@@ -190,6 +196,9 @@ class Oracle(Routing):
                 if session in expect.grants and not expect.sent:
                     if self.late and any(grant[0] != 1 for grant in expect.grants[session]):
                         expect.required = False  # what waited for the store is lost, but for QoS 1
+                    if session.shelf:
+                        self.count("shelves that may have held shared messages")
+                        expect.required = False  # a shelf ends with its session
                     self._add_members(expect)
 
     def send_will(self, session: Session) -> None:

@@ -15,7 +15,7 @@ from sim.model import Violation
 
 from swellmq.codec.decode import decode
 from swellmq.codec.packets import Ack, Connack, Packet, Publish
-from swellmq.codec.spec import MQTT_3_1, PUBACK, PUBCOMP, PUBREC, PUBREL
+from swellmq.codec.spec import PUBACK, PUBCOMP, PUBREC, PUBREL
 from swellmq.connection import Connection
 
 
@@ -87,6 +87,7 @@ class Peer:
         self.silent = False  # sends nothing any more
         self.next_ping_ms = -1
         self.identifier = 0
+        self.session = 0  # the number of the one that the client takes part in
         self.unfinished: dict[int, Publish] = {}  # QoS 1 and 2 that we sent: until PUBACK or PUBREC
         self.releasing: dict[int, bool] = {}  # QoS 2: until PUBCOMP
         self.arrived: dict[int, bytes] = {}  # payloads of QoS 2 that came to us: until PUBREL
@@ -155,10 +156,12 @@ class Peer:
         self.forgot = False
         if packet.properties is not None:
             self.topic_alias_maximum = max(0, packet.properties.topic_alias_maximum)
-        # MQTT 3.1 does not tell; its clients know by other means here.
-        present = self.model.session_present if self.version == MQTT_3_1 else packet.session_present
-        if not present and not self.early:
+        # Our clients know by other means that this is another session than the one of the last CONNACK that they got:
+        # MQTT 3.1 does not tell, and the others not where the CONNACK that told it was lost.
+        number = self.model.session.number
+        if number != self.session and not self.early:
             self.forget()
+        self.session = number
 
     def forget(self) -> None:
         """The server has lost the session, so the client discards its half."""

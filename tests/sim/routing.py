@@ -32,6 +32,7 @@ class Routing:
         self.sealed_wall_ms = 0  # the wall clock when the batch before it was sealed
         self.stored = 0  # the last ticket that is safe
         self.changes = 0  # durable ones that are beyond doubt
+        self.shelves = limits.waiting_bytes < Limits().waiting_bytes  # messages may be on disk only
         self.counts: dict[str, int] = {}
 
     def count(self, what: str, number: int = 1) -> None:
@@ -92,8 +93,11 @@ class Routing:
             if connection is None:
                 if not self.limits.queue_qos_0:
                     return
+                expect.required = not self.shelves  # it is not stored, and would overtake what is
             else:
                 self.fresh.append(expect)
+        if connection is None:
+            session.shelf = self.shelves
         if connection is not None and self.too_large(connection.packet_bytes_max, message):
             expect.required = False
         if self.waiting(session) >= self.limits.queued_messages:
@@ -132,6 +136,8 @@ class Routing:
             expect.required = False
         if self.waiting(session) >= self.limits.queued_messages or self.limits.outbox_bytes < 65_536:
             expect.required = False
+        if connection is None:
+            session.shelf = self.shelves
 
     def waiting(self, session: Session) -> int:
         """How many messages may wait in the session's queue, at the most."""

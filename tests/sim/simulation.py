@@ -67,8 +67,11 @@ class Simulation(Talk):
             self._await_connack(peer)
             if not peer.connected:
                 self.turn(random.random() < 0.5)
-                if random.random() < 0.1:
+                what = random.random()
+                if what < 0.1:
                     self._drop(peer, 0.0)
+                elif what < 0.2:
+                    self._connect(peer)
         elif fate < 0.5:
             self._talk(peer)
         elif fate < 0.6:
@@ -326,6 +329,8 @@ class Simulation(Talk):
         """All sessions come back one by one and take what is theirs; then everything is taken down."""
         self.note("the reckoning")
         self.questions.easy = True
+        if self.storage is not None:
+            self.storage.process.easy = True
         for question in list(self.questions.open):
             self._resume(question)
         self._commit()

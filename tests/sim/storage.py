@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections import deque
 from collections.abc import Callable
 from random import Random
 
+from sim.model import Violation
+
+from swellmq.broker.storage import Fetched
 from swellmq.store.commit import Batch, Committer
 from swellmq.store.fold import fold_and_read
 from swellmq.store.folding import FoldProcess
@@ -16,53 +20,89 @@ SEGMENT_BYTES = (1_000, 20_000, 16 << 20)
 
 
 class InlineFold(FoldProcess):
-    """A fold that takes some looks of its broker, and may be killed with it."""
+    """A fold that takes some looks of its broker, may fail, and may be killed, alone or with its broker."""
 
     def __init__(self, folder: str, lock_fd: int, random: Random) -> None:
         super().__init__(folder, lock_fd)
         self.random = random
-        self.arguments: list[str] = []
+        self.arguments: list[str] = []  # of the run that is under way
         self.looks = 0  # until it is done
+        self.wrong = ""  # what must not be
+        self.easy = False  # from now on none fails
 
     def start(self, arguments: list[str]) -> None:
+        if self.arguments:
+            self.wrong = f"{arguments} is begun while {self.arguments} is under way"
         self.arguments = arguments
-        reads = any(word.startswith("--read=") for word in arguments)
-        self.looks = 0 if reads else self.random.choice((0, 1, 5))
+        self.looks = self.random.choice((0, 1, 5, 20))
 
     def running(self) -> bool:
         self.looks -= 1
         return self.looks >= 0
 
     def result(self) -> str:
-        fold_and_read(self.folder, self.arguments, lambda _done, _files: True)
-        self.arguments = []
+        arguments, self.arguments = self.arguments, []
+        if not self.easy and self.random.random() < 0.05:
+            self._fold_some(arguments)
+            return "it fails, as the seed has it"
+        fold_and_read(self.folder, arguments, lambda _done, _files: True)
         return ""
 
     def kill(self) -> None:
-        """It ends after some frames, or has done all, and nobody deletes what is folded."""
-        if self.arguments:
-            frames = self.random.choice((0, 2, 1_000_000))
+        arguments, self.arguments = self.arguments, []
+        if arguments and self.random.random() < 0.5:
+            self._fold_some(arguments)
 
-            def leashed(_done: int, _files: int) -> bool:
-                nonlocal frames
-                frames -= 1
-                return frames >= 0
+    def _fold_some(self, arguments: list[str]) -> None:
+        """The run has come as far as this: some frames, or all of them and what it was to read."""
+        frames = self.random.choice((0, 1, 3, 1_000))
+        calls = 0
 
-            fold_and_read(self.folder, self.arguments, leashed)
-            self.arguments = []
+        def proceed(_done: int, _files: int) -> bool:
+            nonlocal calls
+            calls += 1
+            return calls <= frames
+
+        fold_and_read(self.folder, arguments, proceed)
+
+
+class Told(deque[Fetched]):
+    """What was read back; `tell` is told of each when the broker takes it."""
+
+    def __init__(self, tell: Callable[[Fetched], None]) -> None:
+        super().__init__()
+        self.tell = tell
+
+    def popleft(self) -> Fetched:
+        fetched = super().popleft()
+        self.tell(fetched)
+        return fetched
 
 
 class SimulatedStorage(DiskStorage):
-    """Commits on demand, and may be killed at any ticket. `on_seal` is told of each ticket that is sealed."""
+    """Commits when `commit` is called, and may be killed at any ticket.
 
-    def __init__(self, folder: str, random: Random, wall_clock: Callable[[], int], on_seal: Callable[[int], None]):
+    `on_seal` is told of each ticket that is sealed, `on_read_back` of what was read back when the broker takes it.
+    """
+
+    def __init__(
+        self,
+        folder: str,
+        random: Random,
+        wall_clock: Callable[[], int],
+        on_seal: Callable[[int], None],
+        on_read_back: Callable[[Fetched], None],
+    ) -> None:
         super().__init__(folder, True, lambda: None, wall_clock)
         self.random = random
         self.on_seal = on_seal
+        self.on_read_back = on_read_back
+        self.fetched = Told(self.take_back)
         self.segment_bytes = random.choice(SEGMENT_BYTES)
 
     def make_process(self) -> FoldProcess:
-        return InlineFold(self.folder, self.lock_fd, self.random)
+        self.process = InlineFold(self.folder, self.lock_fd, self.random)
+        return self.process
 
     def start_writer(self, committer: Committer) -> None:
         """Nobody commits but `commit`, and `close` at the end."""
@@ -71,12 +111,19 @@ class SimulatedStorage(DiskStorage):
         super().seal(ticket)
         self.on_seal(int(ticket))
 
+    def take_back(self, fetched: Fetched) -> None:
+        """The broker takes what was read back."""
+        self.on_read_back(fetched)
+
     def commit(self) -> None:
         """All batches that were sealed become safe, and the broker may know."""
         committer = self.committer
         assert committer is not None
         committer.take(0.0)
         committer.work()
+        committer.folding.not_before_s = 0.0  # a fold that has failed is tried again at the next commit
+        if self.process.wrong or committer.failures:
+            raise Violation(f"the store: {self.process.wrong or 'a bug was met'}")
 
     def kill(self, ticket: int) -> None:
         """The process dies: what was sealed up to `ticket` is on disk, perhaps a part of what follows, and no more."""

@@ -9,7 +9,7 @@ from sim.oracle import split_share
 from sim.peer import Peer
 from sim.world import TOPICS, World
 
-from swellmq.broker.access import ACQUIRE, AUTHENTICATE, BARRIER, PUBLISH, SUBSCRIBE
+from swellmq.broker.access import ACQUIRE, AUTHENTICATE, BARRIER, PUBLISH, READ_BACK, SUBSCRIBE
 from swellmq.codec import packets as mqtt
 from swellmq.codec.encode import encode
 from swellmq.codec.spec import MQTT_3_1, MQTT_3_1_1, MQTT_5_0, SESSION_EXPIRY_NEVER
@@ -201,6 +201,9 @@ class Talk(World):
                 self.oracle.leave(model, "closed by peer")
                 self.turn()
                 return
+        other = None if plain else random.choice(self.peers)
+        if other is not None and other.connected and not other.silent and random.random() < 0.4:
+            self._send(other, self._something(other))  # it may be for the client that comes in this very turn
         wire.feed(data)
         if peer.wire is not None and not peer.wire.closed and peer.model is not None:
             self.note(f"{name} takes over from {peer.model.name}")
@@ -218,18 +221,33 @@ class Talk(World):
         self._await_connack(peer)
 
     def _connecting(self, model: Connection, data: bytes, clean: bool, expiry_s: int, will: Will | None) -> list[Item]:
-        """A CONNECT: access may be asked who it is, and then the cluster for its client id."""
+        """A CONNECT: access may be asked who it is, then the cluster for its client id; then what is on disk only is
+        read back."""
         oracle = self.oracle
+        model.arrived_ms = oracle.now_ms
 
         def let_in(answer: Answer, _: int) -> None:
             if answer[0]:
                 oracle.refuse(model, answer[0])
 
-        def admit(_: Answer, __: int) -> None:
-            oracle.connect(model, clean, expiry_s, will)
+        def acquired(_: Answer, __: int) -> None:
+            """Its client id is ours."""
+
+        def reads_back() -> bool:
+            return not clean and self.on_shelf(model.session.client_id)
+
+        def admit(answer: Answer, _: int) -> None:
+            if answer[0]:
+                oracle.refuse(model, answer[0])
+            else:
+                oracle.connect(model, clean, expiry_s, will)
 
         asks = self.questions.asks
-        return [Item(data, let_in, asks(AUTHENTICATE)), Item(b"", admit, asks(ACQUIRE))]
+        return [
+            Item(data, let_in, asks(AUTHENTICATE)),
+            Item(b"", acquired, asks(ACQUIRE)),
+            Item(b"", admit, READ_BACK, reads_back),
+        ]
 
     def _will(self, peer: Peer, version: int) -> Will:
         random = self.random

@@ -12,8 +12,9 @@ from sim.world import Plan
 
 from swellmq.broker.retained import Source
 from swellmq.broker.session import QUEUED, RELEASED, Delivery, Session, Subscription
-from swellmq.broker.storage import Restorer
+from swellmq.broker.storage import Fetched, Restorer
 from swellmq.codec.packets import Publish
+from swellmq.store.folding import Fetch
 
 SEEDS = 40  # of which one at least has to find it
 
@@ -141,11 +142,127 @@ FAULTS = [
 ]
 
 
-def run(storage: type[SimulatedStorage], seed: int) -> Simulation:
+# Messages that wait on disk only, and are read back
+
+
+class ForgetsWhatIsOnDiskOnly(SimulatedStorage):
+    def delivery_saved(self, session: Session, delivery: Delivery) -> None:
+        away = session.connection is None and delivery.stored_id == 0
+        if not away or self.random.random() < 0.8:
+            super().delivery_saved(session, delivery)
+
+
+class BeginsTooLate(SimulatedStorage):
+    def fetch(self, session: Session, first: int) -> None:
+        super().fetch(session, first + 1)
+
+
+class BeginsTooEarly(SimulatedStorage):
+    def fetch(self, session: Session, first: int) -> None:
+        super().fetch(session, 0)
+
+
+class MissesTheOpenBatch(SimulatedStorage):
+    def fetch(self, session: Session, first: int) -> None:
+        self.fetching.append(Fetch(session, session.stored_id, first, self.batch_first))
+
+
+class Spoiling(SimulatedStorage):
+    """Does something to what was read back."""
+
+    def take_back(self, fetched: Fetched) -> None:
+        queue = fetched.session.queue
+        late = queue.late if queue is not None else None
+        if fetched.deliveries is not None:
+            self.spoil(fetched.deliveries, late if late is not None else [])
+        super().take_back(fetched)
+
+    def spoil(self, deliveries: list[Delivery], late: list[Delivery]) -> None:
+        raise NotImplementedError
+
+
+class LosesTheLastOfThem(Spoiling):
+    def spoil(self, deliveries: list[Delivery], late: list[Delivery]) -> None:
+        del deliveries[-1:]
+
+
+class TurnsThemRound(Spoiling):
+    def spoil(self, deliveries: list[Delivery], late: list[Delivery]) -> None:
+        deliveries.reverse()
+
+
+class LosesWhatCameMeanwhile(Spoiling):
+    def spoil(self, deliveries: list[Delivery], late: list[Delivery]) -> None:
+        late.clear()
+
+
+class HasWhatCameMeanwhileInFront(Spoiling):
+    def spoil(self, deliveries: list[Delivery], late: list[Delivery]) -> None:
+        deliveries[:0] = late
+        late.clear()
+
+
+class HasWhatCameMeanwhileTwice(Spoiling):
+    def spoil(self, deliveries: list[Delivery], late: list[Delivery]) -> None:
+        deliveries.extend(late)
+
+
+class ForgetsTheirNumbers(Spoiling):
+    def spoil(self, deliveries: list[Delivery], late: list[Delivery]) -> None:
+        for delivery in deliveries:
+            delivery.stored_id = 0
+
+
+class ForgetsTheirExpiry(Spoiling):
+    def spoil(self, deliveries: list[Delivery], late: list[Delivery]) -> None:
+        for delivery in deliveries:
+            delivery.publish.expires_at_ms = 0
+
+
+class ForgetsTheirSubscription(Spoiling):
+    def spoil(self, deliveries: list[Delivery], late: list[Delivery]) -> None:
+        for delivery in deliveries:
+            delivery.identifiers = None
+
+
+class LowersTheirQoS(Spoiling):
+    def spoil(self, deliveries: list[Delivery], late: list[Delivery]) -> None:
+        for delivery in deliveries:
+            delivery.qos = 1
+
+
+class SaysThatThereIsNothing(SimulatedStorage):
+    """Where it can't be read."""
+
+    def take_back(self, fetched: Fetched) -> None:
+        if fetched.deliveries is None:
+            fetched.deliveries = []
+        super().take_back(fetched)
+
+
+SHELF_FAULTS = [
+    BeginsTooEarly,
+    BeginsTooLate,
+    ForgetsTheirExpiry,
+    ForgetsTheirNumbers,
+    ForgetsTheirSubscription,
+    ForgetsWhatIsOnDiskOnly,
+    HasWhatCameMeanwhileInFront,
+    HasWhatCameMeanwhileTwice,
+    LosesTheLastOfThem,
+    LosesWhatCameMeanwhile,
+    LowersTheirQoS,
+    MissesTheOpenBatch,
+    SaysThatThereIsNothing,
+    TurnsThemRound,
+]
+
+
+def run(storage: type[SimulatedStorage], seed: int, shelves: bool = False) -> Simulation:
     class WithThis(Simulation):
         storage_class = storage
 
-    simulation = WithThis(Plan(seed, steps=300, clients=6, stored=True))
+    simulation = WithThis(Plan(seed, steps=300, clients=6, stored=True, shelves=shelves))
     simulation.run()
     return simulation
 
@@ -157,11 +274,27 @@ def test_a_store_without_one_is_not() -> None:
     assert counts["kills"] and counts["batches lost"] and counts["sessions kept"]
 
 
-@pytest.mark.parametrize("storage", FAULTS)
+def test_shelves_without_one_are_not() -> None:
+    counts = Counter[str]()
+    for seed in range(30):
+        counts.update(run(SimulatedStorage, seed, shelves=True).oracle.counts)
+    reached = {name for name, count in counts.items() if count}
+    assert reached >= {
+        "kills",
+        "late messages",
+        "messages read back",
+        "read-backs failed",
+        "read-backs for 0",
+        "read-backs for 1",
+        "read-backs for 2",
+    }
+
+
+@pytest.mark.parametrize("storage", [*FAULTS, *SHELF_FAULTS])
 def test_a_store_with_a_fault_is_found_out(storage: type[SimulatedStorage]) -> None:
     def seeds() -> None:
         for seed in range(SEEDS):
-            run(storage, seed)
+            run(storage, seed, storage in SHELF_FAULTS)
 
     with pytest.raises(Violation):
         seeds()

@@ -17,25 +17,29 @@ from random import Random
 from harness import START_MS, WALL_START_MS
 from sim.kept import Kept
 from sim.late import LateUplink, Open, Questions
-from sim.line import Answer, Item, Line
+from sim.line import ALLOWED, Answer, Item, Line
 from sim.model import Connection, Violation
 from sim.oracle import Oracle, moment
 from sim.peer import Peer, TappedBroker, TappedClient
 from sim.storage import SimulatedStorage
 from sim.watch import Watch
 
-from swellmq.broker.access import KIND_NAMES, SUBSCRIBE
+from swellmq.broker.access import KIND_NAMES, READ_BACK, SUBSCRIBE, Request
 from swellmq.broker.restore import restore
+from swellmq.broker.shelf import has_shelf
+from swellmq.broker.storage import Fetched
 from swellmq.codec import packets as mqtt
 from swellmq.codec.encode import encode
 from swellmq.codec.spec import MQTT_3_1, MQTT_3_1_1, MQTT_5_0, PINGREQ, PUBREC, SERVER_BUSY, SERVER_UNAVAILABLE
 from swellmq.connection import Connection as ClientConnection
-from swellmq.errors import CLOSE_REASONS
+from swellmq.errors import CLOSE_REASONS, OPEN
 from swellmq.limits import Limits
 from swellmq.net.pool import PoolSettings
 
 LOG_STEPS = 60
+COMMITS_MAX = 10  # of one turn
 MEMORY = "/dev/shm" if os.path.isdir("/dev/shm") else None  # where fdatasync costs nothing
+SHELF_BYTES = (0, 1_500, 8_000)  # of memory for messages whose clients are away; 0: all are on disk only
 TOPICS = [f"t/{a}/{b}" for a in "abc" for b in "01"] + ["t/a", "t", "t//0", "/t", "$x/a", "long/topic/name/for/aliases"]
 
 # A client joins only one of these: of a member of two groups nobody can tell which of them a message came by.
@@ -49,7 +53,8 @@ class Plan:
     seed: int
     steps: int = 0
     clients: int = 0
-    stored: bool = False  # there is a store for certain
+    stored: bool = False  # there is a store for certain,
+    shelves: bool = False  # and little memory for messages that wait
 
 
 class World:
@@ -63,10 +68,12 @@ class World:
         self.steps = random.choice([300, 600, 1_200])
         clients = random.choice([3, 8, 25, 80, 250])
         self.small = random.random() < 0.3  # bounds that are reached
-        self.durable = random.random() < 0.25 or plan.stored
+        self.durable = random.random() < 0.25 or plan.stored or plan.shelves
         self.has_access = random.random() < 0.3  # that answers late
         self.clustered = random.random() < 0.2
         self.limits = self._limits()
+        if self.durable and (random.random() < 0.6 or plan.shelves):
+            self.limits.waiting_bytes = random.choice(SHELF_BYTES)
         self.steps = plan.steps or self.steps
         self.log: deque[str] = deque(maxlen=LOG_STEPS)
         self.digest = blake2b(digest_size=8)  # of all that the broker sent
@@ -110,8 +117,11 @@ class World:
         pool.initial_size = 4
         self.storage: SimulatedStorage | None = None
         if self.durable:
-            self.storage = self.storage_class(self.folder.name, self.random, self._system_wall_ms, self._on_seal)
-        self.questions = questions = Questions(self.random, self.has_access, self.clustered)
+            self.storage = self.storage_class(
+                self.folder.name, self.random, self._system_wall_ms, self._on_seal, self._on_read_back
+            )
+        shelves = self.limits.waiting_bytes < Limits().waiting_bytes
+        self.questions = questions = Questions(self.random, self.has_access, self.clustered, shelves)
         broker = TappedBroker(self.limits, self.storage, questions.uplink, questions.access, pool)
         broker.on_tick = self._on_tick
         broker.on_closing = self._on_closing
@@ -137,10 +147,56 @@ class World:
         if self.moments is not None:
             self.moments[ticket] = Kept(self.oracle)
 
+    def on_shelf(self, client_id: str) -> bool:
+        """Whether messages of this client are on disk only, so that it has to wait."""
+        session = self.broker.core.session(client_id)
+        return session is not None and has_shelf(session)
+
+    def _on_read_back(self, fetched: Fetched) -> None:
+        """The broker takes what the store has read, or could not: who waits for it is let in now, or refused."""
+        core = self.broker.core
+        client_id = fetched.session.client_id
+        deliveries = fetched.deliveries
+        again = core.session(client_id) is not fetched.session and self.on_shelf(client_id)  # a new session, by now
+        queue = fetched.session.queue
+        self.oracle.count("late messages", len(queue.late or ()) if queue is not None else 0)
+        waiting = 0
+        for token in core.shelf_waiters.get(client_id, []):
+            request = core.waiting.get(token)
+            if request is not None and request.connection.close_reason == OPEN:
+                client = self.broker.clients[request.connection.fd]
+                assert isinstance(client, TappedClient) and client.line is not None
+                waiting += 1
+                if deliveries is None:
+                    client.line.answer([SERVER_UNAVAILABLE], self.oracle.now_ms)
+                elif not again:
+                    client.line.answer(ALLOWED, self.oracle.now_ms)
+        if deliveries is None:
+            self.oracle.count("read-backs failed")
+        else:
+            self.oracle.count("messages read back", len(deliveries))
+            self.oracle.count(f"read-backs for {min(waiting, 2)}")
+
+    def _check_asked(self, wire: TappedClient, model: Connection) -> None:
+        """What the broker has to ask about is asked about, and nothing is read back without need."""
+        assert wire.line is not None
+        asked = wire.line.asked
+        if asked is not None and not wire.line.put:
+            raise self.watch.fail(model, f"nobody was asked about {asked.data[:60]!r}")
+        question = wire.connection.question
+        reads = isinstance(question, Request) and question.kind == READ_BACK
+        if reads != (asked is not None and asked.kind == READ_BACK):
+            raise self.watch.fail(model, f"it waits for messages to be read back: {reads}")
+
     def _late(self) -> list[SimulatedStorage | LateUplink]:
         """What acknowledgements wait for."""
         parts = [self.storage, self.questions.uplink]
         return [part for part in parts if isinstance(part, SimulatedStorage | LateUplink)]
+
+    def _all_stored(self) -> bool:
+        uplink, storage = self.questions.uplink, self.storage
+        taken = not isinstance(uplink, LateUplink) or uplink.stored >= uplink.sealed
+        return taken and (storage is None or int(storage.stored) >= self.oracle.ticket - 1)
 
     def virtual_ms(self) -> int:
         """How long the run took, by its own clock."""
@@ -164,20 +220,21 @@ class World:
             wire.note_outbox()
         late = self._late()
         often = 0.3 if self.moments is None else 0.1
-        if late and (self.random.random() < often if commit is None else commit):
-            self.broker.turn()
+        commit = bool(late) and (self.random.random() < often if commit is None else commit)
+        self.broker.turn()
+        for _ in range(COMMITS_MAX if commit else 0):
             self._look_at_all()
             for part in late:
                 part.commit()
             if self.storage is not None:
                 oracle.stored = int(self.storage.stored)
-            commit = True
-        self.broker.turn()
+            self.broker.turn()
+            if self._all_stored():  # who was let in because of the commit changes something itself
+                break
         self._set_clock()
         for wire, model in self.wires:
-            assert wire.line is not None
-            if model.open and wire.line.asked is not None and not wire.line.put:
-                raise self.watch.fail(model, f"nobody was asked about {wire.line.asked.data[:60]!r}")
+            if model.open:
+                self._check_asked(wire, model)
         closed = [(wire, model) for wire, model in self.wires if wire.closed]
         for wire, model in closed:
             self._look(wire, model)
