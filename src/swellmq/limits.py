@@ -19,6 +19,7 @@ DELIVERIES_LEAST: Final = 256  # that a message, or one read, may make even if o
 VISITS_SHARE: Final = 8  # nodes of a topic tree visited for the cost of one delivery
 PACKETS_SHARE: Final = 4  # packets that are no run, for the same
 FILTER_COST: Final = 2  # of one filter of a SUBSCRIBE or UNSUBSCRIBE, in deliveries
+FILTERS_BYTES: Final = 8_192  # of a SUBSCRIBE or UNSUBSCRIBE that are decoded at once: 2,000 filters at the most
 FILTERS_LEAST: Final = 64  # of a SUBSCRIBE or UNSUBSCRIBE that are done in each turn, whatever others have used up
 RUN_SHARE: Final = 8  # to hand on the bytes of a run costs so much less than a delivery
 RUN_TARGETS_MAX: Final = 32_768  # of one run: some 3 ms

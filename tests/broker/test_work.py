@@ -9,8 +9,10 @@ from stand_ins import DelayedStorage
 from swellmq.broker.broker import CROWDED_LEAST
 from swellmq.broker.publish import REPLAY_SLICE
 from swellmq.broker.retained import VISITS_PER_MESSAGE
+from swellmq.broker.rules import Rules
 from swellmq.broker.storage import Storage
 from swellmq.broker.topics import MERGE_VISITS
+from swellmq.broker.work import Filters
 from swellmq.codec import spec
 from swellmq.codec.encode import encode
 from swellmq.codec.packets import Disconnect, Ping, Publish, Suback, Subscribe, TopicRequest, Unsubscribe, Will
@@ -172,7 +174,90 @@ def test_who_leaves_within_its_subscribe() -> None:
     client = broker.connect("a")
     client.feed(subscribe(FILTERS))
     broker._one_turn()
-    assert 0 < broker.core.topics.count < len(FILTERS)
+    while not broker.core.topics.count:
+        assert broker.core.work
+        broker._one_turn()
+    assert broker.core.topics.count < len(FILTERS)
+    client.drop()
+    broker.turn()
+    assert broker.core.topics.count == 0 and not broker.core.work
+    broker.check()
+
+
+def decoded_in_turns(broker: Measured) -> list[int]:
+    """How many filters each turn decodes, from the one that is about to be to the one before the last."""
+    counts: list[int] = []
+    before = 0
+    broker._one_turn()
+    while broker.core.work and isinstance(broker.core.work[0], Filters) and broker.core.work[0].body:
+        subscribe, unsubscribe = broker.core.work[0].subscribe, broker.core.work[0].unsubscribe
+        count = len(subscribe.requests) if subscribe is not None else 0
+        count += len(unsubscribe.topic_filters) if unsubscribe is not None else 0
+        counts.append(count - before)
+        before = count
+        broker._one_turn()
+    return counts
+
+
+@pytest.mark.parametrize("version", [3, 4, 5])
+def test_a_packet_of_many_filters_is_decoded_over_several_turns(version: int) -> None:
+    broker = Measured()
+    client, other = broker.connect("a", version=version), broker.connect("other")
+    for packet in (subscribe(FILTERS), Unsubscribe(2, list(FILTERS))):
+        client.feed(packet, Ping(PINGREQ))
+        other.feed(Ping(PINGREQ))
+        counts = decoded_in_turns(broker)
+        assert other.taken == b"\xd0\0", "others are served in the first of them"
+        assert len(counts) > 4 and sum(counts) > len(FILTERS) // 2
+        assert max(counts) <= 2 * (DELIVERIES_PER_TURN + FILTERS_LEAST)
+        broker.turn()
+        assert client.taken.endswith(b"\xd0\0"), "what follows it comes after it"
+        client.taken = other.taken = b""
+    assert broker.core.topics.count == 0
+    broker.check()
+
+
+@pytest.mark.parametrize("version", [4, 5])
+def test_a_packet_that_is_malformed_at_its_end_changes_nothing(version: int) -> None:
+    broker = Measured()
+    client = broker.connect("a", version=version)
+    client.subscribe("mine")
+    for packet in (subscribe([*FILTERS, b"a#"]), Unsubscribe(2, [b"mine", *FILTERS, b"a#"])):
+        broker.forget()
+        client.feed(packet)
+        client.feed(Publish(b"mine", b"too late", 0, False))
+        broker.turn()
+        assert len(broker.filters) > 4 and max(broker.filters) == 1, "its own, which has ended with it"
+        assert client.close_reason == "malformed packet"
+        if version == 5:
+            [last] = client.receive()
+            assert isinstance(last, Disconnect) and last.reason_code == spec.MALFORMED_PACKET
+        assert client.payloads() == [] and not broker.core.work
+        client = broker.connect("a", version=version)
+        client.subscribe("mine")
+    broker.check()
+
+
+def test_many_filters_go_below_the_mount_point() -> None:
+    broker = Measured()
+    rules = Rules()
+    rules.mount_point = b"site/"
+    broker.core.rules = [rules]
+    client = broker.connect("a")
+    client.send(subscribe(FILTERS))
+    session = broker.session("a")
+    assert {one.topic_filter for one in session.subscriptions()} == {b"site/" + one for one in FILTERS}
+    client.send(Unsubscribe(2, list(FILTERS)))
+    assert session.subscription_count() == 0
+    broker.check()
+
+
+def test_who_leaves_while_its_filters_are_decoded() -> None:
+    broker = Measured()
+    client = broker.connect("a")
+    client.feed(subscribe(FILTERS))
+    broker._one_turn()
+    assert broker.core.work and not broker.core.topics.count
     client.drop()
     broker.turn()
     assert broker.core.topics.count == 0 and not broker.core.work

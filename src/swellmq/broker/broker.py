@@ -50,7 +50,7 @@ from swellmq.broker.session import Session
 from swellmq.broker.shelf import take_back
 from swellmq.broker.spread import go_on as work_on
 from swellmq.broker.storage import Storage
-from swellmq.broker.subscribe import go_on_with_filters, on_subscribe, on_unsubscribe, review_some
+from swellmq.broker.subscribe import go_on_with_filters, review_some, take_subscribe, take_unsubscribe
 from swellmq.broker.uplink import Uplink
 from swellmq.broker.will import detach, on_session_due, publish_will, remove_ended
 from swellmq.broker.work import Filters, Work
@@ -60,8 +60,6 @@ from swellmq.codec.decode import (
     decode_ack,
     decode_auth,
     decode_disconnect,
-    decode_subscribe,
-    decode_unsubscribe,
     header_length,
     long_form,
     packet_length,
@@ -280,6 +278,10 @@ class MqttBroker(Engine):
             connection = work.connection
             try:
                 done = go_on_with_filters(core, work) if isinstance(work, Filters) else work_on(core, work)
+            except PeerError as error:  # in a filter that was not decoded before
+                if connection is not None:
+                    self._on_peer_error(connection, error)
+                done = True
             except Exception:
                 if connection is not None:
                     self._on_bug(connection)  # it must not hear that all is done
@@ -517,9 +519,9 @@ class MqttBroker(Engine):
         elif packet_type == spec.PUBCOMP:
             on_pubcomp(core, session, decode_ack(packet_type, data, pos, end, version).packet_identifier)
         elif packet_type == spec.SUBSCRIBE:
-            on_subscribe(core, connection, session, decode_subscribe(data, pos, end, version))
+            take_subscribe(core, connection, session, data, pos, end)
         elif packet_type == spec.UNSUBSCRIBE:
-            on_unsubscribe(core, connection, session, decode_unsubscribe(data, pos, end, version))
+            take_unsubscribe(core, connection, session, data, pos, end)
         elif packet_type == spec.DISCONNECT:
             self._on_disconnect(connection, session, decode_disconnect(data, pos, end, version))
         elif packet_type == spec.CONNECT:

@@ -34,13 +34,15 @@ class Rules:
             return SHARE_PREFIX + share_name + b"/" + self.mount_point + bare
         return self.mount_point + bare
 
-    def mount_filters(self, packet: Subscribe) -> None:
-        """Put the filters of a SUBSCRIBE below the mount point."""
+    def mount_filters(self, packet: Subscribe, first: int) -> None:
+        """Put the filters of a SUBSCRIBE below the mount point, from the index `first` on."""
         if self.mount_point:
-            for request in packet.requests:
+            for index in range(first, len(packet.requests)):
+                request = packet.requests[index]
                 request.topic_filter = self.mounted(request.topic_filter)
 
-    def mount_names(self, packet: Unsubscribe) -> None:
-        """Put the filters of an UNSUBSCRIBE below the mount point."""
+    def mount_names(self, packet: Unsubscribe, first: int) -> None:
+        """Put the filters of an UNSUBSCRIBE below the mount point, from the index `first` on."""
         if self.mount_point:
-            packet.topic_filters = [self.mounted(topic_filter) for topic_filter in packet.topic_filters]
+            for index in range(first, len(packet.topic_filters)):
+                packet.topic_filters[index] = self.mounted(packet.topic_filters[index])

@@ -16,13 +16,21 @@ from swellmq.broker.session import Session, Subscription
 from swellmq.broker.topics import dear_bytes, is_wild
 from swellmq.broker.work import Filters
 from swellmq.codec import spec
-from swellmq.codec.decode import SUBACK_REASONS
+from swellmq.codec.decode import (
+    SUBACK_REASONS,
+    begin_subscribe,
+    begin_unsubscribe,
+    decode_filters,
+    decode_requests,
+    decode_subscribe,
+    decode_unsubscribe,
+)
 from swellmq.codec.encode import encode_suback
 from swellmq.codec.packets import Suback, Subscribe, TopicRequest, Unsubscribe
 from swellmq.codec.topic import split_share
 from swellmq.connection import Connection
 from swellmq.errors import ADMINISTRATIVE, STORE_FAILING, ProtocolError
-from swellmq.limits import DEAR_FILTERS_BYTES_MAX, FILTER_COST, FILTERS_LEAST
+from swellmq.limits import DEAR_FILTERS_BYTES_MAX, FILTER_COST, FILTERS_BYTES, FILTERS_LEAST
 
 REVIEW_SLICE: Final = 512  # sessions and subscriptions looked at in one turn; each takes some 2 microseconds
 
@@ -37,8 +45,75 @@ PHRASES: Final = {
 }
 
 
+def take_subscribe(core: Core, connection: Connection, session: Session, data: bytes, pos: i64, end: i64) -> None:
+    """Decode the body of a SUBSCRIBE, and take it; one of many filters is decoded over several turns."""
+    version = int(connection.protocol_version)
+    if end - pos <= FILTERS_BYTES:
+        packet = decode_subscribe(data, pos, end, version)
+        if core.rules:
+            core.rules_of(connection).mount_filters(packet, 0)
+        on_subscribe(core, connection, session, packet)
+        return
+    filters = Filters(core.changes)
+    filters.subscribe, pos = begin_subscribe(data, pos, end, version)
+    filters.body = data[pos:end]
+    go_on_decoding(core, connection, session, filters)
+
+
+def take_unsubscribe(core: Core, connection: Connection, session: Session, data: bytes, pos: i64, end: i64) -> None:
+    """The same for an UNSUBSCRIBE."""
+    version = int(connection.protocol_version)
+    if end - pos <= FILTERS_BYTES:
+        packet = decode_unsubscribe(data, pos, end, version)
+        if core.rules:
+            core.rules_of(connection).mount_names(packet, 0)
+        on_unsubscribe(core, connection, session, packet)
+        return
+    filters = Filters(core.changes)
+    filters.unsubscribe, pos = begin_unsubscribe(data, pos, end, version)
+    filters.body = data[pos:end]
+    go_on_decoding(core, connection, session, filters)
+
+
+def go_on_decoding(core: Core, connection: Connection, session: Session, filters: Filters) -> bool:
+    """Decode the next filters of a packet; where none is left take it, and say so.
+
+    No filter is taken before all are decoded: a packet that is malformed changes nothing.
+    """
+    start = filters.pos
+    while filters.pos < len(filters.body):
+        if core.deliveries_left < 0 and filters.pos > start:
+            if filters.connection is None:
+                core.queue(filters, connection)
+            return False
+        core.deliveries_left -= FILTERS_LEAST
+        _decode_some(core, connection, filters)
+    core.let_go(filters)
+    if filters.subscribe is not None:
+        on_subscribe(core, connection, session, filters.subscribe)
+    elif filters.unsubscribe is not None:
+        on_unsubscribe(core, connection, session, filters.unsubscribe)
+    return True
+
+
+def _decode_some(core: Core, connection: Connection, filters: Filters) -> None:
+    """Decode `FILTERS_LEAST` more."""
+    body = filters.body
+    if filters.subscribe is not None:
+        first = len(filters.subscribe.requests)
+        version = int(connection.protocol_version)
+        filters.pos = decode_requests(filters.subscribe, body, filters.pos, len(body), version, FILTERS_LEAST)
+        if core.rules:
+            core.rules_of(connection).mount_filters(filters.subscribe, first)
+    elif filters.unsubscribe is not None:
+        first = len(filters.unsubscribe.topic_filters)
+        filters.pos = decode_filters(filters.unsubscribe, body, filters.pos, len(body), FILTERS_LEAST)
+        if core.rules:
+            core.rules_of(connection).mount_names(filters.unsubscribe, first)
+
+
 def on_subscribe(core: Core, connection: Connection, session: Session, packet: Subscribe) -> None:
-    """Take a SUBSCRIBE: ask access first if it wants to be asked."""
+    """Take a SUBSCRIBE whose filters are where they belong: ask access first if it wants to be asked."""
     if (
         not core.limits.subscription_identifier_available
         and packet.properties is not None
@@ -46,8 +121,6 @@ def on_subscribe(core: Core, connection: Connection, session: Session, packet: S
     ):
         raise ProtocolError(spec.SUBSCRIPTION_IDENTIFIERS_NOT_SUPPORTED, "subscription identifiers are not available")
     _check_answer(connection, len(packet.requests))
-    if core.rules:
-        core.rules_of(connection).mount_filters(packet)
     if core.access.authorizes_subscribe:
         request = core.park(SUBSCRIBE, connection, session.client_id, session.username)
         request.subscribe = packet
@@ -89,6 +162,8 @@ def go_on_with_filters(core: Core, filters: Filters) -> bool:
     session = connection.owner if connection is not None else None
     if connection is None or not isinstance(session, Session):
         return True
+    if filters.body:
+        return go_on_decoding(core, connection, session, filters)
     if filters.subscribe is not None:
         return go_on_subscribing(core, connection, session, filters)
     return go_on_unsubscribing(core, connection, session, filters)
@@ -254,8 +329,6 @@ def _refuse_unsubscribe(core: Core, connection: Connection, packet: Unsubscribe)
 def on_unsubscribe(core: Core, connection: Connection, session: Session, packet: Unsubscribe) -> None:
     """Remove subscriptions; messages already under way or queued still arrive, [MQTT-3.10.4-3]."""
     _check_answer(connection, len(packet.topic_filters))
-    if core.rules:
-        core.rules_of(connection).mount_names(packet)
     if core.storage.refusal and core.kept(session):
         _refuse_unsubscribe(core, connection, packet)
         return

@@ -386,6 +386,13 @@ def decode_ack(packet_type: int, data: bytes, pos: i64, end: i64, protocol_versi
 
 def decode_subscribe(data: bytes, pos: i64, end: i64, protocol_version: int) -> Subscribe:
     """A SUBSCRIBE with at least one topic filter."""
+    packet, pos = begin_subscribe(data, pos, end, protocol_version)
+    decode_requests(packet, data, pos, end, protocol_version, end)
+    return packet
+
+
+def begin_subscribe(data: bytes, pos: i64, end: i64, protocol_version: int) -> tuple[Subscribe, i64]:
+    """A SUBSCRIBE without its topic filters, and where the first of them begins: there is one at least."""
     packet_identifier = _decode_packet_identifier(data, pos, end, MALFORMED_PACKET)
     pos += 2
     properties: Properties | None = None
@@ -396,8 +403,14 @@ def decode_subscribe(data: bytes, pos: i64, end: i64, protocol_version: int) -> 
     if pos == end:
         # [MQTT-3.8.3-2] [MQTT311-3.8.3-3]
         raise ProtocolError(PROTOCOL_ERROR, "SUBSCRIBE without a topic filter", MALFORMED_PACKET)
-    requests: list[TopicRequest] = []
-    while pos < end:
+    return Subscribe(packet_identifier, [], properties), pos
+
+
+def decode_requests(packet: Subscribe, data: bytes, pos: i64, end: i64, protocol_version: int, count: i64) -> i64:
+    """Give a SUBSCRIBE up to `count` more of its topic filters; the position behind them."""
+    requests = packet.requests
+    while pos < end and count > 0:
+        count -= 1
         after = field_end(data, pos, end)
         topic_filter = data[pos + 2 : after]
         check_topic_filter(topic_filter)  # [MQTT-3.8.3-1]
@@ -405,7 +418,7 @@ def decode_subscribe(data: bytes, pos: i64, end: i64, protocol_version: int) -> 
             raise MalformedPacket(MALFORMED_PACKET, "topic filter without its options")
         requests.append(_topic_request(topic_filter, data[after], protocol_version))
         pos = after + 1
-    return Subscribe(packet_identifier, requests, properties)
+    return pos
 
 
 def _topic_request(topic_filter: bytes, options: int, protocol_version: int) -> TopicRequest:
@@ -430,6 +443,13 @@ def _topic_request(topic_filter: bytes, options: int, protocol_version: int) -> 
 
 def decode_unsubscribe(data: bytes, pos: i64, end: i64, protocol_version: int) -> Unsubscribe:
     """An UNSUBSCRIBE with at least one topic filter."""
+    packet, pos = begin_unsubscribe(data, pos, end, protocol_version)
+    decode_filters(packet, data, pos, end, end)
+    return packet
+
+
+def begin_unsubscribe(data: bytes, pos: i64, end: i64, protocol_version: int) -> tuple[Unsubscribe, i64]:
+    """An UNSUBSCRIBE without its topic filters, and where the first of them begins: there is one at least."""
     packet_identifier = _decode_packet_identifier(data, pos, end, MALFORMED_PACKET)
     pos += 2
     properties: Properties | None = None
@@ -440,14 +460,20 @@ def decode_unsubscribe(data: bytes, pos: i64, end: i64, protocol_version: int) -
     if pos == end:
         # [MQTT-3.10.3-2]
         raise ProtocolError(PROTOCOL_ERROR, "UNSUBSCRIBE without a topic filter", MALFORMED_PACKET)
-    topic_filters: list[bytes] = []
-    while pos < end:
+    return Unsubscribe(packet_identifier, [], properties), pos
+
+
+def decode_filters(packet: Unsubscribe, data: bytes, pos: i64, end: i64, count: i64) -> i64:
+    """Give an UNSUBSCRIBE up to `count` more of its topic filters; the position behind them."""
+    topic_filters = packet.topic_filters
+    while pos < end and count > 0:
+        count -= 1
         after = field_end(data, pos, end)
         topic_filter = data[pos + 2 : after]
         check_topic_filter(topic_filter)  # [MQTT-3.10.3-1]
         topic_filters.append(topic_filter)
         pos = after
-    return Unsubscribe(packet_identifier, topic_filters, properties)
+    return pos
 
 
 def decode_suback(packet_type: int, data: bytes, pos: i64, end: i64, protocol_version: int) -> Suback:
