@@ -179,6 +179,7 @@ def banner(server: Server, fitting: int) -> list[str]:
         lines.append(advice())
     lines.extend(settings.notes)
     lines.extend("warning: " + warning for warning in settings.warnings)
-    if os.path.exists("/.dockerenv") and all(listener.name.startswith("127.") for listener in server.listeners):
+    in_container = os.path.exists("/.dockerenv") or os.path.exists("/run/.containerenv")  # Docker's, Podman's
+    if in_container and all(listener.name.startswith("127.") for listener in server.listeners):
         lines.append("in a container only the container itself reaches 127.0.0.1: `--bind 0.0.0.0` opens the broker")
     return lines

@@ -5,8 +5,11 @@ from __future__ import annotations
 import argparse
 import importlib
 import os
+import sys
 
 from swellmq.cli.main import fail
+
+EXIT_NOT_READ = 1
 
 # Nothing here is translated, and to find that out costs a broker 0.2 MB (gettext imports locale and its tables).
 argparse._ = str  # type: ignore[attr-defined]  # what argparse translates with
@@ -36,5 +39,12 @@ def run_command(module_name: str, command: str, words: list[str]) -> int:
         kind = "option" if word.startswith("-") else "argument"
         return fail(f"{command}: unknown {kind} {word}", word, flags, f"`swellmq {command} --help` lists the options")
     del parser  # the broker has no use for it: `serve` gives its memory back
-    code: int = module.run(arguments)
+    try:
+        code: int = module.run(arguments)
+        sys.stdout.flush()
+    except (
+        BrokenPipeError
+    ):  # whoever reads it, `head` say, has seen enough; what is left must not be tried again at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return EXIT_NOT_READ
     return code
