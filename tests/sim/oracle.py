@@ -6,13 +6,14 @@ broker sends with it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from sim.model import Connection, Expect, Flight, Granted, Replay, Session, Subscription, Will
 from sim.routing import Routing
 
 from swellmq.codec.packets import TopicRequest
 from swellmq.codec.spec import (
+    IMPLEMENTATION_SPECIFIC_ERROR,
     MQTT_5_0,
     NO_MATCHING_SUBSCRIBERS,
     NO_SUBSCRIPTION_EXISTED,
@@ -23,6 +24,7 @@ from swellmq.codec.spec import (
     PUBCOMP,
     PUBREC,
     PUBREL,
+    QUOTA_EXCEEDED,
     SERVER_BUSY,
     SERVER_UNAVAILABLE,
     SESSION_EXPIRY_NEVER,
@@ -32,7 +34,12 @@ from swellmq.codec.spec import (
 )
 from swellmq.limits import TICK_MS
 
-RETURN_CODES = {NOT_AUTHORIZED: 5, SERVER_BUSY: 3, SERVER_UNAVAILABLE: 3}  # what MQTT 3.1 and 3.1.1 have for a refusal
+RETURN_CODES = {
+    NOT_AUTHORIZED: 5,
+    QUOTA_EXCEEDED: 3,
+    SERVER_BUSY: 3,
+    SERVER_UNAVAILABLE: 3,
+}  # what MQTT 3.1 and 3.1.1 have for a refusal
 
 
 def moment(due_ms: int) -> int:
@@ -81,10 +88,25 @@ class Oracle(Routing):
         connection.refused = reason_code if connection.version == MQTT_5_0 else RETURN_CODES[reason_code]
         self.leave(connection, "refused")
 
+    def kept_s(self, connection: Connection, clean: bool, expiry_s: int) -> int:
+        """How long the session that a CONNECT asks for outlives it."""
+        if connection.version == MQTT_5_0:
+            return expiry_s
+        return 0 if clean else int(self.limits.session_expiry_3_s)
+
+    def refuses(self, connection: Connection, clean: bool, expiry_s: int) -> bool:
+        """Whether the disk fails, and this CONNECT is about a session that is kept."""
+        session = self.sessions.get(connection.session.client_id)
+        kept = self.kept_s(connection, clean, expiry_s) > 0 or (session is not None and session.expiry_s > 0)
+        return self.refusing != 0 and kept
+
     def connect(self, connection: Connection, clean: bool, expiry_s: int, will: Will | None) -> None:
         """A CONNECT was handled."""
+        if self.refuses(connection, clean, expiry_s):
+            self.count("not stored")
+            self.refuse(connection, QUOTA_EXCEEDED if self.refusing == QUOTA_EXCEEDED else SERVER_UNAVAILABLE)
+            return
         client_id = connection.session.client_id
-        version = connection.version
         changes = self.changes
         session = self.sessions.get(client_id)
         if session is not None and session.connection is not None:
@@ -110,10 +132,8 @@ class Oracle(Routing):
         session.will = will
         session.shelf = False
         session.will_due_ms = session.expires_due_ms = -1
-        if version != MQTT_5_0:
-            expiry_s = 0 if clean else int(self.limits.session_expiry_3_s)
-        session.expiry_s = expiry_s
-        self.changes += expiry_s > 0
+        session.expiry_s = self.kept_s(connection, clean, expiry_s)
+        self.changes += session.expiry_s > 0
         connection.ticket = self.since(changes)
         connection.session = session
         connection.session_present = present
@@ -231,11 +251,19 @@ class Oracle(Routing):
             if identifier in session.received:
                 connection.owe(PUBREC, identifier, 0)
                 return
-            if not refusal:
-                session.received[identifier] = True
-                self.changes += session.expiry_s > 0
+        if not refusal and self.refusing and self.is_durable(session, topic, qos, retain):
+            self.count("not stored")
+            retain = False  # at QoS 0, where nobody can be told, it is delivered at least
+            if qos and connection.version != MQTT_5_0:
+                self.leave(connection, "store failing")
+                return
+            if qos:
+                refusal = self.refusing
         if refusal:
             self.count("messages refused")
+        elif qos == 2:
+            session.received[identifier] = True
+            self.changes += session.expiry_s > 0
         matched = not refusal and self.route(session.client_id, topic, payload, qos, retain, interval_s, waited_ms)
         if qos:
             codes = (0,) if matched or connection.version != MQTT_5_0 else (0, NO_MATCHING_SUBSCRIBERS)
@@ -288,6 +316,10 @@ class Oracle(Routing):
                 self.count("subscriptions refused")
                 granted.codes.append(verdict if connection.version == MQTT_5_0 else SUBACK_FAILURE)
                 continue
+            if self.refusing and session.expiry_s > 0:
+                self.count("not stored")
+                granted.codes.append(self.refusing if connection.version == MQTT_5_0 else SUBACK_FAILURE)
+                continue
             topic_filter = request.topic_filter.decode()
             share_name, bare = split_share(topic_filter)
             is_new = topic_filter not in session.subscriptions
@@ -317,10 +349,17 @@ class Oracle(Routing):
         if one.share_name:
             self.groups.setdefault((one.share_name, one.topic_filter), {})[session] = one
 
-    def unsubscribe(self, connection: Connection, packet_identifier: int, topic_filters: Iterable[bytes]) -> None:
+    def unsubscribe(self, connection: Connection, packet_identifier: int, topic_filters: Sequence[bytes]) -> None:
         """An UNSUBSCRIBE was handled; what is under way or queued still arrives."""
         session = connection.session
         changes = self.changes
+        if self.refusing and session.expiry_s > 0:
+            self.count("not stored")
+            if connection.version == MQTT_5_0:
+                connection.owe(UNSUBACK, packet_identifier, *[IMPLEMENTATION_SPECIFIC_ERROR] * len(topic_filters))
+            else:
+                self.leave(connection, "store failing")
+            return
         codes: list[int] = []
         for topic_filter in topic_filters:
             one = session.subscriptions.pop(topic_filter.decode(), None)

@@ -20,6 +20,7 @@ class Routing:
         self.turn = 0
         self.now_ms = 0
         self.wall_ms = 0
+        self.whole_wall_ms = 0  # the wall clock when all was stored: what leaves now was ready then, at the earliest
         self.messages = 0
         self.transmissions = 0
         self.sessions: dict[str, Session] = {}
@@ -31,6 +32,7 @@ class Routing:
         self.ticket = 0  # of the batch that is open
         self.sealed_wall_ms = 0  # the wall clock when the batch before it was sealed
         self.stored = 0  # the last ticket that is safe
+        self.refusing = 0  # the reason code with which durable work is refused, while the disk fails
         self.changes = 0  # durable ones that are beyond doubt
         self.shelves = limits.waiting_bytes < Limits().waiting_bytes  # messages may be on disk only
         self.counts: dict[str, int] = {}
@@ -41,6 +43,22 @@ class Routing:
     def since(self, changes: int) -> int:
         """The ticket for which an answer has to wait: 0 where there was no durable change since there were so many."""
         return self.ticket if self.changes != changes else 0
+
+    def is_durable(self, publisher: Session, topic: str, qos: int, retain: bool) -> bool:
+        """Whether to take this message would change what is kept."""
+        if retain or (qos == 2 and publisher.expiry_s > 0):
+            return True
+        if not qos:
+            return False
+        for session in self.sessions.values():
+            if session.expiry_s > 0 and any(one.qos for one in session.matching(topic)):
+                return True
+        return any(
+            session.expiry_s > 0 and one.qos > 0
+            for (_, topic_filter), members in self.groups.items()
+            if matches(topic_filter, topic)
+            for session, one in members.items()
+        )
 
     def route(
         self, publisher: str, topic: str, payload: bytes, qos: int, retain: bool, interval_s: int, waited_ms: int = 0

@@ -8,6 +8,8 @@ not. `log` keeps the last steps. A plan with fewer steps or clients makes a smal
 
 from __future__ import annotations
 
+from errno import EIO, ENOSPC
+from os import strerror
 from random import Random
 
 from harness import properties
@@ -45,6 +47,8 @@ class Simulation(Talk):
         random = self.random
         if self.questions.open and random.random() < 0.3:
             self._answer_late()
+        if self.disk_fails:
+            self._let_fail()
         fate = random.random()
         if fate < 0.12:
             self._pass_time()
@@ -97,6 +101,23 @@ class Simulation(Talk):
             self._near_the_end(peer)
         else:
             self.turn()
+
+    def _let_fail(self) -> None:
+        """The disk fails from now on, or works again."""
+        storage = self.storage
+        assert storage is not None
+        if storage.failing and self.random.random() < 0.1:
+            self._heal()
+        elif not storage.failing and self.random.random() < (0.03 if self.moments is None else 0.2):
+            storage.failing = self.random.choice((ENOSPC, EIO))
+            self.note(f"the disk fails: {strerror(storage.failing)}")
+            self.oracle.count("failures of the disk")
+
+    def _heal(self) -> None:
+        if self.storage is not None and self.storage.failing:
+            self.note("the disk works again")
+            self.storage.failing = 0
+            self._commit()
 
     def _near_the_end(self, peer: Peer) -> None:
         """As if the session had used up most packet identifiers: the next ones begin again at 1."""
@@ -202,6 +223,7 @@ class Simulation(Talk):
     def _settle(self, peer: Peer) -> None:
         """The client reads and acknowledges all there is; then nothing may be left over."""
         self.note(f"{peer.client_id} takes and acknowledges everything")
+        self._heal()
         peer.silent = False
         for _ in range(SETTLE_ROUNDS):
             if peer.wire is not None and peer.wire.close_reason == "session taken over" and not self.questions.easy:
@@ -231,6 +253,7 @@ class Simulation(Talk):
     def _restart(self, goodbye: bool) -> None:
         """The broker ends, with or without goodbye, and a new one starts; clients keep their half of the session."""
         self.note(f"the broker starts anew, after a goodbye: {goodbye}")
+        self._heal()
         self._commit()
         if goodbye:
             self._say_goodbye()
@@ -247,6 +270,7 @@ class Simulation(Talk):
 
     def _begin_to_die(self) -> None:
         """From now on, for some steps, each batch is a moment to which a kill may take us back."""
+        self._heal()
         self._commit()
         self.steps_left = self.random.choice((0, 1, 2, 5, 10))
         self.note(f"the broker is killed in {self.steps_left} steps")
@@ -257,6 +281,9 @@ class Simulation(Talk):
         assert self.storage is not None and self.moments is not None
         stored = int(self.storage.stored)
         ticket = self.random.choice([one for one in self.moments if one >= stored])
+        if self.storage.failing:
+            self.oracle.count("kills while the disk fails")
+            ticket = self.storage.survives()
         self.note(
             f"the broker is killed: {stored} was stored, it comes back as of {ticket} of {list(self.moments)[-1]}"
         )
@@ -328,6 +355,8 @@ class Simulation(Talk):
     def _finish(self) -> None:
         """All sessions come back one by one and take what is theirs; then everything is taken down."""
         self.note("the reckoning")
+        self._heal()
+        self.disk_fails = False
         self.questions.easy = True
         if self.storage is not None:
             self.storage.process.easy = True

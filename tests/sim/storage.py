@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Callable
+from errno import ENOSPC
 from random import Random
+from unittest.mock import patch
 
 from sim.model import Violation
 
 from swellmq.broker.storage import Fetched
+from swellmq.codec.spec import IMPLEMENTATION_SPECIFIC_ERROR, QUOTA_EXCEEDED
 from swellmq.store.commit import Batch, Committer
 from swellmq.store.fold import fold_and_read
 from swellmq.store.folding import FoldProcess
@@ -99,6 +102,8 @@ class SimulatedStorage(DiskStorage):
         self.on_read_back = on_read_back
         self.fetched = Told(self.take_back)
         self.segment_bytes = random.choice(SEGMENT_BYTES)
+        self.failing = 0  # the error with which the disk fails: ENOSPC, where it takes a part, or EIO, where it syncs
+        self.failed = 0  # times that it has
 
     def make_process(self) -> FoldProcess:
         self.process = InlineFold(self.folder, self.lock_fd, self.random)
@@ -120,10 +125,39 @@ class SimulatedStorage(DiskStorage):
         committer = self.committer
         assert committer is not None
         committer.take(0.0)
-        committer.work()
+        if self.failing == ENOSPC:
+            with patch.object(os, "write", self._write_some):
+                committer.work()
+        elif self.failing:
+            with patch.object(os, "fdatasync", self._fail):
+                committer.work()
+        else:
+            committer.work()
         committer.folding.not_before_s = 0.0  # a fold that has failed is tried again at the next commit
-        if self.process.wrong or committer.failures:
+        if self.process.wrong or committer.failures != self.failed:
             raise Violation(f"the store: {self.process.wrong or 'a bug was met'}")
+        refusal = 0
+        if committer.frames:
+            refusal = QUOTA_EXCEEDED if self.failing == ENOSPC else IMPLEMENTATION_SPECIFIC_ERROR
+        if self.refusal != refusal or (committer.frames and not self.failing):
+            raise Violation(f"the store refuses with {self.refusal:#x}, expected {refusal:#x}: error {self.failing}")
+
+    def _fail(self, _: int) -> None:
+        self.failed += 1
+        raise OSError(self.failing, os.strerror(self.failing))
+
+    def _write_some(self, fd: int, data: bytes) -> int:
+        with open(fd, "wb", buffering=0, closefd=False) as file:
+            file.write(data[: self.random.randrange(len(data))])
+        self._fail(fd)
+        return 0
+
+    def survives(self) -> int:
+        """The ticket of which it comes back if it is killed while the disk fails: what the system has is there."""
+        committer = self.committer
+        assert committer is not None
+        there = self.failing != ENOSPC and committer.frames
+        return int(committer.frames[-1].ticket if there else self.stored)
 
     def kill(self, ticket: int) -> None:
         """The process dies: what was sealed up to `ticket` is on disk, perhaps a part of what follows, and no more."""
@@ -132,8 +166,9 @@ class SimulatedStorage(DiskStorage):
         committer.take(0.0)
         lost = [batch for batch in committer.taken if batch.ticket > ticket]
         committer.taken = [batch for batch in committer.taken if batch.ticket <= ticket]
-        committer.work()
-        if lost:
+        if not self.failing:
+            committer.work()
+        if lost and not self.failing:
             self._tear(committer, lost)
         committer.folding.process.kill()
         committer.journal.close()

@@ -234,7 +234,7 @@ class Talk(World):
             """Its client id is ours."""
 
         def reads_back() -> bool:
-            return not clean and self.on_shelf(model.session.client_id)
+            return not (clean or oracle.refuses(model, clean, expiry_s)) and self.on_shelf(model.session.client_id)
 
         def admit(answer: Answer, _: int) -> None:
             if answer[0]:

@@ -15,6 +15,7 @@ from swellmq.broker.session import QUEUED, RELEASED, Delivery, Session, Subscrip
 from swellmq.broker.storage import Fetched, Restorer
 from swellmq.codec.packets import Publish
 from swellmq.store.folding import Fetch
+from swellmq.store.journal import encode_frame
 
 SEEDS = 40  # of which one at least has to find it
 
@@ -240,6 +241,30 @@ class SaysThatThereIsNothing(SimulatedStorage):
         super().take_back(fetched)
 
 
+# A disk that fails
+
+
+class StoresWhatHasFailed(SimulatedStorage):
+    def commit(self) -> None:
+        super().commit()
+        if self.refusal:
+            self.stored = self.written = self.last_sealed
+
+    def seal(self, ticket: int) -> None:
+        super().seal(ticket)
+        self.last_sealed = ticket
+
+
+class DropsWhatHasFailed(SimulatedStorage):
+    def commit(self) -> None:
+        super().commit()
+        if self.committer is not None and self.refusal:
+            for frame in self.committer.frames:
+                frame.data = encode_frame(frame.number, 0, 0, 0, b"")
+
+
+DISK_FAULTS = [DropsWhatHasFailed, StoresWhatHasFailed]
+
 SHELF_FAULTS = [
     BeginsTooEarly,
     BeginsTooLate,
@@ -258,11 +283,11 @@ SHELF_FAULTS = [
 ]
 
 
-def run(storage: type[SimulatedStorage], seed: int, shelves: bool = False) -> Simulation:
+def run(storage: type[SimulatedStorage], seed: int, shelves: bool = False, failing: bool = False) -> Simulation:
     class WithThis(Simulation):
         storage_class = storage
 
-    simulation = WithThis(Plan(seed, steps=300, clients=6, stored=True, shelves=shelves))
+    simulation = WithThis(Plan(seed, steps=300, clients=6, stored=True, shelves=shelves, failing=failing))
     simulation.run()
     return simulation
 
@@ -290,11 +315,19 @@ def test_shelves_without_one_are_not() -> None:
     }
 
 
-@pytest.mark.parametrize("storage", [*FAULTS, *SHELF_FAULTS])
+def test_disks_that_fail_are_no_fault() -> None:
+    counts = Counter[str]()
+    for seed in range(20):
+        counts.update(run(SimulatedStorage, seed, failing=True).oracle.counts)
+    assert counts["failures of the disk"] and counts["not stored"] and counts["store failing"]
+    assert counts["kills while the disk fails"]
+
+
+@pytest.mark.parametrize("storage", [*FAULTS, *SHELF_FAULTS, *DISK_FAULTS])
 def test_a_store_with_a_fault_is_found_out(storage: type[SimulatedStorage]) -> None:
     def seeds() -> None:
         for seed in range(SEEDS):
-            run(storage, seed, storage in SHELF_FAULTS)
+            run(storage, seed, storage in SHELF_FAULTS, storage in DISK_FAULTS)
 
     with pytest.raises(Violation):
         seeds()

@@ -54,7 +54,8 @@ class Plan:
     steps: int = 0
     clients: int = 0
     stored: bool = False  # there is a store for certain,
-    shelves: bool = False  # and little memory for messages that wait
+    shelves: bool = False  # and little memory for messages that wait,
+    failing: bool = False  # and the disk fails now and then
 
 
 class World:
@@ -68,12 +69,13 @@ class World:
         self.steps = random.choice([300, 600, 1_200])
         clients = random.choice([3, 8, 25, 80, 250])
         self.small = random.random() < 0.3  # bounds that are reached
-        self.durable = random.random() < 0.25 or plan.stored or plan.shelves
+        self.durable = random.random() < 0.25 or plan.stored or plan.shelves or plan.failing
         self.has_access = random.random() < 0.3  # that answers late
         self.clustered = random.random() < 0.2
         self.limits = self._limits()
         if self.durable and (random.random() < 0.6 or plan.shelves):
             self.limits.waiting_bytes = random.choice(SHELF_BYTES)
+        self.disk_fails = self.durable and (random.random() < 0.3 or plan.failing)
         self.steps = plan.steps or self.steps
         self.log: deque[str] = deque(maxlen=LOG_STEPS)
         self.digest = blake2b(digest_size=8)  # of all that the broker sent
@@ -221,6 +223,8 @@ class World:
         late = self._late()
         often = 0.3 if self.moments is None else 0.1
         commit = bool(late) and (self.random.random() < often if commit is None else commit)
+        if self._all_stored():
+            oracle.whole_wall_ms = oracle.wall_ms
         self.broker.turn()
         for _ in range(COMMITS_MAX if commit else 0):
             self._look_at_all()
@@ -228,8 +232,12 @@ class World:
                 part.commit()
             if self.storage is not None:
                 oracle.stored = int(self.storage.stored)
+                oracle.refusing = int(self.storage.refusal)
             self.broker.turn()
             if self._all_stored():  # who was let in because of the commit changes something itself
+                break
+            if self.storage is not None and self.storage.failing:
+                commit = False  # answers wait
                 break
         self._set_clock()
         for wire, model in self.wires:
