@@ -16,7 +16,7 @@ from typing import Final, final
 from mypy_extensions import i16, i32, i64, mypyc_attr, u8
 
 from swellmq.errors import OPEN
-from swellmq.limits import GATHER_FROM_BYTES
+from swellmq.limits import GATHER_FROM_BYTES, GATHER_PIECE_BYTES
 
 # Connection.gate: whether `send` may append at once.
 GATE_OPEN: Final = 0
@@ -111,8 +111,9 @@ class Buffers:
 
     def __init__(self) -> None:
         self.layer: Layer | None = None  # from accept to the end; None: MQTT straight on the socket
-        self.gather: bytearray | None = None  # the start of one large packet
-        self.gather_bytes: i64 = 0  # and its whole length
+        self.gather: list[bytes] | None = None  # the start of one large packet, as it was read
+        self.gathered_bytes: i64 = 0  # its length
+        self.gather_bytes: i64 = 0  # and that of the whole packet
         self.charged_bytes: i64 = 0  # what it counts for among the packets of strangers
         self.backlog: list[bytes] | None = None  # what the socket did not take, in order
         self.backlog_next: i64 = 0  # index of the first piece that is not yet sent
@@ -427,8 +428,8 @@ class Connection(Timed):
     def keep(self, rest: bytes, total: i64) -> None:
         """Keep the start of a packet whose whole length is `total` (0: not yet known) until more arrives.
 
-        A small one is joined to the next read; a large one is gathered in a growing buffer, so that a packet in many
-        small reads costs linear time.
+        A small one is joined to the next read; the pieces of a large one are gathered, and joined once it is whole, so
+        that a packet in many small reads costs linear time.
         """
         if total <= GATHER_FROM_BYTES:
             self.inbox = rest
@@ -436,18 +437,25 @@ class Connection(Timed):
         buffers = self.buffers
         if buffers is None:
             buffers = self.buffers = Buffers()
-        buffers.gather = bytearray(rest)
+        buffers.gather = [rest]
+        buffers.gathered_bytes = len(rest)
         buffers.gather_bytes = total
 
     def take(self, data: bytes) -> bytes:
         """`data` behind what was kept; empty while a large packet is still incomplete."""
         buffers = self.buffers
         if buffers is not None and buffers.gather is not None:
-            buffers.gather += data
-            if len(buffers.gather) < buffers.gather_bytes:
+            gather = buffers.gather
+            if len(gather[-1]) < GATHER_PIECE_BYTES:
+                gather[-1] += data
+            else:
+                gather.append(data)
+            buffers.gathered_bytes += len(data)
+            if buffers.gathered_bytes < buffers.gather_bytes:
                 return b""
-            data = bytes(buffers.gather)
+            data = b"".join(gather)
             buffers.gather = None
+            buffers.gathered_bytes = 0
             buffers.gather_bytes = 0
             if buffers.empty():
                 self.buffers = None
@@ -461,7 +469,7 @@ class Connection(Timed):
         """How much of an incomplete packet is kept."""
         buffers = self.buffers
         if buffers is not None and buffers.gather is not None:
-            return len(buffers.gather)
+            return buffers.gathered_bytes
         return len(self.inbox)
 
     def missing_bytes(self) -> i64:
@@ -469,7 +477,7 @@ class Connection(Timed):
         buffers = self.buffers
         if buffers is None or buffers.gather is None:
             return 0
-        return buffers.gather_bytes - len(buffers.gather)
+        return buffers.gather_bytes - buffers.gathered_bytes
 
     def identity(self) -> str | None:
         """The user name that its transport vouches for; None where it knows none."""

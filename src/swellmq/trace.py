@@ -270,7 +270,9 @@ class Traces(Tracing):
             connection = session.connection
             watcher = Watcher(self, trace, connection)
             buffers = connection.buffers
-            gathered = bytes(buffers.gather) if buffers is not None and buffers.gather is not None else connection.inbox
+            gathered = (
+                b"".join(buffers.gather) if buffers is not None and buffers.gather is not None else connection.inbox
+            )
             watcher.received.feed(gathered)  # the start of a packet that came before
             watch_connection(connection, watcher)
         return trace

@@ -12,6 +12,7 @@ from stand_ins import DelayedStorage, ScriptedAccess
 from swellmq.broker.session import Delivery, Session, Subscription
 from swellmq.codec.packets import Publish, Will
 from swellmq.connection import Aliases, Buffers, Connection, Owner, Question, Turn
+from swellmq.limits import GATHER_PIECE_BYTES
 from swellmq.process import resident_bytes
 from swellmq.version import describe
 
@@ -68,6 +69,19 @@ class TestKeep:
         assert connection.missing_bytes() == 0
         assert connection.take(b"cd") == b"abcd"
         assert connection.take(b"ef") == b"ef"
+
+    def test_a_large_one_in_small_pieces_is_few_objects(self) -> None:
+        connection = Connection(Turn())
+        whole = bytes(number % 251 for number in range(100_000))
+        connection.keep(whole[:1], len(whole))
+        for start in range(1, 99_990, 7):
+            assert connection.take(whole[start : start + 7]) == b""
+            assert connection.kept_bytes() + connection.missing_bytes() == len(whole)
+        buffers = connection.buffers
+        assert buffers is not None and buffers.gather is not None
+        assert len(buffers.gather) <= len(whole) // GATHER_PIECE_BYTES + 1
+        assert connection.take(whole[connection.kept_bytes() :]) == whole
+        assert connection.buffers is None
 
     def test_a_large_one_is_gathered(self) -> None:
         connection = Connection(Turn())

@@ -259,12 +259,9 @@ class Output:
         for _ in range(WRITES_PER_TURN):
             if buffers.backlog_next >= len(backlog):
                 break
-            pieces = self._next_pieces(buffers, backlog)
-            wanted = 0
-            for piece in pieces:
-                wanted += len(piece)
+            pieces, wanted = self._next_pieces(buffers, backlog)
             try:
-                written = os.write(connection.fd, pieces[0]) if len(pieces) == 1 else os.writev(connection.fd, pieces)
+                written = os_write(connection.fd, pieces[0]) if len(pieces) == 1 else os.writev(connection.fd, pieces)
             except BlockingIOError:
                 self._stall(connection, now_ms)
                 return
@@ -301,23 +298,26 @@ class Output:
                 except Exception:
                     on_bug(self.stats, "with a connection that took all its output", connection)
 
-    def _next_pieces(self, buffers: Buffers, backlog: list[bytes]) -> list[bytes]:
-        """The next pieces of the backlog, up to WRITE_BYTES in all; a large piece is cut."""
+    def _next_pieces(self, buffers: Buffers, backlog: list[bytes]) -> tuple[list[bytes | memoryview], i64]:
+        """The next pieces of the backlog, up to WRITE_BYTES in all, and how many that are.
+
+        Of a large piece it is a view: a socket takes less than WRITE_BYTES, and the rest would be copied again for
+        each write.
+        """
         index = buffers.backlog_next
         offset = buffers.backlog_offset
         piece = backlog[index]
-        if offset or len(piece) > WRITE_BYTES:
-            piece = piece[offset : offset + WRITE_BYTES]
-        pieces = [piece]
-        total: i64 = len(piece)
+        size: i64 = len(piece)
+        total = min(size - offset, WRITE_BYTES)
+        pieces: list[bytes | memoryview] = [memoryview(piece)[offset : offset + total] if total < size else piece]
         index += 1
-        if offset + total < len(backlog[index - 1]):
-            return pieces
+        if offset + total < size:
+            return pieces, total
         while index < len(backlog) and len(pieces) < WRITEV_PIECES and total + len(backlog[index]) <= WRITE_BYTES:
             pieces.append(backlog[index])
             total += len(backlog[index])
             index += 1
-        return pieces
+        return pieces, total
 
 
 def _advance(buffers: Buffers, backlog: list[bytes], written: i64) -> None:
