@@ -593,6 +593,19 @@ def test_a_will_leaves_in_the_turn_of_the_loss(server: Servers, clients: Clients
     assert watcher.sock.recv(100) == b"\x30\x09\x00\x04willbye"
 
 
+def test_what_came_before_a_reset_counts(server: Servers, clients: Clients) -> None:
+    one = server()
+    watcher, dying = clients(one, 4, "watcher"), clients(one, 4, "dying")
+    watcher.subscribe("t")
+    message = encode(Publish(b"t", b"x" * 1_000, 0, False), 4)
+    count = 20
+    dying.sock.sendall(message * count)
+    cut(dying)  # the broker finds the failure and the messages in one event
+    await_true(lambda: closed(one, "reset by peer") == 1, lambda: one.turn(1))
+    assert (one.stats.publishes_received, one.stats.publishes_sent) == (count, count)
+    assert one.pool.active == 1
+
+
 def test_no_descriptor_is_leaked(server: Servers, clients: Clients) -> None:
     before = set(os.listdir("/proc/self/fd"))
     one = server(max_connections=3, pool_initial_size=1, pool_max_size=1)

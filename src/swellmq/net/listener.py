@@ -10,6 +10,7 @@ import _socket as socket  # socket.py brings enums and selectors: 0.4 MB more
 import errno
 import os
 import stat
+import sys
 from collections.abc import Callable
 from typing import Final, final
 
@@ -17,7 +18,7 @@ from mypy_extensions import i64, mypyc_attr
 
 from swellmq.connection import ON_DISK, Layer
 from swellmq.errors import SettingsError
-from swellmq.limits import BACKLOG
+from swellmq.limits import ACCEPTS_PER_TURN, BACKLOG
 
 KEEPALIVE_IDLE_S: Final = 60  # half-open peers are found within about two minutes, whatever their keep alive
 KEEPALIVE_INTERVAL_S: Final = 15
@@ -28,6 +29,8 @@ USER_TIMEOUT_MS: Final = (KEEPALIVE_IDLE_S + KEEPALIVE_INTERVAL_S * KEEPALIVE_PR
 # Output that the system takes ahead of what it can send. Without a bound a client that does not read gets up to 4 MB of
 # its memory, and thousands of them all that Linux has for TCP: then it drops packets of everybody.
 NOT_SENT_BYTES: Final = 131_072
+
+UNACKED_AT: Final = 24  # of a listening socket's tcp_info: how many connections wait to be accepted
 
 # No descriptor or no memory for one more connection: not the listener's fault, and not for ever.
 EXHAUSTED: Final = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
@@ -65,6 +68,18 @@ class Listener:
         self.durability: int = ON_DISK
         self.bound: Bound | None = None  # None: none but that of the whole broker
         self.paused_until_ms: i64 = 0  # after EMFILE and its like
+
+    def waiting(self) -> i64:
+        """How many clients to accept in this turn.
+
+        To ask the system how many wait is cheaper than to accept until it has none: that costs an exception. Of a Unix
+        socket it does not say.
+        """
+        if not self.port:
+            return ACCEPTS_PER_TURN
+        info = self.sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, UNACKED_AT + 4)
+        count: i64 = int.from_bytes(info[UNACKED_AT:], sys.byteorder)
+        return count if 0 < count < ACCEPTS_PER_TURN else ACCEPTS_PER_TURN
 
     def takes(self, address: object) -> bool:
         """Whether it serves connections from a socket's address; one of a Unix socket is trusted as its file is."""

@@ -26,6 +26,7 @@ from any thread; it makes the wait end.
 from __future__ import annotations
 
 import errno
+import fcntl
 import logging
 import os
 import select
@@ -64,10 +65,14 @@ NO_BOUND: Final = 1 << 40
 TABLE_SLICE: Final = 4096  # the table by descriptor grows by so many places
 EXHAUSTED_LOG_MS: Final = 10_000
 CALM_LOOK_MS: Final = 1_000
+FAILED: Final = 8  # select.EPOLLERR
+BYTES_LEFT: Final = 0x541B  # FIONREAD, but on mips, powerpc and sparc, whose systems don't know this number
+NOTHING: Final = bytes(4)
 
 # What each event, or each turn, calls: a Final is at hand where an attribute of a module has to be looked up.
 os_read: Final = os.read
 os_close: Final = os.close
+ioctl: Final = fcntl.ioctl
 set_blocking: Final = os.set_blocking
 monotonic_ns: Final = time.monotonic_ns
 
@@ -212,10 +217,13 @@ class Loop:
         self.handshake_ns = HANDSHAKE_NS
         arrivals: list[Listener] | None = None
         ended: list[int] = []
-        for fd, _mask in events:
+        for fd, mask in events:
             connection = self.table[fd] if fd < len(self.table) else None
             if connection is not None:
-                self._read(connection, now_ms)
+                if mask & FAILED and _nothing_left(fd):
+                    connection.close(PEER_RESET)
+                else:
+                    self._read(connection, now_ms)
             elif fd in self.listeners:
                 if arrivals is None:
                     arrivals = []
@@ -383,7 +391,7 @@ class Loop:
             connection.close(layer.reason)
 
     def _accept(self, listener: Listener, now_ms: i64) -> None:
-        for _ in range(ACCEPTS_PER_TURN):
+        for _ in range(listener.waiting()):
             try:
                 accepted: tuple[int, object] = listener.accept()
             except BlockingIOError:
@@ -738,6 +746,17 @@ class Loop:
         if self.spare_fd >= 0:
             os.close(self.spare_fd)
             self.spare_fd = -1
+
+
+def _nothing_left(fd: int) -> bool:
+    """Whether nothing that came before a socket failed is left to be read. A read would say so by an exception, which
+    costs ten times as much: with thousands of resets at a time that is a fifth of what each costs."""
+    left = bytearray(4)  # not bytes: to find out that they can't be written to costs an exception too
+    try:
+        ioctl(fd, BYTES_LEFT, left)
+    except OSError:
+        return False  # the read says it
+    return left == NOTHING
 
 
 def _spare() -> int:
