@@ -158,20 +158,23 @@ class Server:
 
     def _listen(self) -> None:
         self.pool.preheat()
-        bounds: dict[int, Bound] = {}  # the addresses of one listener share their rules, and so its bound
-        for index, wanted in enumerate(self.settings.listeners):
+        layers: list[Layer | None] = []  # before any socket: a certificate may be of no use, and takes its time
+        for wanted in self.settings.listeners:
             layer: Layer | None = None
-            if wanted.has_layers():  # before its socket: a certificate may be of no use
+            if wanted.has_layers():
                 from swellmq.net.layers import make_layers  # most brokers speak MQTT straight on the socket
 
                 layer = make_layers(wanted, wanted.tls)
+            layers.append(layer)
+        bounds: dict[int, Bound] = {}  # the addresses of one listener share their rules, and so its bound
+        for index, wanted in enumerate(self.settings.listeners):
             if index in self.handed_over:
                 listener = take_socket(self.handed_over[index], index)
             elif wanted.unix:
                 listener = open_unix(wanted.unix, wanted.unix_mode, index, wanted.backlog)
             else:
                 listener = open_tcp(wanted.bind, wanted.port, index, wanted.backlog, wanted.rules.interface)
-            listener.layer = layer
+            listener.layer = layers[index]
             if wanted.proxies is not None:
                 listener.proxies = [parse_network(network) for network in wanted.proxies.networks]
             if wanted.rules.max_connections:

@@ -450,6 +450,15 @@ def test_files_of_no_use(
     assert not path.exists(), "nothing stays open"
 
 
+def test_all_certificates_are_read_before_the_first_listener_opens(tmp_path: Path) -> None:
+    listeners = [
+        ListenerSettings(unix=str(tmp_path / "no-such-folder" / "socket")),
+        ListenerSettings(port=0, tls=TlsSettings(["/nowhere.pem"])),
+    ]
+    with pytest.raises(SettingsError, match=r"/nowhere\.pem can't be read"):
+        Server(Settings(listeners=listeners)).open()
+
+
 def test_an_old_certificate_is_warned_about(
     authority: Authority, server: Servers, caplog: pytest.LogCaptureFixture
 ) -> None:
