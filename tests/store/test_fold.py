@@ -11,8 +11,8 @@ import pytest
 from swellmq.broker.retained import Source
 from swellmq.broker.session import RELEASED, SENT, Delivery, Session, Subscription
 from swellmq.codec.packets import Publish
-from swellmq.store.fold import Fold
-from swellmq.store.folding import FoldProcess
+from swellmq.store.fold import Fold, Pace, fold_and_read
+from swellmq.store.folding import NICE, FoldProcess
 from swellmq.store.journal import encode_frame
 from swellmq.store.manage import TABLES
 from swellmq.store.records import Changes, deliveries_of
@@ -142,9 +142,41 @@ def test_a_fold_ends_with_its_broker_wherever_it_is(tmp_path: Path) -> None:
     while not (tmp_path / "state.db-wal").exists():
         assert process.running()
     assert process.process is not None and process.process.stdin is not None
+    assert os.getpriority(os.PRIO_PROCESS, process.process.pid) == min(19, os.getpriority(os.PRIO_PROCESS, 0) + NICE)
     process.process.stdin.close()  # as the end of the broker does
     process.process.wait(20)
     os.close(lock_fd)
     with Fold(str(tmp_path / "state.db")).db as db:
         assert db.execute("SELECT folded FROM meta").fetchone()[0] < 100
     os.close(lock_folder(str(tmp_path)))
+
+
+def test_a_fold_rests_after_work_and_only_then() -> None:
+    pace = Pace(patient=True)
+    pace.since_ns = begin_ns = pace.since_ns + 3_600_000_000_000  # it has not worked yet
+    assert pace.rest() == 0 and pace.since_ns == begin_ns
+    pace.since_ns = 0
+    assert pace.proceed(0, 1)
+    assert pace.since_ns > 0
+    hasty = Pace(patient=False)
+    hasty.since_ns = 0
+    assert hasty.rest() == 0 and hasty.since_ns == 0
+
+
+def test_sqlite_lets_a_fold_rest(tmp_path: Path) -> None:
+    storage = DiskStorage(str(tmp_path), False, lambda: None)
+    for number in range(200):
+        storage.retained_saved(Publish(b"t/%d" % number, b"x", 0, True), None)
+    path = tmp_path / f"journal-{1:020d}"
+    path.write_bytes(encode_frame(1, 0, 1, 1, b"".join(storage.pieces)))
+    looks = 0
+
+    def rest() -> int:
+        nonlocal looks
+        looks += 1
+        return 0
+
+    assert fold_and_read(str(tmp_path), [str(path)], lambda _done, _files: True, rest)
+    assert looks > 0
+    with Fold(str(tmp_path / "state.db")).db as db:
+        assert db.execute("SELECT count(*) FROM retained").fetchone()[0] == 200

@@ -12,7 +12,7 @@ from store_helpers import KEPT, WAIT_S, StoredBroker
 from swellmq.broker.session import Session
 from swellmq.codec.packets import Connack, Publish, Will
 from swellmq.limits import Limits
-from swellmq.store.folding import Fetch, Folding, FoldProcess
+from swellmq.store.folding import FOLD_PATIENCE_BYTES, Fetch, Folding, FoldProcess
 
 
 @pytest.fixture
@@ -224,4 +224,13 @@ def test_a_fold_that_has_time_gives_way_to_who_waits() -> None:
     folding.wanted.append(Fetch(Session("other"), 10, 11, 12))
     folding.look()
     assert process.kills == 1  # that one reads: who comes later waits for it
-    assert process.runs == [["one"], ["--read=7:8:9", "one", "two"]]
+    assert process.runs == [["--patient", "one"], ["--read=7:8:9", "one", "two"]]
+
+
+def test_a_fold_that_is_behind_is_not_patient() -> None:
+    process = Endless()
+    folding = Folding("nowhere", process)
+    folding.add("one", FOLD_PATIENCE_BYTES)
+    folding.add("two", 1)
+    folding.look()
+    assert process.runs == [["one", "two"]]

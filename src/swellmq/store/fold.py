@@ -17,6 +17,7 @@ import signal
 import sqlite3
 import struct
 import sys
+import time
 from collections.abc import Callable
 from typing import Final
 
@@ -27,6 +28,7 @@ from swellmq.store.journal import REMEDY, first_number, read_segment, segments
 from swellmq.store.records import (
     DELIVERY,
     MESSAGE,
+    PATIENT,
     READ_BACK,
     READ_HEAD,
     STATE_SHIFT,
@@ -41,8 +43,10 @@ from swellmq.store.schema import DATABASE, open_database, unusable
 
 SLICE_RECORDS: Final = 20_000  # of one transaction: well under a second
 VACUUM_FREE_PAGES: Final = 4_096  # 16 MB of free pages are given back to the system
+WORK_NS: Final = 300_000  # after so much work a fold that has time sleeps for a moment,
+REST_S: Final = 0.000_1  # in which whoever waits for its core gets that
+WORK_STEPS: Final = 1_000  # of SQLite's machine, between two looks at the time: a tenth of a millisecond or two
 READ_ROWS: Final = 500  # of a piece that is read back: the broker unpacks one in about a millisecond
-NICE: Final = 10  # a fold has time: the loop goes first
 
 
 class Fold:
@@ -279,11 +283,21 @@ def read_back(fold: Fold, path: str, wanted: list[tuple[int, int, int]]) -> None
                 file.write(body)
 
 
-def fold_and_read(folder: str, arguments: list[str], proceed: Callable[[int, int], bool]) -> bool:
-    """Fold files of the journal and read back what is asked for by `--read=session:first:end`; whether all was done."""
+def fold_and_read(
+    folder: str,
+    arguments: list[str],
+    proceed: Callable[[int, int], bool],
+    rest: Callable[[], int] | None = None,
+) -> bool:
+    """Fold files of the journal and read back what is asked for by `--read=session:first:end`; whether all was done.
+
+    Other words that begin with `--` are passed over. `rest` is called again and again while SQLite works.
+    """
     wanted = [word.removeprefix("--read=") for word in arguments if word.startswith("--read=")]
-    files = [word for word in arguments if not word.startswith("--read=")]
+    files = [word for word in arguments if not word.startswith("--")]
     fold = Fold(os.path.join(folder, DATABASE))
+    if rest is not None:
+        fold.db.set_progress_handler(rest, WORK_STEPS)
     try:
         done = fold.run(files, proceed)
         if done and wanted:
@@ -296,6 +310,30 @@ def fold_and_read(folder: str, arguments: list[str], proceed: Callable[[int, int
     return done
 
 
+class Pace:
+    """Has a `patient` fold rest often and briefly.
+
+    Who sleeps lets go of the core, whatever the scheduler thinks to be fair: a runnable fold may keep it until the next
+    tick, 4 ms later, at any priority.
+    """
+
+    def __init__(self, patient: bool) -> None:
+        self.patient = patient  # where it is not, nothing is done
+        self.since_ns: int = time.perf_counter_ns()
+
+    def rest(self) -> int:
+        """Sleep for a moment if there was work for long enough. 0, by which SQLite goes on."""
+        if self.patient and time.perf_counter_ns() - self.since_ns > WORK_NS:
+            time.sleep(REST_S)
+            self.since_ns = time.perf_counter_ns()
+        return 0
+
+    def proceed(self, _done: int, _files: int) -> bool:
+        """The same between two frames; always True."""
+        self.rest()
+        return True
+
+
 def child() -> int:
     """The process that folds while the broker runs: 0 where all is folded, and read where that was asked for.
 
@@ -303,11 +341,10 @@ def child() -> int:
     """
     folder, *arguments = sys.argv[1:]
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C in a terminal goes to the broker, which ends us
-    if not any(word.startswith("--read=") for word in arguments):
-        os.nice(NICE)
     _leash()
+    pace = Pace(PATIENT in arguments)
     try:
-        return 0 if fold_and_read(folder, arguments, lambda _done, _files: True) else 1
+        return 0 if fold_and_read(folder, arguments, pace.proceed, pace.rest) else 1
     except (StoreError, OSError) as error:
         sys.stderr.write(str(error))
         return 1

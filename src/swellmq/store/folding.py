@@ -2,6 +2,10 @@
 
 Its work is in `fold.py`. What it has folded is deleted here, in the broker, so that a file is only ever deleted by the
 one that writes them.
+
+A fold has time, and where the broker has one core it takes it from the loop. A low priority is not enough there: a
+scheduler that is fair lets whoever runs go on until the next tick, 4 ms later, also where a client's message has woken
+the loop meanwhile. So a fold rests often, unless it is behind (`fold.Pace`).
 """
 
 from __future__ import annotations
@@ -17,12 +21,19 @@ from mypy_extensions import i64, mypyc_attr
 
 from swellmq.broker.session import Delivery, Session
 from swellmq.broker.storage import Fetched
-from swellmq.store.records import READ_BACK, READ_HEAD, deliveries_of
+from swellmq.limits import SEGMENT_BYTES
+from swellmq.store.records import PATIENT, READ_BACK, READ_HEAD, deliveries_of
 
 log: Final = logging.getLogger("swellmq.store")
 
 FOLD_RETRY_S: Final = 30.0  # between two tries at a fold that fails
-FOLD_CODE: Final = "import sys; from swellmq.store.fold import child; sys.exit(child())"
+NICE: Final = 10  # of a fold: the loop goes first
+FOLD_PATIENCE_BYTES: Final = 4 * SEGMENT_BYTES  # more of closed files is folded without rests: a start has to read it
+# Its priority is low from the start, where it imports. One that reads back goes first: clients wait.
+FOLD_CODE: Final = (
+    f"import os, sys; any(word.startswith('--read=') for word in sys.argv) or os.nice({NICE});"
+    " from swellmq.store.fold import child; sys.exit(child())"
+)
 
 
 @final
@@ -137,6 +148,8 @@ class Folding:
         self.reading = self.wanted
         self.wanted = []
         wanted = [f"--read={int(one.number)}:{int(one.first)}:{int(one.end)}" for one in self.reading]
+        if not wanted and self.bytes <= FOLD_PATIENCE_BYTES:
+            wanted = [PATIENT]
         try:
             self.process.start([*wanted, *self.under_way])
         except OSError as error:

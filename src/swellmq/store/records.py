@@ -53,6 +53,7 @@ NO_LOCAL: Final = 4  # beside the QoS in the options of a subscription
 RETAIN_AS_PUBLISHED: Final = 8
 STATE_SHIFT: Final = 2  # above the QoS in the options of a delivery
 RETAIN: Final = 16
+PATIENT: Final = "--patient"  # tells a fold that it has time
 READ_BACK: Final = "read-back"  # the file in which a fold leaves what was asked for:
 READ_HEAD: Final = struct.Struct("<qq")  # session and length, then so many bytes of records
 
