@@ -73,11 +73,14 @@ class Listener:
         """How many clients to accept in this turn.
 
         To ask the system how many wait is cheaper than to accept until it has none: that costs an exception. Of a Unix
-        socket it does not say.
+        socket it does not say, and not every system that behaves like Linux does.
         """
         if not self.port:
             return ACCEPTS_PER_TURN
-        info = self.sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, UNACKED_AT + 4)
+        try:
+            info = self.sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, UNACKED_AT + 4)
+        except OSError:
+            return ACCEPTS_PER_TURN
         count: i64 = int.from_bytes(info[UNACKED_AT:], sys.byteorder)
         return count if 0 < count < ACCEPTS_PER_TURN else ACCEPTS_PER_TURN
 
