@@ -13,6 +13,7 @@ import pytest
 from socket_client import Clients, await_true, quiet_settings
 
 from swellmq import ListenerSettings, SettingsError
+from swellmq.limits import ACCEPTS_PER_TURN
 from swellmq.listener_settings import has_ipv6_loopback
 from swellmq.net.listener import (
     KEEPALIVE_IDLE_S,
@@ -89,6 +90,19 @@ def test_backlog_is_a_setting(server: Servers) -> None:
     assert one.stats.connections_accepted == 4
     for sock in waiting:
         sock.close()
+
+
+def test_how_many_wait(tmp_path: Path) -> None:
+    listener, local = open_tcp("127.0.0.1", 0, 0), open_unix(str(tmp_path / "s"), 0o600, 1)
+    waiting = [socket.create_connection(("127.0.0.1", listener.port)) for _ in range(3)]
+    await_true(lambda: listener.waiting() == 3)
+    os.close(listener.accept()[0])
+    assert listener.waiting() == 2
+    for sock in waiting:
+        sock.close()
+    listener.close()
+    assert listener.waiting() == local.waiting() == ACCEPTS_PER_TURN, "where nobody says it, as many as there may be"
+    local.close()
 
 
 def test_port_in_use() -> None:
