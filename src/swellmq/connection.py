@@ -11,7 +11,7 @@ object back at the end of the turn, when no event of this turn can still name it
 
 from __future__ import annotations
 
-from typing import Final, final
+from typing import Final, TypeVar, final
 
 from mypy_extensions import i16, i32, i64, mypyc_attr, u8
 
@@ -37,6 +37,20 @@ IN_MEMORY: Final = 2  # nothing
 # Connection.interest: what is watched, in two epolls; the values are those of select.EPOLLIN and select.EPOLLOUT.
 READABLE: Final = 1
 WRITABLE: Final = 4
+
+
+T = TypeVar("T")
+
+
+def drain(waiting: list[T]) -> list[T]:
+    """What waits in a list, which is empty from now on.
+
+    The list itself stays what it was. A new one in its place would be made while a crowd is here, lie between what the
+    crowd needs, and keep that memory from the system when the crowd has gone: see docs/decisions/0013-giving-back.md.
+    """
+    taken = waiting[:]
+    waiting.clear()
+    return taken
 
 
 @mypyc_attr(native_class=True, acyclic=True)

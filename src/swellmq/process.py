@@ -21,6 +21,10 @@ log = logging.getLogger("swellmq.server")
 DESCRIPTORS_BESIDE: Final = REFUSING_SLOTS + 64  # the refusing slots, listeners, epoll, log files, a store
 COLLECT_EVERY: Final = 5_000  # allocations between two looks of the cyclic collector; our objects are acyclic
 OLDER_EVERY: Final = 4  # of these looks one is at what survived the others: 20,000 lists, 5 to 8 ms
+ARENA_BYTES: Final = 1 << 20  # what Python's allocator asks the system for at a time
+FILLING_BYTES: Final = 512 - 33  # of the largest objects that it serves, 33 are not the content of a `bytes`
+FILLING_STEP: Final = 31  # such objects fill one of its pools of 16 KiB
+FILLING_MAX: Final = 8 * ARENA_BYTES // 512  # where more than that is free the reserve does not matter
 TIDY_FROM_BYTES: Final = 2_000_000  # above the start; less is not worth a look
 
 
@@ -54,23 +58,35 @@ def collection_watcher(stats: Stats) -> Callable[[str, dict[str, int]], None]:
 
 
 class Trimmer:
-    """Gives the memory that the C allocator holds back to the system, after a crowd has gone."""
+    """Gives memory that the allocators hold back to the system, after a crowd has gone."""
 
     def __init__(self) -> None:
         self.start_bytes = resident_bytes()
         self.pause = Longest()
+        self.trim_heap: Callable[[], None] | None = None
 
-    def trim(self, now_ms: int) -> None:
-        """Empty the free lists of Python, and have the C allocator look for pages that nobody uses.
+    def prepare(self) -> None:
+        """A crowd comes. What will be needed when it goes is made now: later it would lie between what it leaves."""
+        if self.trim_heap is None:
+            self.trim_heap = _heap_trimmer()
+
+    def collect(self) -> None:
+        """Empty the free lists of Python, before the pool makes its objects anew beside what lies in them.
 
         Such a list holds up to 2,000 tuples, those of the events of busy turns, and one of them keeps a whole MiB.
         """
+        gc.collect()
+
+    def trim(self, now_ms: int) -> None:
+        """Empty the free lists again, and have the allocators give back what nobody uses."""
         before = resident_bytes()
         if before - self.start_bytes < TIDY_FROM_BYTES:
             return
         began_ns = time.perf_counter_ns()
         gc.collect()
-        _trim_heap()
+        _renew_spare()
+        if self.trim_heap is not None:
+            self.trim_heap()
         took_us = (time.perf_counter_ns() - began_ns) // 1000
         self.pause.note(took_us, now_ms)
         after = resident_bytes()
@@ -82,22 +98,48 @@ class Trimmer:
         )
 
 
-def _trim_heap() -> None:
-    """Call malloc_trim by the C module of ctypes: with its Python face 1 MB would lie all over what is to be freed."""
+def _heap_trimmer() -> Callable[[], None]:
+    """What calls malloc_trim, by the C module of ctypes: its Python face takes 1 MB."""
     import _ctypes
 
     try:
         this_process = _ctypes.dlopen(None, os.RTLD_NOW)  # type: ignore[arg-type]  # as ctypes does
-        _ctypes.call_function(_ctypes.dlsym(this_process, "malloc_trim"), (0,))
+        malloc_trim = _ctypes.dlsym(this_process, "malloc_trim")
     except (OSError, AttributeError):  # another C library than glibc
         log.debug("this system has no malloc_trim")
+        return lambda: None
+    return lambda: _ctypes.call_function(malloc_trim, (0,))
+
+
+def _renew_spare() -> None:
+    """Have Python's allocator keep a fresh MiB in reserve, in place of one that the crowd has used.
+
+    Of those that are all free it always keeps one, and all that was ever written to stays in memory. So fill what is
+    free, until it asks the system for one more; what is dropped last is given back, and what is dropped first is the
+    reserve from now on, of which hardly anything was touched.
+    """
+    size = virtual_bytes()
+    filling: list[bytes] = []
+    while len(filling) < FILLING_MAX and virtual_bytes() - size < ARENA_BYTES:
+        filling.extend([bytes(FILLING_BYTES) for _ in range(FILLING_STEP)])
+    while filling:
+        filling.pop()
 
 
 def resident_bytes() -> int:
     """This process's resident memory; 0 where the system does not tell."""
+    return _memory_bytes(1)
+
+
+def virtual_bytes() -> int:
+    """How much memory this process has mapped, resident or not; 0 where the system does not tell."""
+    return _memory_bytes(0)
+
+
+def _memory_bytes(column: int) -> int:
     try:
         with open("/proc/self/statm", "rb") as statm:
-            return int(statm.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+            return int(statm.read().split()[column]) * os.sysconf("SC_PAGE_SIZE")
     except OSError:
         return 0
 

@@ -98,6 +98,7 @@ class Server:
         self.supervisor: Supervisor | None = None  # of the `serve` command, where somebody wants to know
         self.handed_over: dict[int, socket.socket] = {}  # listening sockets of the `serve` command, by listener
         self.trimmer: Trimmer | None = None  # of the `serve` command
+        self._pool_changes: int = 0  # those of the pool that were seen
         self._renewals = 0
         self.overload = Overload(settings.memory_budget_bytes)
         self._overload_ms = 0  # when to look at it next
@@ -245,8 +246,8 @@ class Server:
         """See what there is to do beside the loop, which has said that there may be something."""
         if self.calls:
             self._run_calls()
-        if self.pool.renewals != self._renewals:
-            self._give_back()
+        if self.pool.changes != self._pool_changes:
+            self._follow_pool()
         loop = self.loop
         now_ms = self.turn_state.now_ms
         if now_ms >= loop.beside_ms or loop.guest_ready or loop.descriptors_short:
@@ -299,12 +300,23 @@ class Server:
             self.stats.turn.recent_us(now_ms) / 1e3,
         )
 
-    def _give_back(self) -> None:
-        """A crowd has gone, and the pool has renewed itself: give back what else was there for it."""
-        self._renewals = self.pool.renewals
-        self.loop.shorten_table()
-        if self.trimmer is not None:
-            self.trimmer.trim(self.turn_state.now_ms)
+    def _follow_pool(self) -> None:
+        """The pool has gone a step, or renews itself because a crowd has gone: give back what else was there for it."""
+        self._pool_changes = self.pool.changes
+        trimmer = self.trimmer
+        if trimmer is not None:
+            trimmer.prepare()
+        if self.pool.refilling:  # its objects are dropped, and those in their place are still to be made
+            self.loop.shorten_table()
+            if self._sys_ms >= 0:  # messages last published while the crowd was here lie between what it left
+                self.sys_topics.forget()
+                self._publish_sys(self.turn_state.now_ms)
+            if trimmer is not None:
+                trimmer.collect()
+        elif self.pool.renewals != self._renewals:
+            self._renewals = self.pool.renewals
+            if trimmer is not None:
+                trimmer.trim(self.turn_state.now_ms)
 
     def _publish_sys(self, now_ms: int) -> None:
         try:

@@ -22,6 +22,8 @@ BOUNDS_US: Final[list[int]] = [
 ]
 NO_BOUND_US: Final = 1 << 62
 SECOND_MS: Final = 1_000
+MINUTE_MS: Final = 60_000.0
+E: Final = 2.718281828459045  # for one exponential `math` is a shared library too many in each broker
 
 
 @final
@@ -108,6 +110,26 @@ def quantile_us(counts: list[int], percent: int, longest_us: int = BOUNDS_US[-1]
         wanted -= count
         least = bound
     return min(least, longest_us) if total else 0
+
+
+@final
+@mypyc_attr(native_class=True)
+class Load:
+    """How often something happened per minute, as a mean that forgets exponentially, like a system's load average."""
+
+    def __init__(self, name: str, minutes: int) -> None:
+        self.name: str = f"load/{name}/{minutes}min"
+        self.minutes: float = float(minutes)
+        self.count: int = 0  # when it was last looked at
+        self.mean: float = 0.0
+        self.told: float = -1.0  # the mean that was last published
+
+    def look(self, count: int, passed_ms: float) -> None:
+        """So often it has happened since the start; `passed_ms` after the last look."""
+        rate: float = (count - self.count) * MINUTE_MS / passed_ms
+        self.count = count
+        kept: float = E ** (-passed_ms / (MINUTE_MS * self.minutes))
+        self.mean = rate + kept * (self.mean - rate)
 
 
 @final

@@ -530,6 +530,11 @@ class TestSysTopics:
         changed = {publish.topic_name for publish in client.publishes()}
         assert b"$SYS/broker/pool/capacity" in changed
         assert b"$SYS/broker/version" not in changed
+        told = set(values) | changed
+        topics.forget()
+        topics.publish(62_000, {"capacity": 6})
+        broker.turn()
+        assert {publish.topic_name for publish in client.publishes()} == told, "all are told anew"
 
     @pytest.mark.parametrize("qos", [0, 1, 2])
     @pytest.mark.parametrize("version", [4, 5])

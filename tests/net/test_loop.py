@@ -1045,8 +1045,10 @@ def test_after_a_long_turn_the_next_one_takes_fewer_events(server: Servers, clie
 
 
 def test_a_broker_that_had_a_crowd_gives_back_what_was_there_for_it(server: Servers, clients: Clients) -> None:
-    one = server()
+    one = server(sys_interval_s=3_600)
     client = clients(one, 4, "a")
+    version = one.broker.core.retained.get(b"$SYS/broker/version")
+    assert version is not None
     one.pool.peak = RENEW_FROM  # as if there had been so many
     one.loop.table.extend([None] * 10 * TABLE_SLICE)
     old = one.pool.free[:]
@@ -1057,6 +1059,10 @@ def test_a_broker_that_had_a_crowd_gives_back_what_was_there_for_it(server: Serv
     assert one.pool.renewals == 1
     assert len(one.loop.table) == TABLE_SLICE
     assert len(one.pool.free) == len(old)
+    anew = one.broker.core.retained.get(b"$SYS/broker/version")
+    assert anew is not None
+    assert anew is not version, "its message lay between those of the crowd"
+    assert anew.payload == version.payload
     client.ping()
     assert one.loop.deadline_ms() == -1, "nothing more to be watched"
 

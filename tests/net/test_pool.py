@@ -26,7 +26,7 @@ from swellmq.limits import (
     RENEW_FROM,
     RENEW_SHARE,
 )
-from swellmq.net.pool import Pool, PoolSettings, growth_sequence, is_reset, next_capacity
+from swellmq.net.pool import STEPS_KEPT, Pool, PoolSettings, growth_sequence, is_reset, next_capacity
 
 SEQUENCES = {
     "default": "1024 1536 2304 3456 5184 7776 11664 17496 26244 39366 59049 88573 100000",
@@ -372,6 +372,21 @@ def test_shrinking_is_off_by_default_and_keeps_objects_in_use() -> None:
         pool.release(connection)
     calm(pool, 1000, 10_000_000)
     assert pool.capacity == 15
+
+
+def test_the_last_steps_are_kept_the_latest_at_the_end() -> None:
+    pool = pool_of(initial_size=2, max_size=1_000, max_connections=1_000, numerator=21, denominator=20)
+    objects = {id(step) for step in pool.history}
+    arrive(pool, 1, 1_000)
+    assert pool.last_steps(3) == [], "it is not done yet"
+    while pool.capacity < 1_000:
+        arrive(pool, 1, 1_000)
+        work(pool, 1_000)
+    assert pool.steps > STEPS_KEPT
+    steps = pool.last_steps(3)
+    assert [step.after for step in steps[:-1]] == [step.before for step in steps[1:]]
+    assert steps[-1].after == 1_000
+    assert {id(step) for step in pool.history} == objects, "no new one lies between the objects of clients"
 
 
 def test_a_sawtooth_does_not_make_the_pool_flap() -> None:

@@ -66,7 +66,7 @@ from swellmq.codec.decode import (
 )
 from swellmq.codec.encode import packet_head
 from swellmq.codec.packets import ABSENT, Disconnect, Publish
-from swellmq.connection import Connection, Engine, Timed, Turn
+from swellmq.connection import Connection, Engine, Timed, Turn, drain
 from swellmq.errors import (
     CLIENT_DISCONNECTED,
     INTERNAL_ERROR,
@@ -244,8 +244,7 @@ class MqttBroker(Engine):
         rounds = 0
         while core.requests and rounds < 64:
             rounds += 1
-            requests = core.requests
-            core.requests = []
+            requests = drain(core.requests)
             self._ask(requests)
             for request in requests:
                 if request.result != PENDING:
@@ -261,8 +260,7 @@ class MqttBroker(Engine):
         if core.review or core.review_left:
             review_some(core)
         if core.events:
-            events = core.events
-            core.events = []
+            events = drain(core.events)
             try:
                 core.access.on_session_events(events)
             except Exception:
@@ -325,8 +323,7 @@ class MqttBroker(Engine):
     def _use_room(self, now_ms: i64) -> None:
         """Send what waited for room in an outbox that was flushed; a socket that stalled tells when it drains."""
         core = self.core
-        crowded = core.crowded
-        core.crowded = []
+        crowded = drain(core.crowded)
         served: i64 = 0
         for session in crowded:
             served += 1

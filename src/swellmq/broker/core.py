@@ -200,11 +200,12 @@ class Core:
     def tell_left_out(self) -> None:
         """The second is over: say in one line what was left out of the log."""
         lines = self.lines
-        counts = lines.counts
-        lines.counts = [0] * KINDS
+        left_out = [count - int(lines.per_second) for count in lines.counts]
+        for kind in range(KINDS):
+            lines.counts[kind] = 0
         if lines.due_ms:
             lines.due_ms = 0
-            self.chronicle().left_out([count - int(lines.per_second) for count in counts])
+            self.chronicle().left_out(left_out)
 
     def chronicle(self) -> Life:
         """Who writes the lines."""

@@ -75,7 +75,7 @@ class Deadlines:
         if self.sweeping:
             self._sweep()
         elif self.stale > SWEEP_FROM and self.stale * 2 > self.entries:
-            self.sweeping = list(self.buckets)
+            self.sweeping.extend(self.buckets)
 
     def next_ms(self) -> i64:
         """The moment of the first bucket; -1 where there is none. It may hold only stale entries."""
@@ -112,10 +112,11 @@ class Deadlines:
 
     def sweep_out(self) -> None:
         """Take out all stale entries now: about 2 ms for each 100,000 entries that there are."""
-        self.sweeping = list(self.buckets)
+        self.sweeping[:] = self.buckets
         self.sweep_pos = 0
         while self.sweeping:
             self._sweep()
+        self.moments[:] = sorted(self.buckets)
 
     def _sweep(self) -> None:
         """Look at the next SWEEP_SLICE entries, and take out the stale ones: a million at once would take 0.1 s."""
@@ -133,7 +134,7 @@ class Deadlines:
             self.sweeping.pop()
             self.sweep_pos = 0
         if not self.sweeping and len(self.moments) > 2 * len(self.buckets) + SWEEP_FROM:
-            self.moments = sorted(self.buckets)
+            self.moments[:] = sorted(self.buckets)
 
     def _sweep_bucket(self, key: int, bucket: list[Timed], looks: i64) -> i64:
         """Sweep at most `looks` entries of one bucket, from `sweep_pos` on; how many were looked at."""

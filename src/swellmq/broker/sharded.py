@@ -73,10 +73,9 @@ class ShardedMap(Generic[K, V]):
             peak = size
         elif peak > REBUILD_FROM and size * (REBUILD_FACTOR + (index & 7)) < peak:
             peak = size
-            if shards is None:
-                self.single = dict(shard)
-            else:
-                shards[index] = dict(shard)
+            kept = dict(shard)
+            shard.clear()
+            shard.update(kept)
         if peaks is None:
             self.single_peak = peak
         else:
@@ -89,7 +88,7 @@ class ShardedMap(Generic[K, V]):
         shards: list[dict[K, V]] = [{} for _ in range(SHARDS)]
         for key, value in self.single.items():
             shards[hash(key) & (SHARDS - 1)][key] = value
-        self.single = {}
+        self.single.clear()
         self.shards = shards
         self.peaks = [0] * SHARDS
 
@@ -97,11 +96,9 @@ class ShardedMap(Generic[K, V]):
         """One dict again: 256 that are nearly empty take half a megabyte."""
         shards = self.shards
         assert shards is not None
-        single: dict[K, V] = {}
         for shard in shards:
-            single.update(shard)
-        self.single = single
-        self.single_peak = len(single)
+            self.single.update(shard)
+        self.single_peak = len(self.single)
         self.shards = None
         self.peaks = None
 

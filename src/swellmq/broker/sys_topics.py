@@ -10,30 +10,11 @@ from typing import Final
 from swellmq.broker.core import Core
 from swellmq.broker.publish import route_publish
 from swellmq.codec.packets import Publish
+from swellmq.stats import Load
 
 PREFIX: Final = b"$SYS/broker/"
-MINUTE_MS: Final = 60_000.0
-E: Final = 2.718281828459045  # for one exponential `math` is a shared library too many in each broker
+LOAD_MINUTES: Final = (1, 5, 15)
 LOAD_STEP: Final = 0.01  # a load that has changed by less is not published anew
-
-
-class Load:
-    """How often something happened per minute, as a mean that forgets exponentially, like a system's load average."""
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self.count = 0  # when it was last looked at
-        self.minutes = [1, 5, 15]
-        self.means = [0.0, 0.0, 0.0]
-        self.told = [0.0, 0.0, 0.0]
-
-    def look(self, count: int, passed_ms: float) -> None:
-        """So often it has happened since the start; `passed_ms` after the last look."""
-        rate = (count - self.count) * MINUTE_MS / passed_ms
-        self.count = count
-        for index in range(len(self.minutes)):
-            kept: float = E ** (-passed_ms / (MINUTE_MS * self.minutes[index]))
-            self.means[index] = rate + kept * (self.means[index] - rate)
 
 
 class SysTopics:
@@ -43,7 +24,7 @@ class SysTopics:
         self.core = core
         self.version = version
         self.last: dict[str, str] = {}
-        self.loads: dict[str, Load] = {}
+        self.loads: list[Load] = []
         self.looked_ms = 0  # at the loads; 0: never
         self.heap_maximum = 0
 
@@ -53,6 +34,13 @@ class SysTopics:
             return
         self.last[name] = value
         route_publish(self.core, Publish(PREFIX + name.encode(), value.encode(), 0, True), None)
+
+    def forget(self) -> None:
+        """Let the next `publish` tell everything anew, changed or not."""
+        for name in self.last:
+            self.last[name] = ""
+        for load in self.loads:
+            load.told = -1.0
 
     def publish(self, now_ms: int, pool: dict[str, int], resident_bytes: int = 0) -> None:
         """Publish what has changed. `now_ms` counts from the start; `pool` is what the pool says of itself."""
@@ -105,7 +93,7 @@ class SysTopics:
             self.looked_ms = now_ms
 
     def _publish_loads(self, passed_ms: float, dropped: int) -> None:
-        """Publish how much happened per minute. What never happened has no topic: most brokers never drop anything."""
+        """Publish how much happened per minute."""
         stats = self.core.stats
         counts: list[tuple[str, int]] = [
             ("messages/received", int(stats.packets_received)),
@@ -118,14 +106,10 @@ class SysTopics:
             ("sockets", int(stats.connections_accepted)),
             ("connections", int(stats.connects)),
         ]
-        for name, count in counts:
-            load = self.loads.get(name)
-            if load is None:
-                if not count:
-                    continue
-                load = self.loads[name] = Load(name)
-            load.look(count, passed_ms)
-            for index, mean in enumerate(load.means):
-                if abs(mean - load.told[index]) >= LOAD_STEP:
-                    load.told[index] = mean
-                    self.put(f"load/{name}/{load.minutes[index]}min", f"{mean:.2f}")
+        if not self.loads:
+            self.loads = [Load(name, minutes) for name, _count in counts for minutes in LOAD_MINUTES]
+        for index, load in enumerate(self.loads):
+            load.look(counts[index // len(LOAD_MINUTES)][1], passed_ms)
+            if abs(load.mean - load.told) >= LOAD_STEP:
+                load.told = load.mean
+                self.put(load.name, f"{load.mean:.2f}")

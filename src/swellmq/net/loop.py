@@ -37,7 +37,7 @@ from typing import Final, final
 
 from mypy_extensions import i64, mypyc_attr, u8
 
-from swellmq.connection import ON_DISK, READABLE, Buffers, Connection, Engine, Handler, Layer, Turn, Watcher
+from swellmq.connection import ON_DISK, READABLE, Buffers, Connection, Engine, Handler, Layer, Turn, Watcher, drain
 from swellmq.errors import OPEN, PEER_CLOSED, PEER_RESET, SERVER_SHUTTING_DOWN
 from swellmq.limits import (
     ACCEPT_PAUSE_MS,
@@ -533,8 +533,7 @@ class Loop:
         turn = self.turn_state
         closing: list[Connection] = []
         while turn.close:
-            marked = turn.close
-            turn.close = []
+            marked = drain(turn.close)
             for connection in marked:
                 handler = connection.handler
                 assert handler is not None
@@ -554,9 +553,7 @@ class Loop:
 
     def _release_held(self) -> None:
         turn = self.turn_state
-        held = turn.held
-        turn.held = []
-        for connection in held:
+        for connection in drain(turn.held):
             if connection.release_held():
                 turn.held.append(connection)
 
@@ -582,9 +579,7 @@ class Loop:
     def _watch(self) -> None:
         """Stop reading connections that were parked in this turn, and go on with those that were resumed."""
         turn = self.turn_state
-        watch = turn.watch
-        turn.watch = []
-        for connection in watch:
+        for connection in drain(turn.watch):
             if connection.fd < 0 or connection.close_reason != OPEN:
                 continue
             wanted = READABLE if connection.question is None and not connection.deaf else 0
@@ -598,10 +593,8 @@ class Loop:
     def _promote(self, now_ms: i64) -> None:
         """Give refused clients that take over a place a proper object of the pool, now that the place is free."""
         turn = self.turn_state
-        promote = turn.promote
-        turn.promote = []
-        heirs = turn.heirs
-        turn.heirs = []
+        promote = drain(turn.promote)
+        heirs = drain(turn.heirs)
         for slot in promote:
             if slot.fd < 0 or slot.close_reason != OPEN:
                 continue

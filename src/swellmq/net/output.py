@@ -17,7 +17,7 @@ from typing import Final, final
 
 from mypy_extensions import i64, mypyc_attr
 
-from swellmq.connection import READABLE, WRITABLE, Buffers, Connection, Layer, Turn, Watcher
+from swellmq.connection import READABLE, WRITABLE, Buffers, Connection, Layer, Turn, Watcher, drain
 from swellmq.errors import OPEN, PEER_RESET, WRITE_STALLED
 from swellmq.limits import (
     BYTES_PER_LOOK,
@@ -66,8 +66,7 @@ class Output:
         from the start. What is late gets as much time again, in order; it shares that with sockets that take more.
         """
         turn = self.turn
-        fresh = turn.flush
-        turn.flush = []
+        fresh = drain(turn.flush)
         slice_ns = self.slice_ns
         done = self._flush_some(fresh, 0, now_ms, slice_ns)
         late = turn.late
@@ -76,7 +75,7 @@ class Output:
         if late:
             self.late_next = self._flush_some(late, self.late_next, now_ms, slice_ns)
             if self.late_next == len(late):
-                late = turn.late = []
+                late.clear()
                 self.late_next = 0
             elif self.late_next * 2 > len(late):
                 del late[: self.late_next]

@@ -34,7 +34,7 @@ from swellmq.stats import Longest
 MODES: Final = ("dynamic", "fixed", "none")
 GIVE_BACK_OBJECTS: Final = 16_384  # enough for whole MiB, which is what the allocator gives back
 SHRINK_BELOW_PERCENT: Final = 40
-STEPS_KEPT: Final = 256  # for who wants to see how it has come to be as it is: from 1,024 to a million it takes 17
+STEPS_KEPT: Final = 64  # for who wants to see how it has come to be as it is: from 1,024 to a million it takes 17
 
 log = logging.getLogger("swellmq.pool")
 
@@ -73,7 +73,7 @@ class PoolSettings:
 
 
 @final
-@mypyc_attr(native_class=True)
+@mypyc_attr(native_class=True, acyclic=True)
 class PoolStep:
     """One step that the pool has gone, up or down."""
 
@@ -103,7 +103,8 @@ class Pool:
         self.step_active: i64 = 0
         self.steps: i64 = 0
         self.steps_failed: i64 = 0
-        self.history: list[PoolStep] = []  # the last of them, the latest at the end
+        # The last of them, the latest at the end; for those that are still to come there are objects already.
+        self.history = [PoolStep(0, 0, 0, 0) for _ in range(STEPS_KEPT)]
         self.steps_gone: i64 = 0  # up and down, all that were ever in `history`
         self.step_longest_us: i64 = 0  # the sum of the slices of one step
         self.slice = Longest()
@@ -117,6 +118,7 @@ class Pool:
         self.renewing: bool = False  # the idle objects are being dropped
         self.refilling: bool = False  # and made anew
         self.renewals: i64 = 0
+        self.changes: i64 = 0  # whoever compares it learns that a step was gone, or a renewal has begun or ended
         self.free: list[Connection] = []
         self.reserve: list[Connection] = []  # idle refusing slots
 
@@ -244,6 +246,7 @@ class Pool:
         if self.refilling:
             self.refilling = False
             self.renewals += 1
+            self.changes += 1
             self.retry_delay_ms = EXPANSION_RETRY_MS
             self._trigger(now_ms)
             return self.target > self.capacity
@@ -325,11 +328,19 @@ class Pool:
         return True
 
     def _remember(self) -> None:
-        """A step is done."""
-        self.history.append(PoolStep(self.turn.now_ms, self.step_from, self.capacity, self.step_active))
+        """A step is done. The object of the oldest one serves again: a new one would lie between those of clients."""
+        step = self.history.pop(0)
+        step.at_ms = self.turn.now_ms
+        step.before = self.step_from
+        step.after = self.capacity
+        step.active = self.step_active
+        self.history.append(step)
         self.steps_gone += 1
-        if len(self.history) > STEPS_KEPT:
-            del self.history[0]
+        self.changes += 1
+
+    def last_steps(self, count: i64) -> list[PoolStep]:
+        """The last `count` steps, or those that are kept, the latest at the end."""
+        return self.history[STEPS_KEPT - min(count, self.steps_gone, STEPS_KEPT) :]
 
     # Renewal
 
@@ -361,6 +372,7 @@ class Pool:
         if not self.free:
             self.renewing = False
             self.refilling = True
+            self.changes += 1
             self.peak = self.active
             self.step_from = self.capacity
             self.step_active = self.active

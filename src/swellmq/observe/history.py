@@ -161,7 +161,7 @@ class History:
 
     def _note_pool(self) -> None:
         pool = self.server.pool
-        for step in pool.history[max(0, len(pool.history) - int(pool.steps_gone - self.steps_seen)) :]:
+        for step in pool.last_steps(pool.steps_gone - self.steps_seen):
             grew = step.after > step.before
             text = f"{step.before}->{step.after} (at {step.active} connections)"
             at_s = (self.wall_ms + step.at_ms) / 1000
