@@ -100,12 +100,12 @@ class Trimmer:
 
 def _heap_trimmer() -> Callable[[], None]:
     """What calls malloc_trim, by the C module of ctypes: its Python face takes 1 MB."""
-    import _ctypes
-
     try:
+        import _ctypes
+
         this_process = _ctypes.dlopen(None, os.RTLD_NOW)  # type: ignore[arg-type]  # as ctypes does
         malloc_trim = _ctypes.dlsym(this_process, "malloc_trim")
-    except (OSError, AttributeError):  # another C library than glibc
+    except (ImportError, OSError, AttributeError):  # a Python without ctypes, or another C library than glibc
         log.debug("this system has no malloc_trim")
         return lambda: None
     return lambda: _ctypes.call_function(malloc_trim, (0,))
