@@ -277,9 +277,9 @@ class Loop:
                 engine.tidy()  # first, or old objects that somebody still names would keep the places of new ones
         growing = False
         if pool.working(now_ms):
-            renewals = pool.renewals
+            changes = pool.changes
             growing = pool.grow(now_ms)
-            beside = beside or pool.renewals != renewals
+            beside = beside or pool.changes != changes
         self.more = growing or turn.again
         end_ns: i64 = monotonic_ns()
         took_us = (end_ns - begin_ns) // 1000
