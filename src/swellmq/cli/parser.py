@@ -42,9 +42,7 @@ def run_command(module_name: str, command: str, words: list[str]) -> int:
     try:
         code: int = module.run(arguments)
         sys.stdout.flush()
-    except (
-        BrokenPipeError
-    ):  # whoever reads it, `head` say, has seen enough; what is left must not be tried again at exit
+    except BrokenPipeError:  # `| head` has seen enough, and what is left must not be tried again at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return EXIT_NOT_READ
     return code

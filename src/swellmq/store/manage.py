@@ -63,9 +63,10 @@ def info(folder: Path) -> list[tuple[str, str]]:
     finally:
         db.close()
     journal = segments(str(folder))
+    journal_bytes = sum(_size(Path(one)) for one in journal)
     lines += [
         ("database", f"{sum(_size(one) for one in folder.glob(DATABASE + '*')) / 1e6:.1f} MB"),
-        ("journal", f"{len(journal)} files, {sum(_size(Path(one)) for one in journal) / 1e6:.1f} MB"),
+        ("journal", f"{len(journal)} files, {journal_bytes / 1e6:.1f} MB; not counted above"),
         ("folded up to frame", str(folded)),
         ("at", time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(wall_ms / 1000)) if wall_ms else "never"),
         ("store's clock", time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(clock_ms / 1000)) if clock_ms else "-"),
