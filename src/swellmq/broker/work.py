@@ -77,9 +77,7 @@ class Filters(Work):
         self.changes = changes
         self.subscribe: Subscribe | None = None
         self.unsubscribe: Unsubscribe | None = None
-        self.body: bytes = (
-            b""  # the filters of the packet while they are decoded, which comes first where they are many
-        )
+        self.body: bytes = b""  # its filters while they are decoded, which comes first where they are many
         self.pos: i64 = 0  # in `body`, of the next filter
         self.verdicts: list[int] | None = None  # of access, for each filter
         self.answered: Request | None = None  # the question that access has answered

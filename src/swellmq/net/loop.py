@@ -92,9 +92,8 @@ class Loop:
         self.poll = self.epoll.poll
         self.register = self.epoll.register
         self.waker: int = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
-        self.waker_lock = (
-            threading.RLock()
-        )  # a late `wake` must not write to whatever gets the number; signals re-enter
+        # A late `wake` must not write to whatever gets the number; signals re-enter.
+        self.waker_lock = threading.RLock()
         self.epoll.register(self.waker, READABLE)
         self.reads = Sampler()
         self.watcher: Watcher | None = None
