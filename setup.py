@@ -56,6 +56,7 @@ NOT_COMPILED: Final = {
     "embed.py": "hosts a broker in asyncio or in a thread, and carries no packet",
     "listener_settings.py": "checked once, at start or at a reload",
     "logs.py": "subclasses of logging.Formatter; nothing is logged per packet",
+    "observe/busiest.py": "runs where somebody asks; its descriptions stand in the OpenAPI document",
     "observe/history.py": "a row once a second, where somebody looks",
     "observe/names.py": "tables for documents and for those who ask",
     "observe/receipts.py": "walks where somebody asks",

@@ -7,33 +7,17 @@ the square root.
 
 from __future__ import annotations
 
-import heapq
-from typing import Final, TypedDict, final
+from typing import Final, final
 
 from mypy_extensions import i64, mypyc_attr
 
 from swellmq.broker.session import Session
 from swellmq.connection import Connection, Turn, Watcher
+from swellmq.observe.busiest import Top, most
 
 WINDOW_MS: Final = 10_000
 LOOKED_AT_PACKETS: Final = 8  # of a write, to learn how many messages its bytes are
 PUBLISH: Final = 3
-
-
-class Talker(TypedDict):
-    """One client, with what it sends or receives in a second."""
-
-    client_id: str
-    messages_per_s: float
-    bytes_per_s: float
-
-
-class Top(TypedDict):
-    """Those that send and receive most, in one window."""
-
-    window_s: float
-    publishers: list[Talker]
-    subscribers: list[Talker]
 
 
 @final
@@ -86,8 +70,8 @@ class Talkers(Watcher):
         lasted_s = max(1, int(self.turn.now_ms) - self.before.began_ms) / 1000
         return {
             "window_s": round(lasted_s, 1),
-            "publishers": _most(self.window.sent, self.before.sent, lasted_s, count),
-            "subscribers": _most(self.window.received, self.before.received, lasted_s, count),
+            "publishers": most(self.window.sent, self.before.sent, lasted_s, count),
+            "subscribers": most(self.window.received, self.before.received, lasted_s, count),
         }
 
 
@@ -122,19 +106,3 @@ def density(pieces: list[bytes]) -> float:
         if packets == LOOKED_AT_PACKETS:
             break
     return publishes / length if length else 0.0
-
-
-def _most(now: dict[str, list[float]], before: dict[str, list[float]], lasted_s: float, count: int) -> list[Talker]:
-    both: dict[str, list[float]] = {}
-    for clients in (before, now):
-        for client_id, (messages, size) in clients.items():
-            add(both, client_id, messages, size)
-    first = heapq.nlargest(count, both.items(), key=lambda item: item[1])
-    return [
-        {
-            "client_id": client_id,
-            "messages_per_s": round(messages / lasted_s, 2),
-            "bytes_per_s": round(size / lasted_s, 1),
-        }
-        for client_id, (messages, size) in first
-    ]

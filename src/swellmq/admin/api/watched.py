@@ -8,10 +8,10 @@ from typing import Annotated, Final
 import msgspec
 
 from swellmq.admin.route import Route
+from swellmq.observe.busiest import Talker
 from swellmq.observe.history import Event as Happened
 from swellmq.observe.history import Step
 from swellmq.observe.receipts import MOST_KEPT, Kind
-from swellmq.observe.talkers import Talker
 from swellmq.server import Server
 
 DAY_S: Final = 86_400
