@@ -7,7 +7,8 @@ from harness import MemoryBroker, MemoryClient
 
 from swellmq.codec.packets import Ack, Publish, Subscribe, TopicRequest
 from swellmq.codec.spec import PUBACK
-from swellmq.limits import REPLAY_NODES_KEPT, Limits
+from swellmq.errors import PEER_CLOSED
+from swellmq.limits import REMOVALS_PER_TURN, REPLAY_NODES_KEPT, Limits
 
 KEPT = {"clean_start": False, "session_expiry_interval": 600}
 
@@ -82,12 +83,30 @@ class TestAcrossConnections:
         broker = filled(50, inflight_max=5, queued_messages=4)
         client = broker.connect("s", version=5, **KEPT)
         client.subscribe("t/#", qos=1)
+        client.subscribe("t/7", qos=1)
         replays = broker.session("s").replays
-        assert replays is not None
+        assert replays is not None and list(replays) == [b"t/#", b"t/7"]
         replays[b"t/#"].nodes.extend([broker.core.retained.root] * REPLAY_NODES_KEPT)
         client.drop()
-        assert broker.session("s").replays is None
+        assert list(replays) == [b"t/7"], "what has not begun waits"
         assert broker.stats.dropped_queue_full == 1
+        assert take(broker.connect("s", version=5, **KEPT))[-1] == b"t/7"
+
+    def test_those_of_a_session_that_ends_go_with_its_subscriptions(self) -> None:
+        broker = filled(1, outbox_bytes=200)
+        client = broker.connect("s")
+        client.stall()
+        client.send(Subscribe(1, [TopicRequest(b"t/%d/+" % number, 1) for number in range(2 * REMOVALS_PER_TURN)]))
+        session = broker.session("s")
+        replays = session.replays
+        assert replays is not None and len(replays) == 2 * REMOVALS_PER_TURN
+        client.connection.close(PEER_CLOSED)
+        broker._one_turn()
+        broker._one_turn()
+        assert session.ended and REMOVALS_PER_TURN // 2 < len(replays) < 2 * REMOVALS_PER_TURN
+        broker.turn()
+        assert session.replays is None
+        broker.check()
 
 
 class TestSmallQueues:

@@ -6,9 +6,10 @@ from harness import MemoryBroker
 from stand_ins import DelayedStorage, DelayedUplink
 
 from swellmq.codec import spec
-from swellmq.codec.packets import Ack, Connack, Publish, Suback
+from swellmq.codec.packets import Ack, Connack, Publish, Suback, Subscribe, TopicRequest
 from swellmq.codec.spec import PUBACK
 from swellmq.connection import Connection
+from swellmq.limits import DELIVERIES_PER_TURN, FILTER_COST
 
 KEPT = {"clean_start": False, "session_expiry_interval": 600}
 
@@ -100,6 +101,27 @@ def test_a_suback_waits_for_the_barrier() -> None:
     client.expect()
     broker.resume(uplink.barriers[-1][1])
     client.expect(Suback(spec.SUBACK, 1, b"\0"), Publish(b"t", b"kept", 0, True))
+
+
+def test_many_filters_line_up_for_retained_messages_over_several_turns() -> None:
+    uplink = DelayedUplink()
+    broker = MemoryBroker(uplink=uplink)
+    client = broker.connect("a")
+    broker.inject("t/7/x", b"kept", retain=True)
+    uplink.commit()
+    broker.turn()
+    uplink.at_once = False
+    count = 3 * DELIVERIES_PER_TURN // FILTER_COST
+    client.send(Subscribe(1, [TopicRequest(b"t/%d/+" % number, 0) for number in range(count)]))
+    client.expect()
+    broker.engine.resume(uplink.barriers[-1][1], 0)
+    session = broker.session("a")
+    assert session.replays is not None and len(session.replays) < count // 2
+    client.expect()
+    broker.turn()
+    client.expect(Suback(spec.SUBACK, 1, bytes(count)), Publish(b"t/7/x", b"kept", 0, True))
+    assert session.replays is None
+    broker.check()
 
 
 def test_a_suback_waits_for_the_barrier_and_for_the_store() -> None:

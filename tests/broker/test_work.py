@@ -190,9 +190,8 @@ def decoded_in_turns(broker: Measured) -> list[int]:
     before = 0
     broker._one_turn()
     while broker.core.work and isinstance(broker.core.work[0], Filters) and broker.core.work[0].body:
-        subscribe, unsubscribe = broker.core.work[0].subscribe, broker.core.work[0].unsubscribe
-        count = len(subscribe.requests) if subscribe is not None else 0
-        count += len(unsubscribe.topic_filters) if unsubscribe is not None else 0
+        packet = broker.core.work[0].packet
+        count = len(packet.requests if isinstance(packet, Subscribe) else packet.topic_filters)
         counts.append(count - before)
         before = count
         broker._one_turn()

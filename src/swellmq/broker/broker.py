@@ -50,7 +50,7 @@ from swellmq.broker.session import Session
 from swellmq.broker.shelf import take_back
 from swellmq.broker.spread import go_on as work_on
 from swellmq.broker.storage import Storage
-from swellmq.broker.subscribe import go_on_with_filters, review_some, take_subscribe, take_unsubscribe
+from swellmq.broker.subscribe import go_on_with_filters, review_some, take_filters
 from swellmq.broker.uplink import Uplink
 from swellmq.broker.will import detach, on_session_due, publish_will, remove_ended
 from swellmq.broker.work import Filters, Work
@@ -515,10 +515,8 @@ class MqttBroker(Engine):
             on_pubrel(core, connection, session, decode_ack(packet_type, data, pos, end, version))
         elif packet_type == spec.PUBCOMP:
             on_pubcomp(core, session, decode_ack(packet_type, data, pos, end, version).packet_identifier)
-        elif packet_type == spec.SUBSCRIBE:
-            take_subscribe(core, connection, session, data, pos, end)
-        elif packet_type == spec.UNSUBSCRIBE:
-            take_unsubscribe(core, connection, session, data, pos, end)
+        elif packet_type == spec.SUBSCRIBE or packet_type == spec.UNSUBSCRIBE:
+            take_filters(core, connection, session, packet_type, data, pos, end)
         elif packet_type == spec.DISCONNECT:
             self._on_disconnect(connection, session, decode_disconnect(data, pos, end, version))
         elif packet_type == spec.CONNECT:

@@ -128,12 +128,14 @@ class Life:
         for request, code in zip(requests[:FILTERS_SHOWN], reason_codes, strict=False):
             granted = f"QoS {code}" if code < 0x80 else "refused: " + REASON_CODES.get(code, "failure")
             texts.append(f"{printable(request.topic_filter.decode())} ({granted})")
-        write_filters(session, "subscribed", "to", [request.topic_filter for request in requests], texts)
+        shown = [request.topic_filter for request in requests[:FILTERS_SHOWN]]
+        write_filters(session, "subscribed", "to", shown, texts, len(requests))
 
     def unsubscribed(self, session: Session, topic_filters: list[bytes]) -> None:
         """A client has unsubscribed."""
-        texts = [printable(one.decode()) for one in topic_filters[:FILTERS_SHOWN]]
-        write_filters(session, "unsubscribed", "from", topic_filters, texts)
+        shown = topic_filters[:FILTERS_SHOWN]
+        texts = [printable(one.decode()) for one in shown]
+        write_filters(session, "unsubscribed", "from", shown, texts, len(topic_filters))
 
     def revoked(self, session: Session, topic_filter: bytes) -> None:
         """A subscription is no longer allowed, and removed."""
@@ -157,15 +159,15 @@ def write(level: int, event: str, text: str, fields: dict[str, object]) -> None:
     client_log.log(level, "%s", text, extra={"fields": given})
 
 
-def write_filters(session: Session, event: str, word: str, topic_filters: list[bytes], texts: list[str]) -> None:
-    """A line about some topic filters, of which `texts` are shown."""
-    more = len(topic_filters) - len(texts)
+def write_filters(session: Session, event: str, word: str, shown: list[bytes], texts: list[str], count: int) -> None:
+    """A line about `count` topic filters, of which some are `shown`, as `texts`."""
+    more = count - len(shown)
     listed = ", ".join(texts) + (f" and {more} more" if more else "")
     fields: dict[str, object] = {
         "client_id": session.client_id,
         "user": session.username,
-        "topic_filters": [one.decode() for one in topic_filters[:FILTERS_SHOWN]],
-        "count": len(topic_filters),
+        "topic_filters": [one.decode() for one in shown],
+        "count": count,
     }
     write(DEBUG, event, f"{who(session.client_id, session.username, '')} {event} {word} {listed}", fields)
 

@@ -581,15 +581,22 @@ def _may_replay(core: Core, permissions: Permissions, session: Session, topic_na
 
 
 def suspend_replays(core: Core, session: Session) -> None:
-    """The client of a kept session is gone: its replays wait, except those whose walk is too long to be kept."""
+    """The client of a kept session is gone: its replays wait, except one whose walk is too long to be kept.
+
+    Only the first has begun to walk. The others are a filter each, and no more than the session has subscriptions.
+    """
     replays = session.replays
-    if replays is None:
-        return
-    nodes = 0
-    for topic_filter, current in list(replays.items()):
-        nodes += max(1, len(current.nodes))
-        if nodes > REPLAY_NODES_KEPT:
-            core.stats.dropped_queue_full += 1
-            del replays[topic_filter]
     if not replays:
-        session.replays = None
+        return
+    topic_filter = next(iter(replays))
+    if len(replays[topic_filter].nodes) > REPLAY_NODES_KEPT:
+        core.stats.dropped_queue_full += 1
+        stop_replay(session, topic_filter)
+
+
+def stop_replay(session: Session, topic_filter: bytes) -> None:
+    """Send on no more retained messages for a filter that is subscribed anew or no longer."""
+    if session.replays is not None:
+        session.replays.pop(topic_filter, None)
+        if not session.replays:
+            session.replays = None

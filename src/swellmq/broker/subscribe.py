@@ -10,7 +10,7 @@ from mypy_extensions import i64
 from swellmq.broker.access import BARRIER, SUBSCRIBE, Request
 from swellmq.broker.core import DEBUG, INFO, LINE_REVOKED, LINE_SUBSCRIBED, LINE_UNSUBSCRIBED, Core
 from swellmq.broker.explain import NOT_STORED, allowed_reason, disconnect, explained
-from swellmq.broker.publish import replay
+from swellmq.broker.publish import replay, stop_replay
 from swellmq.broker.retained import Replay
 from swellmq.broker.session import Session, Subscription
 from swellmq.broker.topics import dear_bytes, is_wild
@@ -18,12 +18,9 @@ from swellmq.broker.work import Filters
 from swellmq.codec import spec
 from swellmq.codec.decode import (
     SUBACK_REASONS,
-    begin_subscribe,
-    begin_unsubscribe,
-    decode_filters,
+    begin_filters,
+    decode_names,
     decode_requests,
-    decode_subscribe,
-    decode_unsubscribe,
 )
 from swellmq.codec.encode import encode_suback
 from swellmq.codec.packets import Suback, Subscribe, TopicRequest, Unsubscribe
@@ -45,32 +42,16 @@ PHRASES: Final = {
 }
 
 
-def take_subscribe(core: Core, connection: Connection, session: Session, data: bytes, pos: i64, end: i64) -> None:
-    """Decode the body of a SUBSCRIBE, and take it; one of many filters is decoded over several turns."""
-    version = int(connection.protocol_version)
+def take_filters(
+    core: Core, connection: Connection, session: Session, packet_type: int, data: bytes, pos: i64, end: i64
+) -> None:
+    """Decode the body of a SUBSCRIBE or UNSUBSCRIBE, and take it; one of many filters is decoded over several turns."""
+    packet, pos = begin_filters(packet_type, data, pos, end, int(connection.protocol_version))
     if end - pos <= FILTERS_BYTES:
-        packet = decode_subscribe(data, pos, end, version)
-        if core.rules:
-            core.rules_of(connection).mount_filters(packet, 0)
-        on_subscribe(core, connection, session, packet)
+        _decode_some(core, connection, packet, data, pos, end, end)
+        _on_filters(core, connection, session, packet)
         return
-    filters = Filters(core.changes)
-    filters.subscribe, pos = begin_subscribe(data, pos, end, version)
-    filters.body = data[pos:end]
-    go_on_decoding(core, connection, session, filters)
-
-
-def take_unsubscribe(core: Core, connection: Connection, session: Session, data: bytes, pos: i64, end: i64) -> None:
-    """The same for an UNSUBSCRIBE."""
-    version = int(connection.protocol_version)
-    if end - pos <= FILTERS_BYTES:
-        packet = decode_unsubscribe(data, pos, end, version)
-        if core.rules:
-            core.rules_of(connection).mount_names(packet, 0)
-        on_unsubscribe(core, connection, session, packet)
-        return
-    filters = Filters(core.changes)
-    filters.unsubscribe, pos = begin_unsubscribe(data, pos, end, version)
+    filters = Filters(packet, core.changes)
     filters.body = data[pos:end]
     go_on_decoding(core, connection, session, filters)
 
@@ -80,36 +61,49 @@ def go_on_decoding(core: Core, connection: Connection, session: Session, filters
 
     No filter is taken before all are decoded: a packet that is malformed changes nothing.
     """
+    body = filters.body
     start = filters.pos
-    while filters.pos < len(filters.body):
-        if core.deliveries_left < 0 and filters.pos > start:
-            if filters.connection is None:
-                core.queue(filters, connection)
+    while filters.pos < len(body):
+        if _waits(core, connection, filters, filters.pos > start):
             return False
         core.deliveries_left -= FILTERS_LEAST
-        _decode_some(core, connection, filters)
+        filters.pos = _decode_some(core, connection, filters.packet, body, filters.pos, len(body), FILTERS_LEAST)
     core.let_go(filters)
-    if filters.subscribe is not None:
-        on_subscribe(core, connection, session, filters.subscribe)
-    elif filters.unsubscribe is not None:
-        on_unsubscribe(core, connection, session, filters.unsubscribe)
+    _on_filters(core, connection, session, filters.packet)
     return True
 
 
-def _decode_some(core: Core, connection: Connection, filters: Filters) -> None:
-    """Decode `FILTERS_LEAST` more."""
-    body = filters.body
-    if filters.subscribe is not None:
-        first = len(filters.subscribe.requests)
-        version = int(connection.protocol_version)
-        filters.pos = decode_requests(filters.subscribe, body, filters.pos, len(body), version, FILTERS_LEAST)
+def _waits(core: Core, connection: Connection, filters: Filters, progress: bool) -> bool:
+    """Whether the rest of `filters` is for later turns: this one has done its share, and some of them."""
+    if core.deliveries_left >= 0 or not progress:
+        return False
+    if filters.connection is None:
+        core.queue(filters, connection)
+    return True
+
+
+def _decode_some(
+    core: Core, connection: Connection, packet: Subscribe | Unsubscribe, data: bytes, pos: i64, end: i64, count: i64
+) -> i64:
+    """Decode up to `count` filters more, and mount them; the position behind them."""
+    if isinstance(packet, Subscribe):
+        first = len(packet.requests)
+        pos = decode_requests(packet, data, pos, end, int(connection.protocol_version), count)
         if core.rules:
-            core.rules_of(connection).mount_filters(filters.subscribe, first)
-    elif filters.unsubscribe is not None:
-        first = len(filters.unsubscribe.topic_filters)
-        filters.pos = decode_filters(filters.unsubscribe, body, filters.pos, len(body), FILTERS_LEAST)
+            core.rules_of(connection).mount_filters(packet, first)
+    else:
+        first = len(packet.topic_filters)
+        pos = decode_names(packet, data, pos, end, count)
         if core.rules:
-            core.rules_of(connection).mount_names(filters.unsubscribe, first)
+            core.rules_of(connection).mount_names(packet, first)
+    return pos
+
+
+def _on_filters(core: Core, connection: Connection, session: Session, packet: Subscribe | Unsubscribe) -> None:
+    if isinstance(packet, Subscribe):
+        on_subscribe(core, connection, session, packet)
+    else:
+        on_unsubscribe(core, connection, session, packet)
 
 
 def on_subscribe(core: Core, connection: Connection, session: Session, packet: Subscribe) -> None:
@@ -149,8 +143,7 @@ def subscribe(
 
     `verdicts` has a reason code of access for each request; below 0x80 it is allowed. `answered` is the question.
     """
-    filters = Filters(core.changes)
-    filters.subscribe = packet
+    filters = Filters(packet, core.changes)
     filters.verdicts = verdicts
     filters.answered = answered
     go_on_subscribing(core, connection, session, filters)
@@ -164,21 +157,21 @@ def go_on_with_filters(core: Core, filters: Filters) -> bool:
         return True
     if filters.body:
         return go_on_decoding(core, connection, session, filters)
-    if filters.subscribe is not None:
+    if filters.barrier is not None:
+        return go_on_lining_up(core, connection, session, filters)
+    if isinstance(filters.packet, Subscribe):
         return go_on_subscribing(core, connection, session, filters)
     return go_on_unsubscribing(core, connection, session, filters)
 
 
 def go_on_subscribing(core: Core, connection: Connection, session: Session, filters: Filters) -> bool:
     """Make the next subscriptions of a SUBSCRIBE; where none is left answer it, and say so."""
-    packet = filters.subscribe
-    assert packet is not None
+    packet = filters.packet
+    assert isinstance(packet, Subscribe)
     identifiers = _identifiers(packet)
     first = len(filters.reason_codes)
     for index in range(first, len(packet.requests)):  # [MQTT-3.8.4-5]
-        if core.deliveries_left < 0 and index - first >= FILTERS_LEAST:
-            if filters.connection is None:
-                core.queue(filters, connection)
+        if _waits(core, connection, filters, index - first >= FILTERS_LEAST):
             return False
         core.deliveries_left -= FILTER_COST
         request = packet.requests[index]
@@ -242,11 +235,27 @@ def _identifiers(packet: Subscribe) -> list[int] | None:
 
 def on_barrier_answered(core: Core, connection: Connection, session: Session, request: Request) -> None:
     """The cluster knows the new routes: SUBACK may leave."""
-    packet = request.subscribe
-    assert packet is not None
-    for wanted in packet.requests:
-        line_up_replay(core, session, wanted, _identifiers(packet))
-    finish_subscribe(core, connection, session, request.reply, request.ticket)
+    assert request.subscribe is not None
+    filters = Filters(request.subscribe, core.changes)
+    filters.barrier = request
+    go_on_lining_up(core, connection, session, filters)
+
+
+def go_on_lining_up(core: Core, connection: Connection, session: Session, filters: Filters) -> bool:
+    """Line up retained messages for the next filters that the cluster knows; where none is left answer, and say so."""
+    packet = filters.packet
+    barrier = filters.barrier
+    assert isinstance(packet, Subscribe) and barrier is not None
+    identifiers = _identifiers(packet)
+    start = filters.pos
+    while filters.pos < len(packet.requests):
+        if _waits(core, connection, filters, filters.pos - start >= FILTERS_LEAST):
+            return False
+        core.deliveries_left -= FILTER_COST
+        line_up_replay(core, session, packet.requests[filters.pos], identifiers)
+        filters.pos += 1
+    finish_subscribe(core, connection, session, barrier.reply, barrier.ticket)
+    return True
 
 
 def finish_subscribe(core: Core, connection: Connection, session: Session, suback: bytes, ticket: i64) -> None:
@@ -264,14 +273,6 @@ def line_up_replay(core: Core, session: Session, request: TopicRequest, identifi
     if session.replays is None:
         session.replays = OrderedDict()
     session.replays[request.topic_filter] = Replay(request.topic_filter, request.qos, request.no_local, identifiers)
-
-
-def stop_replay(session: Session, topic_filter: bytes) -> None:
-    """Send on no more retained messages for a filter that is subscribed anew or no longer."""
-    if session.replays is not None:
-        session.replays.pop(topic_filter, None)
-        if not session.replays:
-            session.replays = None
 
 
 def _refusal(core: Core, session: Session, request: TopicRequest) -> int:
@@ -332,21 +333,18 @@ def on_unsubscribe(core: Core, connection: Connection, session: Session, packet:
     if core.storage.refusal and core.kept(session):
         _refuse_unsubscribe(core, connection, packet)
         return
-    filters = Filters(core.changes)
-    filters.unsubscribe = packet
+    filters = Filters(packet, core.changes)
     go_on_unsubscribing(core, connection, session, filters)
 
 
 def go_on_unsubscribing(core: Core, connection: Connection, session: Session, filters: Filters) -> bool:
     """Remove the next subscriptions of an UNSUBSCRIBE; where none is left answer it, and say so."""
-    packet = filters.unsubscribe
-    assert packet is not None
+    packet = filters.packet
+    assert isinstance(packet, Unsubscribe)
     reason_codes = filters.reason_codes
     first = len(reason_codes)
     for index in range(first, len(packet.topic_filters)):  # [MQTT-3.10.4-6]
-        if core.deliveries_left < 0 and index - first >= FILTERS_LEAST:
-            if filters.connection is None:
-                core.queue(filters, connection)
+        if _waits(core, connection, filters, index - first >= FILTERS_LEAST):
             return False
         core.deliveries_left -= FILTER_COST
         subscription = core.topics.find(session, packet.topic_filters[index])  # [MQTT-3.10.4-1]

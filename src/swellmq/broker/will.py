@@ -10,7 +10,7 @@ from mypy_extensions import i64
 
 from swellmq.broker.access import DISCONNECTED, SESSION_ENDED, SessionEvent
 from swellmq.broker.core import INFO, LINE_CLOSED, Core
-from swellmq.broker.publish import hand_over, route_publish, suspend_replays
+from swellmq.broker.publish import hand_over, route_publish, stop_replay, suspend_replays
 from swellmq.broker.session import Session
 from swellmq.broker.shelf import count_left, count_no_longer
 from swellmq.broker.work import Routing
@@ -132,7 +132,8 @@ def end_session(core: Core, session: Session) -> None:
     core.flying.pop(session, None)
     session.queue = None
     session.received = None
-    session.replays = None
+    if session.first is None:
+        session.replays = None  # else they go with their subscriptions
     if core.access.watches_sessions:
         core.events.append(SessionEvent(SESSION_ENDED, session.client_id, ""))
 
@@ -158,6 +159,7 @@ def _remove_subscriptions(core: Core, session: Session, count_max: int) -> int:
     while count < count_max and session.first is not None:
         subscription = session.first if session.others is None else session.others[-1]
         session.remove_subscription(subscription)
+        stop_replay(session, subscription.topic_filter)
         core.deliveries_left -= 1
         if core.topics.remove(subscription) and core.uplink.enabled:
             core.uplink.route_removed(subscription.topic_filter)

@@ -72,13 +72,13 @@ class Routing(Work):
 class Filters(Work):
     """A SUBSCRIBE or UNSUBSCRIBE (`subscribe.py`), of which some filters are done; it is answered once."""
 
-    def __init__(self, changes: i64) -> None:
+    def __init__(self, packet: Subscribe | Unsubscribe, changes: i64) -> None:
         super().__init__()
+        self.packet = packet
         self.changes = changes
-        self.subscribe: Subscribe | None = None
-        self.unsubscribe: Unsubscribe | None = None
         self.body: bytes = b""  # its filters while they are decoded, which comes first where they are many
-        self.pos: i64 = 0  # in `body`, of the next filter
+        self.barrier: Request | None = None  # the cluster's answer, after which replays are lined up; they come last
+        self.pos: i64 = 0  # of the next filter: in `body`, or its index among those that are lined up
         self.verdicts: list[int] | None = None  # of access, for each filter
         self.answered: Request | None = None  # the question that access has answered
         self.reason_codes: list[int] = []  # of the filters that are done

@@ -180,10 +180,13 @@ def _decode_body(first: int, data: bytes, pos: i64, end: i64, protocol_version: 
         return decode_connect(data, pos, end)
     if packet_type == CONNACK:
         return decode_connack(data, pos, end, protocol_version)
-    if packet_type == SUBSCRIBE:
-        return decode_subscribe(data, pos, end, protocol_version)
-    if packet_type == UNSUBSCRIBE:
-        return decode_unsubscribe(data, pos, end, protocol_version)
+    if packet_type == SUBSCRIBE or packet_type == UNSUBSCRIBE:
+        packet, pos = begin_filters(packet_type, data, pos, end, protocol_version)
+        if isinstance(packet, Subscribe):
+            decode_requests(packet, data, pos, end, protocol_version, end)
+        else:
+            decode_names(packet, data, pos, end, end)
+        return packet
     if packet_type == SUBACK or packet_type == UNSUBACK:
         return decode_suback(packet_type, data, pos, end, protocol_version)
     if packet_type == DISCONNECT:
@@ -384,26 +387,26 @@ def decode_ack(packet_type: int, data: bytes, pos: i64, end: i64, protocol_versi
     return Ack(packet_type, packet_identifier, reason_code, properties)
 
 
-def decode_subscribe(data: bytes, pos: i64, end: i64, protocol_version: int) -> Subscribe:
-    """A SUBSCRIBE with at least one topic filter."""
-    packet, pos = begin_subscribe(data, pos, end, protocol_version)
-    decode_requests(packet, data, pos, end, protocol_version, end)
-    return packet
+def begin_filters(
+    packet_type: int, data: bytes, pos: i64, end: i64, protocol_version: int
+) -> tuple[Subscribe | Unsubscribe, i64]:
+    """A SUBSCRIBE or UNSUBSCRIBE without its topic filters, and where the first of them begins: there is one at least.
 
-
-def begin_subscribe(data: bytes, pos: i64, end: i64, protocol_version: int) -> tuple[Subscribe, i64]:
-    """A SUBSCRIBE without its topic filters, and where the first of them begins: there is one at least."""
+    `decode_requests` and `decode_names` give it its filters, so many at a time as the caller likes.
+    """
     packet_identifier = _decode_packet_identifier(data, pos, end, MALFORMED_PACKET)
     pos += 2
     properties: Properties | None = None
     if protocol_version == MQTT_5_0:
         start, pos = properties_bounds(data, pos, end)
         if pos > start:
-            properties = decode_properties(data, start, pos, SUBSCRIBE)
+            properties = decode_properties(data, start, pos, packet_type)
     if pos == end:
-        # [MQTT-3.8.3-2] [MQTT311-3.8.3-3]
-        raise ProtocolError(PROTOCOL_ERROR, "SUBSCRIBE without a topic filter", MALFORMED_PACKET)
-    return Subscribe(packet_identifier, [], properties), pos
+        # [MQTT-3.8.3-2] [MQTT-3.10.3-2] [MQTT311-3.8.3-3]
+        raise ProtocolError(PROTOCOL_ERROR, PACKET_NAMES[packet_type] + " without a topic filter", MALFORMED_PACKET)
+    if packet_type == SUBSCRIBE:
+        return Subscribe(packet_identifier, [], properties), pos
+    return Unsubscribe(packet_identifier, [], properties), pos
 
 
 def decode_requests(packet: Subscribe, data: bytes, pos: i64, end: i64, protocol_version: int, count: i64) -> i64:
@@ -441,29 +444,7 @@ def _topic_request(topic_filter: bytes, options: int, protocol_version: int) -> 
     return TopicRequest(topic_filter, qos, no_local, options & 8 != 0, retain_handling)
 
 
-def decode_unsubscribe(data: bytes, pos: i64, end: i64, protocol_version: int) -> Unsubscribe:
-    """An UNSUBSCRIBE with at least one topic filter."""
-    packet, pos = begin_unsubscribe(data, pos, end, protocol_version)
-    decode_filters(packet, data, pos, end, end)
-    return packet
-
-
-def begin_unsubscribe(data: bytes, pos: i64, end: i64, protocol_version: int) -> tuple[Unsubscribe, i64]:
-    """An UNSUBSCRIBE without its topic filters, and where the first of them begins: there is one at least."""
-    packet_identifier = _decode_packet_identifier(data, pos, end, MALFORMED_PACKET)
-    pos += 2
-    properties: Properties | None = None
-    if protocol_version == MQTT_5_0:
-        start, pos = properties_bounds(data, pos, end)
-        if pos > start:
-            properties = decode_properties(data, start, pos, UNSUBSCRIBE)
-    if pos == end:
-        # [MQTT-3.10.3-2]
-        raise ProtocolError(PROTOCOL_ERROR, "UNSUBSCRIBE without a topic filter", MALFORMED_PACKET)
-    return Unsubscribe(packet_identifier, [], properties), pos
-
-
-def decode_filters(packet: Unsubscribe, data: bytes, pos: i64, end: i64, count: i64) -> i64:
+def decode_names(packet: Unsubscribe, data: bytes, pos: i64, end: i64, count: i64) -> i64:
     """Give an UNSUBSCRIBE up to `count` more of its topic filters; the position behind them."""
     topic_filters = packet.topic_filters
     while pos < end and count > 0:
