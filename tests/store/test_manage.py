@@ -134,6 +134,18 @@ def test_import_of_something_else(tmp_path: Path, text: str, problem: str) -> No
         manage.import_lines(folder, io.StringIO(text))
 
 
+def test_what_holds_messages_is_for_its_user_alone(stored: StoredBroker, tmp_path: Path) -> None:
+    data = str(stored.folder.parent)
+    assert main(["data", "backup", data, str(tmp_path / "backup.db")]) == 0
+    assert main(["data", "export", data, str(tmp_path / "lines")]) == 0
+    assert main(["data", "import", str(tmp_path / "new"), str(tmp_path / "lines")]) == 0
+    stored.publish("t/3", b"in the journal", 1)
+    modes = {path.name: path.stat().st_mode & 0o777 for path in tmp_path.rglob("*")}
+    assert {"state.db", "state.db-wal", "lock", "backup.db", "lines", "new", "node-0"} <= modes.keys()
+    assert any(name.startswith("journal-") for name in modes)
+    assert {name: mode for name, mode in modes.items() if mode & 0o077} == {}
+
+
 def test_compact(stored: StoredBroker) -> None:
     with pytest.raises(StoreError, match="another broker is using it"):
         manage.compact(stored.folder)

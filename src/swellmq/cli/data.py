@@ -52,10 +52,10 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _run(what: str, data: Path, file: Path | None) -> int:
     from swellmq.store import manage
+    from swellmq.store.journal import open_private
 
     if what == "import":
         assert file is not None
-        (data / "node-0").mkdir(parents=True, exist_ok=True)
         with file.open(encoding="utf-8") if str(file) != "-" else sys.stdin as lines:
             print(f"{manage.import_lines(data / 'node-0', lines)} rows")
         return 0
@@ -78,6 +78,6 @@ def _run(what: str, data: Path, file: Path | None) -> int:
     elif file is None or str(file) == "-":
         manage.export(folder, sys.stdout)
     else:
-        with file.open("w", encoding="utf-8") as out:
+        with open(file, "w", encoding="utf-8", opener=open_private) as out:
             print(f"{manage.export(folder, out)} rows")
     return 0

@@ -84,7 +84,7 @@ class JournalWriter:
     def _open(self, number: i64) -> None:
         path = os.path.join(self.folder, f"{PREFIX}{int(number):020d}")
         # A file of this name holds nothing that counts: its first frame failed, or was torn.
-        self.fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        self.fd = open_private(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         self.path = path
         self.bytes = 0
         sync_folder(self.folder)
@@ -104,6 +104,11 @@ class JournalWriter:
             self.close()
         except OSError:
             pass  # what it could tell is known
+
+
+def open_private(path: str, flags: int) -> int:
+    """Open a file that is for our user alone, if this makes it: it holds what others may not read. Raises OSError."""
+    return os.open(path, flags | os.O_CLOEXEC, 0o600)
 
 
 def sync_folder(folder: str) -> None:

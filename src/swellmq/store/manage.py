@@ -23,7 +23,7 @@ from swellmq.store.errors import StoreError
 from swellmq.store.fold import Fold, fold_all
 from swellmq.store.journal import PREFIX, read_segment, segments
 from swellmq.store.records import Changes
-from swellmq.store.schema import DATABASE, VERSION, lock_folder, open_database, unusable
+from swellmq.store.schema import DATABASE, VERSION, lock_folder, new_database, open_database, unusable
 
 TABLES: Final = ("sessions", "subscriptions", "messages", "deliveries", "received", "retained")
 HEADER: Final = "swellmq-export"
@@ -131,7 +131,7 @@ def _copy(folder: Path, copy: Path) -> None:
             continue  # folded by now, so the copy of the database has it
     source = open_database(str(folder / DATABASE), read_only=True)
     try:
-        target = sqlite3.connect(copy, isolation_level=None)
+        target = new_database(str(copy))
         source.backup(target, pages=4096)
         target.close()
     except sqlite3.Error as error:

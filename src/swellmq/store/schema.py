@@ -14,7 +14,7 @@ import time
 from typing import Final
 
 from swellmq.store.errors import StoreError
-from swellmq.store.journal import sync_folder
+from swellmq.store.journal import open_private, sync_folder
 
 log: Final = logging.getLogger("swellmq.store")
 
@@ -65,7 +65,7 @@ def lock_folder(folder: str) -> int:
     try:
         if not os.path.isdir(folder):
             _make_folder(os.path.abspath(folder))
-        fd = os.open(os.path.join(folder, LOCK), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        fd = open_private(os.path.join(folder, LOCK), os.O_RDWR | os.O_CREAT)
     except OSError as error:
         raise StoreError(
             f"{folder}: can't be written to: {error.strerror}. Give the broker a folder of its own that it may write to"
@@ -131,7 +131,7 @@ def open_database(path: str, read_only: bool = False) -> sqlite3.Connection:
         if read_only:
             db = sqlite3.connect(f"file:{_quoted(path)}?mode=ro", uri=True, isolation_level=None)
         else:
-            db = sqlite3.connect(path, isolation_level=None)
+            db = new_database(path)
         db.execute("PRAGMA busy_timeout = 5000")
         _check_version(db, path, read_only)
         if not read_only:
@@ -141,6 +141,16 @@ def open_database(path: str, read_only: bool = False) -> sqlite3.Connection:
         return db
     except sqlite3.Error as error:
         raise unusable(path, error) from error
+
+
+def new_database(path: str) -> sqlite3.Connection:
+    """Connect to a database, made first where there is none, so that no other user reads it or what SQLite puts beside
+    it. Raises sqlite3.Error."""
+    try:
+        os.close(open_private(path, os.O_RDWR | os.O_CREAT))
+    except OSError:
+        pass  # SQLite says what is wrong
+    return sqlite3.connect(path, isolation_level=None)
 
 
 def unusable(path: str, error: sqlite3.Error) -> StoreError:
