@@ -469,6 +469,23 @@ def test_websocket_port_adds_listeners(write: Write) -> None:
     assert any(warning.startswith("ws:0.0.0.0:80 is open") for warning in everywhere.warnings)
 
 
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        ("port = 1883\nwebsocket_port = 1883", "ws:127.0.0.1:1883"),
+        ('[[listener]]\nport = 5\n[[listener]]\nbind = ["::1", "127.0.0.1"]\nport = 5', "127.0.0.1:5"),
+        ('unix = "/run/s"\n[[listener]]\nunix = "/run/s"', "unix:/run/s"),
+    ],
+)
+def test_two_listeners_at_one_place(text: str, place: str, write: Write) -> None:
+    with pytest.raises(SettingsError, match=f"listener {place}: there is another at that place"):
+        Settings.load(write(text), {}, {})
+
+
+def test_listeners_at_any_free_port(write: Write) -> None:
+    assert len(Settings.load(write("[[listener]]\nport = 0\n[[listener]]\nport = 0"), {}, {}).listeners) == 2
+
+
 def test_localhost_is_both_loopbacks(monkeypatch: pytest.MonkeyPatch) -> None:
     assert listeners_of(Settings(bind="localhost", port=5)) == ["127.0.0.1:5", "[::1]:5"]
     monkeypatch.setattr(listener_settings, "has_ipv6_loopback", lambda: False)

@@ -368,6 +368,7 @@ class Settings:
         if not listeners:
             problem = "nothing to listen on"
             raise bad_value("bind", self.bind, problem, "Give an address in bind, or a path in unix", "")
+        _check_places(listeners)
         return listeners
 
     def _warn(self) -> None:
@@ -418,6 +419,16 @@ def memory_bytes(root: str = "/") -> int:
             if text.isdecimal():  # it may say "max"
                 amounts.append(int(text))
     return min(amounts, default=0)
+
+
+def _check_places(listeners: list[ListenerSettings]) -> None:
+    """Raise SettingsError where two listeners would be at one place."""
+    places: set[tuple[str, int, str]] = set()
+    for listener in listeners:
+        place = (listener.unix, 0, "") if listener.unix else (listener.bind, listener.port, listener.rules.interface)
+        if place in places and (listener.unix or listener.port):
+            raise SettingsError(f"listener {listener}", "there is another at that place", "Give each a port of its own")
+        places.add(place)
 
 
 def _where(option: Option, origin: str) -> str:

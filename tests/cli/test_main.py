@@ -65,3 +65,14 @@ def test_who_reads_has_seen_enough() -> None:
     )
     os.close(writer)
     assert (done.returncode, done.stderr) == (1, "")
+
+
+@pytest.mark.parametrize("command", ["check", "serve", "data", "plan"])
+def test_interrupted(command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def interrupt(*_words: object) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("swellmq.cli.parser.run_command", interrupt)
+    monkeypatch.setattr("swellmq.cli.start.start", interrupt)
+    assert main([command]) == 130
+    assert capsys.readouterr().err == ""

@@ -74,7 +74,9 @@ def test_a_link_stays_a_link(path: Path, tmp_path: Path, monkeypatch: pytest.Mon
     ("text", "words", "code", "said"),
     [
         ("", ["joe"], 1, "an empty password is none"),
-        ("x\n", ["a:b"], 1, "can't be a user name"),
+        ("", ["a:b"], 1, "'a:b' can't be a user name in a password file"),
+        ("", [""], 1, "can't be a user name"),
+        ("", ["a\nb"], 1, "can't be a user name"),
         ("x\n", [" a"], 1, "begins or ends with a space"),
         ("joe\n", ["--batch"], 1, "line 1 of the input is not of the form user:password"),
         ("", ["ada", "--delete"], 1, "has no user ada"),
@@ -96,6 +98,14 @@ def test_what_is_refused_changes_nothing(
     assert said in capsys.readouterr().err
     assert path.read_text() == "jim:$6$QUJD$QUJD\n"
     assert os.listdir(path.parent) == ["users"]
+
+
+@pytest.mark.parametrize(("name", "said"), [("none/users", "there is no folder"), (".", "Is a directory")])
+def test_a_place_where_no_file_can_be(
+    name: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(monkeypatch, "", tmp_path / name, "joe") == 1, "and no password is asked for"
+    assert f"swellmq passwd: {tmp_path / name}: {said}" in capsys.readouterr().err
 
 
 def test_a_damaged_file_is_not_made_worse(

@@ -34,7 +34,7 @@ def test_memory_is_the_sum_of_its_parts() -> None:
         "  the broker in all                      1.62 GB",
         "  the kernel, for the sockets           400.0 MB   4000 bytes each",
         "  both                                   2.02 GB",
-        "  by the formula of the note             1.80 GB   18000 bytes each",
+        "  as the design note expected            1.80 GB   18000 bytes each",
         "  figures: a test",
     ]
 
@@ -60,10 +60,32 @@ def test_the_steps_of_the_pool_come_with_their_moments() -> None:
 
 def test_limits_of_the_system() -> None:
     lines = system_lines(Need.of(ROUND, 100_000))
-    assert "  ulimit -n 100128   (LimitNOFILE=100128 in a systemd unit)" in lines
-    assert "  sysctl -w fs.nr_open=100128" in lines
-    assert '  sysctl -w net.ipv4.tcp_mem="50000 75000 100000"   pages; keep larger ones' in lines
-    assert any("clients on one machine need 2 addresses or more" in line for line in lines)
+    assert lines[2:] == [
+        "  open files (ulimit -n, LimitNOFILE)     100128",
+        "  fs.nr_open                              100128",
+        "  fs.file-max                             110140",
+        "  fs.epoll.max_user_watches               110140",
+        "  net.core.somaxconn                        4096",
+        "  net.ipv4.tcp_max_syn_backlog              4096",
+        "  net.ipv4.tcp_mem                        100000   pages, its last number",
+        "  net.netfilter.nf_conntrack_max          110140   where connections are tracked (a firewall, NAT)",
+        "  clients on one machine, as in a load test: 2 addresses, and",
+        '  net.ipv4.ip_local_port_range="1024 65535" there, which gives each of them 64512 ports',
+    ]
+
+
+def test_nothing_that_is_said_of_a_small_broker_lowers_a_limit() -> None:
+    lines = system_lines(Need.of(ROUND, 10))
+    assert lines[1].startswith("System, at least; `swellmq doctor --connections 10` says")
+    assert not any("sysctl -w" in line or "ulimit -n 1" in line for line in lines)
+    assert not any("clients on one machine" in line for line in lines)
+
+
+@pytest.mark.parametrize("words", [["--connections", "1e5"], ["--rate", "x"], ["--subscriptions", "-1"]])
+def test_numbers_that_are_none(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["plan", *words])
+    assert f"argument {words[0]}: '{words[1]}' is not a whole number from 0 to " in capsys.readouterr().err
 
 
 def test_measured_costs_are_kept_and_found(tmp_path: Path) -> None:

@@ -57,6 +57,11 @@ def test_packets_as_they_come(broker: Start, clients: Clients, command: Callable
     assert refused.value.status == 404, "it was ended by the command"
 
 
+def test_a_client_without_an_identifier(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["trace", ""]) == 2
+    assert "give the client identifier" in capsys.readouterr().err
+
+
 def test_json_lines(broker: Start, clients: Clients, command: Callable[..., subprocess.Popen[str]]) -> None:
     one = broker(admin="127.0.0.1:0")
     client = clients(one, 4, "a")
@@ -106,4 +111,4 @@ class TestErrors:
     def test_minutes(self, capsys: pytest.CaptureFixture[str]) -> None:
         with pytest.raises(SystemExit):
             main(["trace", "a", "--minutes", "0"])
-        assert "0 is not from 1 to 1440" in capsys.readouterr().err
+        assert "'0' is not a whole number from 1 to 1440" in capsys.readouterr().err

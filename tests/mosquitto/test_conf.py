@@ -353,7 +353,7 @@ def test_lines_of_windows_and_of_careless_people(tmp_path: Path) -> None:
 def test_as_toml(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "mosquitto.conf"
     file.write_text(
-        "listener 1884 127.0.0.1\nprotocol websockets\nwebsockets_origin http://a\nmaximum_qos 1\n"
+        "listener 1888 127.0.0.1\nprotocol websockets\nwebsockets_origin http://a\nmaximum_qos 1\n"
         "max_keepalive 60\nlistener 0 /tmp/s\nlistener 1887\n"
         + TLS
         + "listener 1885 127.0.0.1\ncertfile c\nkeyfile k\ncafile a\nrequire_certificate true\nciphers X:Y\n"

@@ -15,6 +15,8 @@ from swellmq.codec.packets import Publish, Will
 from swellmq.store import manage
 from swellmq.store.errors import StoreError
 
+HEAD = '{"swellmq-export": 1, "clock_ms": 0, "wall_ms": 0, "number": 0}\n'
+
 
 @pytest.fixture
 def stored(tmp_path: Path) -> Iterator[StoredBroker]:
@@ -116,22 +118,37 @@ def test_export_and_import(stored: StoredBroker, tmp_path: Path) -> None:
     ("text", "problem"),
     [
         ("{", "line 1: is not JSON"),
+        ("", "line 0: is not of an export"),
         ("[]", "line 1: is not of an export"),
         ('{"swellmq-export": 99}', "line 1: version 99"),
-        (
-            '{"swellmq-export": 1, "clock_ms": 0, "wall_ms": 0, "number": 0}\n{"table": "meta"}',
-            "line 2: names no table",
-        ),
-        (
-            '{"swellmq-export": 1, "clock_ms": 0, "wall_ms": 0, "number": 0}\n{"table": "sessions"}',
-            "nothing was imported",
-        ),
+        ('{"swellmq-export": 1}', "line 1: is not of an export"),
+        ('{"swellmq-export": 1, "clock_ms": "0", "wall_ms": 0, "number": 0}', "line 1: is not of an export"),
+        ('{"swellmq-export": 1, "clock_ms": 1e40, "wall_ms": 0, "number": 0}', "line 1: is not of an export"),
+        (HEAD.replace("0", "9" * 30, 1), "line 1: .* too large"),
+        (HEAD + '{"table": "meta"}', "line 2: names no table"),
+        (HEAD + '{"table": "sessions"}', "line 2: names no table"),
+        (HEAD + '{"table": "sessions", "id": 1}', "line 2: NOT NULL .* Nothing was imported"),
+        (HEAD + '{"table": "sessions", "id": 1, "shoe_size": 43}', "line 2: .*no column named shoe_size"),
+        (HEAD + '{"table": "retained", "payload": {"base64": "!"}}', "line 2: "),
+        (HEAD + '{"table": "retained", "payload": {"hex": "00"}}', "line 2: "),
+        (HEAD + '{"table": "retained", "payload": [0]}', "line 2: "),
     ],
 )
 def test_import_of_something_else(tmp_path: Path, text: str, problem: str) -> None:
     folder = tmp_path / "node-0"
     with pytest.raises(StoreError, match=problem):
         manage.import_lines(folder, io.StringIO(text))
+
+
+def test_import_of_a_file_that_is_no_text(
+    stored: StoredBroker, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    backup = str(tmp_path / "backup.db")
+    assert main(["data", "backup", str(stored.folder.parent), backup]) == 0
+    assert main(["data", "import", str(tmp_path / "new"), backup]) == 1
+    assert f"swellmq: {backup}: is not of an export of swellmq: not text in UTF-8" in capsys.readouterr().err
+    assert main(["data", "import", str(tmp_path / "never"), str(tmp_path / "none")]) == 1
+    assert not (tmp_path / "never").exists()
 
 
 def test_what_holds_messages_is_for_its_user_alone(stored: StoredBroker, tmp_path: Path) -> None:
@@ -147,7 +164,7 @@ def test_what_holds_messages_is_for_its_user_alone(stored: StoredBroker, tmp_pat
 
 
 def test_compact(stored: StoredBroker) -> None:
-    with pytest.raises(StoreError, match="another broker is using it"):
+    with pytest.raises(StoreError, match="a broker is using it"):
         manage.compact(stored.folder)
     stored.stop()
     before, after = manage.compact(stored.folder)

@@ -61,7 +61,7 @@ def test_a_file_says_so(tmp_path: Path) -> None:
 
 def test_a_folder_that_is_taken_leaves_nothing_open(tmp_path: Path) -> None:
     settings = Settings(port=0, data=str(tmp_path))
-    with Broker(settings), pytest.raises(StoreError, match="another broker is using it"):
+    with Broker(settings), pytest.raises(StoreError, match="a broker is using it"):
         Broker(settings).__enter__()
     with Broker(settings) as broker:
         assert broker.port

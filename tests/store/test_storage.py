@@ -232,5 +232,5 @@ def test_a_broker_without_a_store_imports_none() -> None:
 
 
 def test_a_second_broker_on_the_folder(stored: StoredBroker) -> None:
-    with pytest.raises(StoreError, match="another broker is using it"):
+    with pytest.raises(StoreError, match="a broker is using it"):
         DiskStorage(str(stored.folder), True, lambda: None).open(0)

@@ -22,7 +22,6 @@ MEASUREMENTS: Final = {
     "storm": "the same clients at different paces, and all of them cut and back at once",
 }
 EXIT_FAILED: Final = 1
-EXIT_INTERRUPTED: Final = 130
 EXIT_TERMINATED: Final = 143
 
 
@@ -42,8 +41,6 @@ def run(arguments: argparse.Namespace) -> int:
     before = signal.signal(signal.SIGTERM, lambda _number, _frame: sys.exit(EXIT_TERMINATED))  # brokers are stopped
     try:
         return run_command(f"swellmq.bench.{arguments.what}", f"bench {arguments.what}", arguments.options)
-    except KeyboardInterrupt:
-        return EXIT_INTERRUPTED
     except BenchError as error:
         print(f"swellmq: {error}", file=sys.stderr)
         return EXIT_FAILED

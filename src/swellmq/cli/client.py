@@ -19,6 +19,8 @@ from collections.abc import Callable, Sequence
 from types import FrameType
 from typing import Final
 
+from swellmq.cli.arguments import whole
+from swellmq.cli.main import EXIT_INTERRUPTED
 from swellmq.codec import spec
 from swellmq.codec.decode import decode, packet_length
 from swellmq.codec.encode import encode
@@ -34,9 +36,7 @@ PORT: Final = 1883
 TLS_PORT: Final = 8883
 KEEP_ALIVE_NEVER_S: Final = 86_400.0  # any long time: it only bounds one wait
 PING_SHARE: Final = 0.8  # of the keep alive may pass in silence before a ping
-SECONDS_MAX: Final = 31_536_000.0  # a year; select takes no infinite times
 PASSWORD_VARIABLE: Final = "SWELLMQ_PASSWORD"
-EXIT_INTERRUPTED: Final = 130  # 128 and SIGINT, as shells count
 READ_BYTES: Final = 262_144
 STRING_BYTES_MAX: Final = 65_535  # a string or binary field carries a length of two bytes, MQTT 5.0 section 1.5.4
 VERSION_NAMES: Final = {spec.MQTT_3_1: "MQTT 3.1", spec.MQTT_3_1_1: "MQTT 3.1.1", spec.MQTT_5_0: "MQTT 5"}
@@ -403,28 +403,6 @@ def add_will_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--will-payload", type=binary, metavar="TEXT", help="payload of the will (default: empty)")
     group.add_argument("--will-qos", type=int, choices=(0, 1, 2), default=0, help="QoS of the will (default: 0)")
     group.add_argument("--will-retain", action="store_true", help="retain the will")
-
-
-def whole(low: int, high: int) -> Callable[[str], int]:
-    """An argument type: a whole number from `low` to `high`."""
-
-    def parse(text: str) -> int:
-        if text.isascii() and text.isdigit() and low <= int(text) <= high:
-            return int(text)
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from {low} to {high}")
-
-    return parse
-
-
-def seconds(text: str) -> float:
-    """An argument type: a time above 0, fractions allowed."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
-    if not 0 < value <= SECONDS_MAX:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds above 0")
-    return value
 
 
 def utf8(text: str) -> str:

@@ -57,7 +57,7 @@ def _run(what: str, data: Path, file: Path | None) -> int:
     if what == "import":
         assert file is not None
         with file.open(encoding="utf-8") if str(file) != "-" else sys.stdin as lines:
-            print(f"{manage.import_lines(data / 'node-0', lines)} rows")
+            print(f"{manage.import_lines(data / 'node-0', lines, str(file))} rows")
         return 0
     folder = manage.node_folder(data)
     if what == "info":

@@ -8,9 +8,10 @@ import sys
 from dataclasses import dataclass
 from typing import Final
 
+from swellmq.cli.arguments import whole
 from swellmq.cli.costs import Costs, load, path
 from swellmq.cli.machine import UNLIMITED, Machine
-from swellmq.cli.plan import Need, megabytes
+from swellmq.cli.plan import CONNECTIONS_MAX, Need, megabytes
 from swellmq.errors import SettingsError
 from swellmq.settings import Settings
 from swellmq.version import compiled
@@ -47,7 +48,9 @@ class Finding:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.description = "Look at what this machine allows, and say how to mend what is too little. 0: all is well."
     parser.add_argument("-c", "--config", metavar="FILE", help="a configuration in TOML")
-    parser.add_argument("--connections", type=int, metavar="N", help="instead of max_connections of the settings")
+    parser.add_argument(
+        "--connections", type=whole(1, CONNECTIONS_MAX), metavar="N", help="instead of max_connections of the settings"
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:

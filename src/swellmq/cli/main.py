@@ -26,6 +26,7 @@ COMMANDS: Final = {
     "reference": "print every setting with its default, unit and meaning",
 }
 EXIT_BAD_USAGE: Final = 2
+EXIT_INTERRUPTED: Final = 130  # 128 and SIGINT, as shells count
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -45,15 +46,23 @@ def main(argv: list[str] | None = None) -> int:
     if words[0] not in COMMANDS:
         kind = "option" if words[0].startswith("-") else "command"
         return fail(f"unknown {kind} {words[0]}", words[0], list(COMMANDS), "`swellmq --help` lists the commands")
-    if words[0] == "serve":
+    try:
+        return run(words[0], words[1:])
+    except KeyboardInterrupt:  # what a command has to put in order first, it has by now
+        return EXIT_INTERRUPTED
+
+
+def run(command: str, words: list[str]) -> int:
+    """Run a command with its arguments; returns the exit code."""
+    if command == "serve":
         from swellmq.cli.start import read_flags, start
 
-        flags = read_flags(words[1:])
+        flags = read_flags(words)
         if flags is not None:
             return start(flags)
     from swellmq.cli.parser import run_command
 
-    return run_command("swellmq.cli." + words[0], words[0], words[1:])
+    return run_command("swellmq.cli." + command, command, words)
 
 
 def help_text() -> str:

@@ -52,7 +52,10 @@ def run(arguments: argparse.Namespace) -> int:
         return EXIT_BAD_USAGE
     try:
         change(arguments)
-    except (PasswdError, SettingsError, OSError) as error:
+    except OSError as error:
+        print(f"swellmq passwd: {arguments.file}: {error.strerror}", file=sys.stderr)
+        return EXIT_FAILED
+    except (PasswdError, SettingsError) as error:
         print(f"swellmq passwd: {error}", file=sys.stderr)
         return EXIT_FAILED
     return 0
@@ -62,6 +65,10 @@ def change(arguments: argparse.Namespace) -> None:
     """Do what is asked; raises PasswdError, or SettingsError for a file that is damaged."""
     path = os.path.realpath(arguments.file)
     lines = read_lines(path)
+    if not os.path.isdir(os.path.dirname(path)):
+        raise PasswdError(f"{arguments.file}: there is no folder {os.path.dirname(path)}")
+    if arguments.user is not None and not arguments.delete:
+        check_username(arguments.user)  # before a password is asked for
     if arguments.delete:
         lines, removed = without(lines, arguments.user)
         if not removed:
@@ -119,7 +126,8 @@ def ask_password(username: str) -> str:
 def check_username(username: str) -> None:
     if not username or ":" in username or not username.isprintable() or username.startswith("#"):
         raise PasswdError(
-            f"{username!r} can't be a user name in a password file: it is empty, or has : or # or no print"
+            f"{username!r} can't be a user name in a password file: it is empty, begins with #, or has a colon or a"
+            " character that can't be printed"
         )
     if username != username.strip():
         raise PasswdError(f"{username!r} can't be a user name in a password file: it begins or ends with a space")

@@ -9,6 +9,7 @@ import argparse
 import time
 from typing import Final
 
+from swellmq.cli.arguments import seconds
 from swellmq.cli.client import (
     Refused,
     Stop,
@@ -16,7 +17,6 @@ from swellmq.cli.client import (
     connect_packet,
     open_client,
     run_command,
-    seconds,
 )
 
 EPILOG: Final = """\

@@ -10,6 +10,7 @@ import sys
 from dataclasses import dataclass
 from typing import Final
 
+from swellmq.cli.arguments import whole
 from swellmq.cli.costs import NOTE_BYTES, Costs, load, path, save
 from swellmq.errors import SettingsError
 from swellmq.limits import BACKLOG
@@ -21,7 +22,8 @@ EPILOG: Final = """\
 Memory is what lies still: connections, sessions, subscriptions and retained messages. Messages under way, queues of
 clients that are away and socket buffers come on top. `swellmq doctor --connections N` compares this machine with it.
 """
-PAGE_BYTES: Final = 4_096
+CONNECTIONS_MAX: Final = 10_000_000  # what max_connections may be
+COUNT_MAX: Final = 100_000_000
 SPARE_PERCENT: Final = 10  # of what the whole system shares: other programs have open files and connections too
 EXIT_FAILED: Final = 1
 EXIT_BAD_SETTINGS: Final = 2
@@ -30,19 +32,20 @@ EXIT_BAD_SETTINGS: Final = 2
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.description = "Say what a broker with so many connections needs: memory, limits of the system, time."
     parser.epilog = EPILOG
-    parser.add_argument("--connections", type=_count, default=10_000, metavar="N", help="connections at once [10000]")
-    parser.add_argument("--subscriptions", type=_count, default=1, metavar="N", help="subscriptions of each client [1]")
-    parser.add_argument("--retained", type=_count, default=0, metavar="N", help="retained messages in all [0]")
-    parser.add_argument("--rate", type=_count, default=1_000, metavar="N", help="arrivals per second [1000]")
+    parser.add_argument(
+        "--connections", type=whole(0, CONNECTIONS_MAX), default=10_000, metavar="N", help="connections at once [10000]"
+    )
+    parser.add_argument(
+        "--subscriptions", type=whole(0, COUNT_MAX), default=1, metavar="N", help="subscriptions of each client [1]"
+    )
+    parser.add_argument(
+        "--retained", type=whole(0, COUNT_MAX), default=0, metavar="N", help="retained messages in all [0]"
+    )
+    parser.add_argument(
+        "--rate", type=whole(0, COUNT_MAX), default=1_000, metavar="N", help="arrivals per second [1000]"
+    )
     parser.add_argument("--tls", action="store_true", help="every connection is encrypted")
     parser.add_argument("--measure", action="store_true", help="measure on this machine first, and keep the figures")
-
-
-def _count(text: str) -> int:
-    number = int(text)
-    if not 0 <= number <= 100_000_000:
-        raise argparse.ArgumentTypeError(f"{text} is not between 0 and 100000000")
-    return number
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -114,7 +117,7 @@ class Need:
 
 
 def memory_lines(need: Need) -> list[str]:
-    """The table of memory, with what each line is made of, and the note's own formula."""
+    """The table of memory, with what each line is made of, and what the design note expected (docs/POOL.md)."""
     costs = need.costs
     rows = [
         ("the process at start", 1, costs.start_bytes),
@@ -133,27 +136,28 @@ def memory_lines(need: Need) -> list[str]:
         f"  {'the broker in all':32}{megabytes(need.broker_bytes):>14}",
         f"  {'the kernel, for the sockets':32}{megabytes(need.kernel_bytes):>14}   {costs.kernel_bytes} bytes each",
         f"  {'both':32}{megabytes(need.broker_bytes + need.kernel_bytes):>14}",
-        f"  {'by the formula of the note':32}{megabytes(need.connections * NOTE_BYTES):>14}   {NOTE_BYTES} bytes each",
+        f"  {'as the design note expected':32}{megabytes(need.connections * NOTE_BYTES):>14}   {NOTE_BYTES} bytes each",
         f"  figures: {costs.origin}",
     ]
     return lines
 
 
 def system_lines(need: Need) -> list[str]:
-    """Descriptors, sysctls and ports, as they are to be set."""
-    lines = ["", "System", f"  ulimit -n {need.descriptors}   (LimitNOFILE={need.descriptors} in a systemd unit)"]
-    for name, value in need.sysctls().items():
-        if name == "net.ipv4.tcp_mem":
-            lines.append(
-                f'  sysctl -w net.ipv4.tcp_mem="{value // 2} {value * 3 // 4} {value}"   pages; keep larger ones'
-            )
-        elif name == "net.netfilter.nf_conntrack_max":
-            lines.append(f"  sysctl -w {name}={value}   where connections are tracked (a firewall, NAT)")
-        else:
-            lines.append(f"  sysctl -w {name}={value}")
+    """Descriptors, sysctls and ports: bounds to be met, no commands, which would lower what is higher already."""
+    least = {"open files (ulimit -n, LimitNOFILE)": need.descriptors, **need.sysctls()}
+    remarks = {
+        "net.ipv4.tcp_mem": "pages, its last number",
+        "net.netfilter.nf_conntrack_max": "where connections are tracked (a firewall, NAT)",
+    }
+    lines = [
+        "",
+        f"System, at least; `swellmq doctor --connections {need.connections}` says what is too low, and how to mend it",
+    ]
+    lines += [f"  {name:36}{value:>10}   {remarks.get(name, '')}".rstrip() for name, value in least.items()]
     addresses = -(-need.connections // PORTS_PER_ADDRESS)
-    lines.append(f"  the broker needs no ports of its own; clients on one machine need {addresses} addresses or more")
-    lines.append('  there, and sysctl -w net.ipv4.ip_local_port_range="1024 65535" gives each of them 64512 ports')
+    if addresses > 1:
+        lines.append(f"  clients on one machine, as in a load test: {addresses} addresses, and")
+        lines.append('  net.ipv4.ip_local_port_range="1024 65535" there, which gives each of them 64512 ports')
     return lines
 
 

@@ -14,9 +14,9 @@ import sys
 import time
 from typing import Final
 
+from swellmq.cli.arguments import seconds, whole
 from swellmq.cli.client import (
     ANSWER_TIMEOUT_S,
-    EXIT_INTERRUPTED,
     READ_BYTES,
     Client,
     ClientError,
@@ -31,12 +31,11 @@ from swellmq.cli.client import (
     reason_text,
     require_mqtt_5,
     run_command,
-    seconds,
     tell,
     topic_name,
     utf8,
-    whole,
 )
+from swellmq.cli.main import EXIT_INTERRUPTED
 from swellmq.codec import spec
 from swellmq.codec.encode import encode_hop_properties, encode_publish
 from swellmq.codec.packets import ABSENT, Ack, Connack, Packet, Properties, Publish

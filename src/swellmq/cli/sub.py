@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable
 from typing import Any, Final
 
+from swellmq.cli.arguments import seconds, whole
 from swellmq.cli.client import (
     ANSWER_TIMEOUT_S,
     Client,
@@ -31,10 +32,8 @@ from swellmq.cli.client import (
     reason_text,
     require_mqtt_5,
     run_command,
-    seconds,
     tell,
     utf8,
-    whole,
 )
 from swellmq.codec import spec
 from swellmq.codec.packets import (

@@ -9,8 +9,10 @@ import time
 from typing import Any, Final
 
 from swellmq.cli.admin_client import AdminClient, AdminError, add_admin_arguments, encoded, make_client
+from swellmq.cli.arguments import whole
 
 EXIT_FAILED: Final = 1
+EXIT_BAD_USAGE: Final = 2
 LOOK_S: Final = 0.5
 MINUTES_MAX: Final = 1_440  # as in swellmq.trace, which brings half a broker
 
@@ -21,20 +23,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "broker needs `--admin`; the client may connect later, and again."
     )
     parser.add_argument("client_id", metavar="CLIENT", help="its client identifier")
-    parser.add_argument("--minutes", type=minutes, default=10, metavar="N", help="how long, up to 1440 (10)")
+    parser.add_argument(
+        "--minutes", type=whole(1, MINUTES_MAX), default=10, metavar="N", help="how long, up to 1440 (10)"
+    )
     parser.add_argument("--json", action="store_true", help="a JSON object a line")
     add_admin_arguments(parser)
 
 
-def minutes(text: str) -> int:
-    """How long a trace lasts, as an argument."""
-    number = int(text)
-    if not 1 <= number <= MINUTES_MAX:
-        raise argparse.ArgumentTypeError(f"{number} is not from 1 to {MINUTES_MAX}")
-    return number
-
-
 def run(arguments: argparse.Namespace) -> int:
+    if not arguments.client_id:
+        print("swellmq: trace: give the client identifier of the client", file=sys.stderr)
+        return EXIT_BAD_USAGE
     try:
         client = make_client(arguments)
         follow(client, arguments)

@@ -15,9 +15,8 @@ import sqlite3
 import struct
 import tempfile
 import time
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Final, TextIO
+from typing import Final, TextIO
 
 from swellmq.store.errors import StoreError
 from swellmq.store.fold import Fold, fold_all
@@ -27,6 +26,7 @@ from swellmq.store.schema import DATABASE, VERSION, lock_folder, new_database, o
 
 TABLES: Final = ("sessions", "subscriptions", "messages", "deliveries", "received", "retained")
 HEADER: Final = "swellmq-export"
+NO_EXPORT: Final = "is not of an export of swellmq"
 IMPORT_ROWS: Final = 10_000  # of one transaction
 FAULTS: Final = (
     (
@@ -113,6 +113,8 @@ def backup(folder: Path, target: Path) -> None:
     """Copy the state into one file, which is a whole database: in an empty folder, as state.db, it is the restore."""
     if target.exists():
         raise StoreError(f"{target}: is there already. Give the name of a new file")
+    if not target.absolute().parent.is_dir():
+        raise StoreError(f"{target}: there is no folder {target.absolute().parent}")
     with tempfile.TemporaryDirectory(prefix=".swellmq-backup-", dir=target.absolute().parent) as scratch:
         copy = Path(scratch, DATABASE)
         _copy(folder, copy)
@@ -181,54 +183,61 @@ def export(folder: Path, out: TextIO) -> int:
     return rows
 
 
-def import_lines(folder: Path, lines: TextIO) -> int:
-    """Read what `export` wrote into a folder that holds no session and no message; how many rows. No broker may run."""
+def import_lines(folder: Path, lines: TextIO, name: str = "the input") -> int:
+    """Read what `export` wrote into a folder that holds no session and no message; how many rows. No broker may run.
+
+    Raises StoreError, which says where in `name` it is that something is wrong; nothing is imported then.
+    """
     with Locked(folder):
         fold = fold_all(str(folder), lambda _done, _files: True)
         db = fold.db
+        number = 0
         try:
             for table in ("sessions", "retained"):
                 if db.execute(f"SELECT 1 FROM {table}").fetchone():
                     raise StoreError(f"{folder}: is not empty. Give a new folder, and move its broker there")
-            rows = 0
             db.execute("BEGIN IMMEDIATE")
-            for number, entry in _entries(lines):
-                if HEADER in entry:
-                    db.execute("UPDATE meta SET clock_ms = ?, wall_ms = ?, number = ?", _head(entry, number))
-                    continue
-                table = entry.pop("table", None)
-                if table not in TABLES:
-                    raise StoreError(f"line {number}: names no table of swellmq")
-                names = ", ".join(f'"{name}"' for name in entry)
-                values = [_raw(value) for value in entry.values()]
-                db.execute(f"INSERT INTO {table} ({names}) VALUES ({','.join('?' * len(values))})", values)
-                rows += 1
+            for number, line in enumerate(lines, 1):
+                _import_line(db, line, number == 1)
+            if number == 0:
+                raise ValueError(NO_EXPORT)
             db.execute("COMMIT")
-            return rows
-        except sqlite3.Error as error:
-            raise StoreError(f"{folder}: nothing was imported: {error}") from error
+            return number - 1
+        except UnicodeDecodeError:
+            raise StoreError(f"{name}: {NO_EXPORT}: not text in UTF-8. Nothing was imported") from None
+        except (ValueError, OverflowError, sqlite3.Error) as error:
+            raise StoreError(f"{name}: line {number}: {error}. Nothing was imported") from error
         finally:
             if db.in_transaction:
                 db.execute("ROLLBACK")
             fold.close()
 
 
-def _entries(lines: TextIO) -> Iterator[tuple[int, dict[str, Any]]]:
-    """The lines as objects, with their numbers; the first is the header."""
-    for number, line in enumerate(lines, 1):
-        try:
-            entry = json.loads(line)
-        except ValueError:
-            raise StoreError(f"line {number}: is not JSON") from None
-        if not isinstance(entry, dict) or any('"' in name for name in entry) or (number == 1) != (HEADER in entry):
-            raise StoreError(f"line {number}: is not of an export of swellmq")
-        yield number, entry
+def _import_line(db: sqlite3.Connection, line: str, first: bool) -> None:
+    """Put one row into its table; the first line is the header. Raises ValueError for what `export` can't have written.
 
-
-def _head(entry: dict[str, Any], number: int) -> tuple[int, int, int]:
-    if entry[HEADER] not in range(1, VERSION + 1):  # what was added since may be left out of a row
-        raise StoreError(f"line {number}: version {entry[HEADER]}; this swellmq reads versions up to {VERSION}")
-    return int(entry["clock_ms"]), int(entry["wall_ms"]), int(entry["number"])
+    What was added to the tables since an older version wrote it may be left out of a row.
+    """
+    try:
+        entry = json.loads(line)
+    except ValueError:
+        raise ValueError("is not JSON") from None
+    if not isinstance(entry, dict) or any('"' in name for name in entry) or first != (HEADER in entry):
+        raise ValueError(NO_EXPORT)
+    if first:
+        if entry[HEADER] not in range(1, VERSION + 1):
+            raise ValueError(f"version {entry[HEADER]}; this swellmq reads versions up to {VERSION}")
+        numbers = [entry.get(name) for name in ("clock_ms", "wall_ms", "number")]
+        if not all(type(number) is int for number in numbers):
+            raise ValueError(NO_EXPORT)
+        db.execute("UPDATE meta SET clock_ms = ?, wall_ms = ?, number = ?", numbers)
+        return
+    table = entry.pop("table", None)
+    if table not in TABLES or not entry:
+        raise ValueError("names no table of swellmq, or no column of it")
+    names = ", ".join(f'"{name}"' for name in entry)
+    values = [_raw(value) for value in entry.values()]
+    db.execute(f"INSERT INTO {table} ({names}) VALUES ({','.join('?' * len(values))})", values)
 
 
 def _shown(value: object) -> object:
@@ -236,7 +245,10 @@ def _shown(value: object) -> object:
 
 
 def _raw(value: object) -> object:
-    return base64.b64decode(str(value.get("base64", ""))) if isinstance(value, dict) else value
+    """A column as SQLite has it. Raises ValueError."""
+    if not isinstance(value, dict):
+        return value
+    return base64.b64decode(str(value.get("base64", "-")), validate=True)
 
 
 class Locked:

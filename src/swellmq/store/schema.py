@@ -79,9 +79,7 @@ def lock_folder(folder: str) -> int:
         except BlockingIOError:
             if _holder_lives(fd) or time.monotonic() > give_up:
                 os.close(fd)
-                raise StoreError(
-                    f"{folder}: another broker is using it. Stop that one, or give this one another folder"
-                ) from None
+                raise StoreError(f"{folder}: a broker is using it. Stop that one, or give another folder") from None
         except OSError as error:
             os.close(fd)
             raise StoreError(f"{folder}: can't be locked: {error.strerror}") from error
