@@ -197,7 +197,7 @@ class MemoryBroker:
             for connection in marked:
                 handler = connection.handler
                 assert handler is not None
-                self.stats.connections_closed[connection.close_reason] += 1
+                self.stats.connections_closed[connection.close_reason].count += 1
                 handler.on_closed(connection, turn.now_ms)
             closing.extend(marked)
         return closing

@@ -32,6 +32,7 @@ READ_BYTES_BEHIND: Final = 16_384  # of all connections in a turn while output i
 READ_BYTES_LEAST: Final = 512  # of each even then: a PINGREQ, or what acknowledges some messages
 READ_BYTES_BULK: Final = 1_048_576  # the same where one large packet is being gathered
 ACCEPTS_PER_TURN: Final = 128  # about 1 ms of accepts
+STRANGERS_PER_TURN: Final = 64  # read from before their CONNECT is answered: some 2 ms with the answers
 BACKLOG: Final = 4096  # the system may cut it (net.core.somaxconn)
 GATHER_FROM_BYTES: Final = 65_536  # a smaller packet that is incomplete is joined to the next read, at one copy
 GATHER_PIECE_BYTES: Final = 4_096  # a smaller piece of it is joined to the next: each is an object of 33 bytes more

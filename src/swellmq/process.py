@@ -25,7 +25,7 @@ ARENA_BYTES: Final = 1 << 20  # what Python's allocator asks the system for at a
 FILLING_BYTES: Final = 512 - 33  # of the largest objects that it serves, 33 are not the content of a `bytes`
 FILLING_STEP: Final = 31  # such objects fill one of its pools of 16 KiB
 FILLING_MAX: Final = 8 * ARENA_BYTES // 512  # where more than that is free the reserve does not matter
-TIDY_FROM_BYTES: Final = 2_000_000  # above the start; less is not worth a look
+TIDY_FROM_BYTES: Final = 1_000_000  # above the start; less is not worth a look
 
 
 def calm_collector(stats: Stats) -> None:
@@ -42,18 +42,17 @@ def calm_collector(stats: Stats) -> None:
 
 def collection_watcher(stats: Stats) -> Callable[[str, dict[str, int]], None]:
     """What the collector is to call before ("start") and after ("stop") each collection."""
-    began_ns = 0
 
     def watch(phase: str, about: dict[str, int]) -> None:
-        nonlocal began_ns
         if phase == "start":
-            began_ns = time.perf_counter_ns()
+            stats.collection_began_ns = time.perf_counter_ns()
         else:
             if about["generation"]:
                 gc.freeze()
             stats.collections += 1
-            stats.collection.note((time.perf_counter_ns() - began_ns) // 1000, stats.turned_ms)
+            stats.collection.note((time.perf_counter_ns() - stats.collection_began_ns) // 1000, stats.turned_ms)
 
+    stats.collection.note(0, 0)  # the first call of a compiled method leaves a tuple: not while a crowd is here
     return watch
 
 
@@ -65,16 +64,25 @@ class Trimmer:
         self.pause = Longest()
         self.trim_heap: Callable[[], None] | None = None
 
-    def prepare(self) -> None:
-        """A crowd comes. What will be needed when it goes is made now: later it would lie between what it leaves."""
-        if self.trim_heap is None:
+    def prepare(self) -> bool:
+        """A crowd comes: whether it is the first. What will be needed when it goes is made now: later it would lie
+        between what it leaves."""
+        first = self.trim_heap is None
+        if first:
             self.trim_heap = _heap_trimmer()
+        return first
 
     def collect(self) -> None:
         """Empty the free lists of Python, before the pool makes its objects anew beside what lies in them.
 
         Such a list holds up to 2,000 tuples, those of the events of busy turns, and one of them keeps a whole MiB.
         """
+        gc.collect()
+        # For its watchers it has taken a dict from such a list itself, and put it back. Have it take another one.
+        old = {"": 0}
+        new = {"": 0}
+        del old
+        del new  # the last to come is the first to go
         gc.collect()
 
     def trim(self, now_ms: int) -> None:
@@ -83,7 +91,7 @@ class Trimmer:
         if before - self.start_bytes < TIDY_FROM_BYTES:
             return
         began_ns = time.perf_counter_ns()
-        gc.collect()
+        self.collect()
         _renew_spare()
         if self.trim_heap is not None:
             self.trim_heap()

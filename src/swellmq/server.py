@@ -27,7 +27,7 @@ from swellmq.connection import Layer, Turn
 from swellmq.errors import SettingsError
 from swellmq.limits import OVERLOAD_LOOK_MS
 from swellmq.net.listener import Bound, Listener, open_tcp, open_unix, parse_network, take_socket
-from swellmq.net.loop import NO_BOUND, Loop
+from swellmq.net.loop import NO_BOUND, Loop, Moments
 from swellmq.net.peers import SocketPeers
 from swellmq.net.pool import Pool, PoolSettings
 from swellmq.observe.watch import Watch
@@ -91,7 +91,6 @@ class Server:
         self.loop.heavy_from_us = _heavy_from_us(settings)
         self.listeners: list[Listener] = []
         self.admin: Admin | None = None
-        self._admin_ms = -1  # when its next turn is due by itself; -1: never
         self.calls: deque[Callable[[], None]] = deque()
         self.stopping = False
         self.owns_log = False  # of the `serve` command: a reload changes how much is logged
@@ -101,12 +100,11 @@ class Server:
         self._pool_changes: int = 0  # those of the pool that were seen
         self._renewals = 0
         self.overload = Overload(settings.memory_budget_bytes)
-        self._overload_ms = 0  # when to look at it next
         self._overload_words = CALM  # what was last said of it
         self.watch = Watch(self)
-        # When the status line and $SYS are due next; -1: never.
-        self._status_ms = settings.status_interval_s * 1000 if settings.status_interval_s else -1
-        self._sys_ms = 0 if settings.sys_interval_s else -1
+        self.due = Moments()
+        self.due.status_ms = settings.status_interval_s * 1000 if settings.status_interval_s else -1
+        self.due.sys_ms = 0 if settings.sys_interval_s else -1
         self.spans: MessageSpans | None = None
         self.broker.core.lines.per_second = settings.log_clients_per_second
 
@@ -206,13 +204,13 @@ class Server:
         assert self.admin is not None
         self.loop.guest_ready = False
         wait_ms = self.admin.turn()
-        self._admin_ms = -1 if wait_ms < 0 else self.turn_state.now_ms + wait_ms
+        self.due.admin_ms = -1 if wait_ms < 0 else self.turn_state.now_ms + wait_ms
 
     def _close_admin(self) -> None:
         if self.admin is not None:
             self.admin.close()
             self.admin = None
-            self._admin_ms = -1
+            self.due.admin_ms = -1
 
     @property
     def port(self) -> int:
@@ -230,12 +228,19 @@ class Server:
 
     def plan(self) -> None:
         """Find out what is due next beside the loop, for whoever has changed when something is."""
-        overload_ms = self._overload_ms if self._overload_words != CALM else -1  # or its end would wait for a client
+        overload_ms = self.due.overload_ms if self._overload_words != CALM else -1  # or its end would wait for a client
         beat_ms = self.supervisor.due_ms if self.supervisor is not None else -1
-        moments_ms = (self._status_ms, self._sys_ms, self._admin_ms, overload_ms, beat_ms, self.watch.wake_ms())
+        moments_ms = (
+            self.due.status_ms,
+            self.due.sys_ms,
+            self.due.admin_ms,
+            overload_ms,
+            beat_ms,
+            self.watch.wake_ms(),
+        )
         wakes_ms = [moment_ms for moment_ms in moments_ms if moment_ms >= 0]
         self.loop.beside_wake_ms = min(wakes_ms, default=-1)
-        self.loop.beside_ms = min(self._overload_ms, self.watch.due_ms, *wakes_ms)
+        self.loop.beside_ms = min(self.due.overload_ms, self.watch.due_ms, *wakes_ms)
 
     def turn(self, timeout_ms: int = -1) -> None:
         """One turn of the loop, and what is due beside it."""
@@ -254,18 +259,18 @@ class Server:
             self._do_what_is_due(now_ms)
 
     def _do_what_is_due(self, now_ms: int) -> None:
-        if now_ms >= self._overload_ms or self.loop.descriptors_short:
-            self._overload_ms = now_ms + OVERLOAD_LOOK_MS
+        if now_ms >= self.due.overload_ms or self.loop.descriptors_short:
+            self.due.overload_ms = now_ms + OVERLOAD_LOOK_MS
             self._look_at_overload(now_ms)
-        if self.loop.guest_ready or 0 <= self._admin_ms <= now_ms:
+        if self.loop.guest_ready or 0 <= self.due.admin_ms <= now_ms:
             self._turn_admin()
         if self.supervisor is not None and 0 <= self.supervisor.due_ms <= now_ms:
             self.supervisor.beat(now_ms)
-        if 0 <= self._status_ms <= now_ms:
-            self._status_ms = now_ms + self.settings.status_interval_s * 1000
+        if 0 <= self.due.status_ms <= now_ms:
+            self.due.status_ms = now_ms + self.settings.status_interval_s * 1000
             self.log_status()
-        if 0 <= self._sys_ms <= now_ms:
-            self._sys_ms = now_ms + self.settings.sys_interval_s * 1000
+        if 0 <= self.due.sys_ms <= now_ms:
+            self.due.sys_ms = now_ms + self.settings.sys_interval_s * 1000
             self._publish_sys(now_ms)
         if now_ms >= self.watch.due_ms:
             self._watch(now_ms)
@@ -304,15 +309,13 @@ class Server:
         """The pool has gone a step, or renews itself because a crowd has gone: give back what else was there for it."""
         self._pool_changes = self.pool.changes
         trimmer = self.trimmer
-        if trimmer is not None:
-            trimmer.prepare()
+        if trimmer is not None and trimmer.prepare():
+            self.sys_topics.renew()  # for once: what is done for the first time leaves something that stays for ever
         if self.pool.refilling:  # its objects are dropped, and those in their place are still to be made
             self.loop.shorten_table()
-            if self._sys_ms >= 0:  # messages last published while the crowd was here lie between what it left
-                self.sys_topics.forget()
-                self._publish_sys(self.turn_state.now_ms)
             if trimmer is not None:
                 trimmer.collect()
+            self.sys_topics.renew()
         elif self.pool.renewals != self._renewals:
             self._renewals = self.pool.renewals
             if trimmer is not None:
@@ -370,8 +373,8 @@ class Server:
         self.loop.heavy_from_us = _heavy_from_us(settings)
         self.broker.core.lines.per_second = settings.log_clients_per_second
         now_ms = self.turn_state.now_ms
-        self._status_ms = now_ms + settings.status_interval_s * 1000 if settings.status_interval_s else -1
-        self._sys_ms = now_ms + settings.sys_interval_s * 1000 if settings.sys_interval_s else -1
+        self.due.status_ms = now_ms + settings.status_interval_s * 1000 if settings.status_interval_s else -1
+        self.due.sys_ms = now_ms + settings.sys_interval_s * 1000 if settings.sys_interval_s else -1
         self.plan()
 
     def call(self, function: Callable[[], None]) -> None:

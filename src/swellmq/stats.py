@@ -65,6 +65,15 @@ class Longest:
 
 @final
 @mypyc_attr(native_class=True, acyclic=True)
+class Count:
+    """How often something happened. A number in a list would be a new object each time."""
+
+    def __init__(self) -> None:
+        self.count: i64 = 0
+
+
+@final
+@mypyc_attr(native_class=True, acyclic=True)
 class Bucket:
     """How often something took longer than the bound of the bucket before, and no longer than this one's."""
 
@@ -187,7 +196,7 @@ class Stats:
         self.connections_accepted: i64 = 0
         self.connections_refused: i64 = 0  # told that the broker is full
         self.connections_dropped: i64 = 0  # closed at once: the refusing slots were taken, or no descriptor was left
-        self.connections_closed: list[int] = [0] * len(CLOSE_REASONS)  # by reason
+        self.connections_closed = [Count() for _ in CLOSE_REASONS]  # by reason
         self.connects: i64 = 0  # CONNECTs that were accepted
         self.connect = Histogram()  # from accept to CONNACK; the turn's clock counts milliseconds
         self.clients_maximum: i64 = 0
@@ -230,7 +239,11 @@ class Stats:
         self.turn_peak_us: i64 = 0  # the longest since `take_turn_peak`
         self.collections: i64 = 0  # of Python's cyclic collector; watched by the `serve` command only
         self.collection = Longest()
+        self.collection_began_ns: i64 = 0
         self.accept_pauses: i64 = 0  # no descriptor or memory was left for a new connection
+        # What `$SYS` has seen
+        self.resident_maximum: i64 = 0
+        self.loads_ms: i64 = 0  # when it last looked at the loads; 0: never
 
     def note_turn(self, took_us: i64, now_ms: i64) -> None:
         """A turn that began at `now_ms` is over."""
@@ -303,5 +316,5 @@ class Stats:
         }
         for number, name in enumerate(CLOSE_REASONS):
             if number:
-                counters["closed: " + name] = self.connections_closed[number]
+                counters["closed: " + name] = int(self.connections_closed[number].count)
         return counters

@@ -530,11 +530,31 @@ class TestSysTopics:
         changed = {publish.topic_name for publish in client.publishes()}
         assert b"$SYS/broker/pool/capacity" in changed
         assert b"$SYS/broker/version" not in changed
-        told = set(values) | changed
-        topics.forget()
-        topics.publish(62_000, {"capacity": 6})
+
+    def test_what_is_kept_is_made_anew_and_nobody_told(self) -> None:
+        broker = MemoryBroker()
+        client = broker.connect("s")
+        client.subscribe("$SYS/#")
+        topics = SysTopics(broker.core, "1")
+        topics.publish(61_000, {"capacity": 4})
+        topics.put("alarms/memory", "raised: most of it is used")
         broker.turn()
-        assert {publish.topic_name for publish in client.publishes()} == told, "all are told anew"
+        told = {publish.topic_name: publish.payload for publish in client.publishes()}
+        retained = broker.core.retained
+        count, size = retained.count, retained.bytes
+        before = {topic_name: retained.get(topic_name) for topic_name in told}
+        topics.renew()
+        broker.turn()
+        assert not client.publishes()
+        assert (retained.count, retained.bytes) == (count, size)
+        for topic_name, payload in told.items():
+            publish = retained.get(topic_name)
+            assert publish is not None and publish.payload == payload
+            assert publish is not before[topic_name]
+        topics.put("alarms/memory", "raised: most of it is used")
+        topics.put("alarms/memory", "cleared")
+        broker.turn()
+        assert [publish.payload for publish in client.publishes()] == [b"cleared"], "it is known what was told"
 
     @pytest.mark.parametrize("qos", [0, 1, 2])
     @pytest.mark.parametrize("version", [4, 5])

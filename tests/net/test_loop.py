@@ -37,6 +37,7 @@ from swellmq.limits import (
     REFUSING_SLOTS,
     RENEW_AFTER_MS,
     RENEW_FROM,
+    STRANGERS_PER_TURN,
     TURN_LONG_US,
     WRITE_BYTES,
     WRITES_PER_LOOK,
@@ -367,6 +368,22 @@ def test_accepts_are_bounded(server: Servers) -> None:
     assert one.stats.connections_accepted == 300
     for sock in waiting:
         sock.close()
+
+
+def test_a_storm_of_clients_does_not_hold_up_those_that_are_here(server: Servers, clients: Clients) -> None:
+    one = server()
+    here = clients(one, 4, "here")
+    storm = [clients(one, 4) for _ in range(3 * STRANGERS_PER_TURN)]
+    await_true(lambda: one.stats.connections_accepted == 1 + len(storm), lambda: one.turn(1000))
+    for number, client in enumerate(storm):
+        client.sock.send(b"\x10\x0e\x00\x04MQTT\x04\x02\x00\x00\x00\x02%02x" % number)
+    for turns in range(1, 4):
+        here.sock.send(b"\xc0\x00")
+        one.turn(1000)
+        assert here.sock.recv(10) == b"\xd0\x00", "in the very turn"
+        assert one.stats.connects == 1 + turns * STRANGERS_PER_TURN
+    for client in storm:
+        assert client.sock.recv(10) == b"\x20\x02\x00\x00"
 
 
 # Slow readers

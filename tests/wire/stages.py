@@ -117,7 +117,7 @@ class TcpStage:
 
     def over(self) -> int:
         """How many connections have ended."""
-        return sum(self.server.stats.connections_closed)
+        return sum(closed.count for closed in self.server.stats.connections_closed)
 
 
 class TcpLine:

@@ -66,6 +66,7 @@ from swellmq.codec.decode import (
 )
 from swellmq.codec.encode import packet_head
 from swellmq.codec.packets import ABSENT, Disconnect, Publish
+from swellmq.codec.topic import forget_topic_names
 from swellmq.connection import Connection, Engine, Timed, Turn, drain
 from swellmq.errors import (
     CLIENT_DISCONNECTED,
@@ -221,8 +222,9 @@ class MqttBroker(Engine):
                 log.exception("a bug of ours at a deadline")
 
     def tidy(self) -> None:
-        """Sweep the deadlines of connections that have gone."""
-        self.core.deadlines.sweep_out()
+        """Sweep the deadlines of connections that have gone, and forget what is remembered of their messages."""
+        self.core.tidy()
+        forget_topic_names()
 
     def deadline_ms(self) -> i64:
         """When the first deadline is due; -1: never."""

@@ -19,7 +19,7 @@ from swellmq.broker.permissions import Permissions
 from swellmq.broker.retained import Retained
 from swellmq.broker.rules import Rules
 from swellmq.broker.session import Session, Subscription
-from swellmq.broker.sharded import ShardedMap
+from swellmq.broker.sharded import ShardedMap, rebuild
 from swellmq.broker.storage import Storage
 from swellmq.broker.topics import Topics
 from swellmq.broker.uplink import Uplink
@@ -175,6 +175,19 @@ class Core:
         if not self.rules:
             return limits.topic_alias_maximum
         return min(limits.topic_alias_maximum, self.rules_of(connection).topic_alias_maximum)
+
+    def tidy(self) -> None:
+        """A crowd has gone: let go of what was there for it."""
+        self.deadlines.sweep_out()
+        self.topics.forget_routes()
+        if self.permissions is not None:
+            self.permissions.forget()
+        rebuild(self.waiting)
+        rebuild(self.exchanges)
+        rebuild(self.meters)
+        rebuild(self.flying)
+        rebuild(self.leases)
+        rebuild(self.lines.faults)
 
     # The log
 

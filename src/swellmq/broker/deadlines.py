@@ -16,6 +16,7 @@ from typing import Final, final
 
 from mypy_extensions import i64, mypyc_attr
 
+from swellmq.broker.sharded import rebuild
 from swellmq.connection import Timed
 from swellmq.limits import DUE_PER_TURN, TICK_MS
 
@@ -117,6 +118,7 @@ class Deadlines:
         while self.sweeping:
             self._sweep()
         self.moments[:] = sorted(self.buckets)
+        rebuild(self.buckets)
 
     def _sweep(self) -> None:
         """Look at the next SWEEP_SLICE entries, and take out the stale ones: a million at once would take 0.1 s."""

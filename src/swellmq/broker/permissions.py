@@ -60,8 +60,8 @@ class Permissions:
             if known is None:
                 known = self._decide(session, right, topic)
             if self.now_bytes >= DECISION_BYTES // 2:
-                self.before = self.now
-                self.now = {}
+                self.now, self.before = self.before, self.now
+                self.now.clear()  # in place, see `drain`
                 self.now_bytes = 0
             self.now[key] = known
             self.now_bytes += len(topic) + DECISION_OVERHEAD_BYTES
@@ -165,8 +165,12 @@ class Permissions:
         self.generation = generation
         self.rights = rights
         self.rights_at = rights_at
-        self.now = {}
-        self.before = {}
+        self.forget()
+
+    def forget(self) -> None:
+        """Ask again for every decision."""
+        self.now.clear()
+        self.before.clear()
         self.now_bytes = 0
 
     def statistics(self) -> dict[str, int]:

@@ -21,6 +21,13 @@ K = TypeVar("K")
 V = TypeVar("V")
 
 
+def rebuild(table: dict[K, V]) -> None:
+    """Give back what a dict holds beyond its entries, or holds because of those that it once had."""
+    kept = dict(table)
+    table.clear()
+    table.update(kept)
+
+
 @mypyc_attr(native_class=True)
 class ShardedMap(Generic[K, V]):
     """A mapping; the order of iteration is not promised."""
@@ -73,9 +80,7 @@ class ShardedMap(Generic[K, V]):
             peak = size
         elif peak > REBUILD_FROM and size * (REBUILD_FACTOR + (index & 7)) < peak:
             peak = size
-            kept = dict(shard)
-            shard.clear()
-            shard.update(kept)
+            rebuild(shard)
         if peaks is None:
             self.single_peak = peak
         else:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Final
 
 from swellmq.broker.core import Core
-from swellmq.broker.publish import route_publish
+from swellmq.broker.publish import retain_publish, route_publish
 from swellmq.codec.packets import Publish
 from swellmq.stats import Load
 
@@ -23,24 +23,36 @@ class SysTopics:
     def __init__(self, core: Core, version: str) -> None:
         self.core = core
         self.version = version
-        self.last: dict[str, str] = {}
+        self.last: dict[str, Publish] = {}  # by name; those that are retained
         self.loads: list[Load] = []
-        self.looked_ms = 0  # at the loads; 0: never
-        self.heap_maximum = 0
 
     def put(self, name: str, value: str) -> None:
         """Publish one value if it is new."""
-        if self.last.get(name) == value:
+        last = self.last.get(name)
+        payload = value.encode()
+        if last is not None and last.payload == payload:
             return
-        self.last[name] = value
-        route_publish(self.core, Publish(PREFIX + name.encode(), value.encode(), 0, True), None)
+        # The bytes of the topic are made once: each pair of new ones would lie somewhere else.
+        topic_name = last.topic_name if last is not None else PREFIX + name.encode()
+        publish = self.last[name] = Publish(topic_name, payload, 0, True)
+        route_publish(self.core, publish, None)
 
-    def forget(self) -> None:
-        """Let the next `publish` tell everything anew, changed or not."""
+    def renew(self) -> None:
+        """Make what is kept anew, side by side, and tell nobody. What was made while a crowd was here lies between what
+        the crowd needed.
+
+        All goes before any comes: next to an old value there is room for a new one, so they would never move away.
+        Meanwhile the values stand in one text, which is too large to lie among them.
+        """
+        core = self.core
+        text = "\n".join([f"{name}\t{self.last[name].payload.decode()}" for name in self.last])
         for name in self.last:
-            self.last[name] = ""
-        for load in self.loads:
-            load.told = -1.0
+            core.retained.remove(self.last[name].topic_name)
+        self.last.clear()
+        for line in text.splitlines():
+            name, _, value = line.partition("\t")
+            publish = self.last[name] = Publish(PREFIX + name.encode(), value.encode(), 0, True)
+            retain_publish(core, publish, None)
 
     def publish(self, now_ms: int, pool: dict[str, int], resident_bytes: int = 0) -> None:
         """Publish what has changed. `now_ms` counts from the start; `pool` is what the pool says of itself."""
@@ -53,7 +65,7 @@ class SysTopics:
         dropped = int(
             stats.dropped_outbox_full + stats.dropped_overload + stats.dropped_queue_full + stats.dropped_too_large
         )
-        self.heap_maximum = max(self.heap_maximum, resident_bytes)
+        stats.resident_maximum = max(stats.resident_maximum, resident_bytes)
         values: list[tuple[str, int]] = [
             ("clients/total", sessions),
             ("clients/connected", clients),
@@ -78,7 +90,7 @@ class SysTopics:
             ("bytes/received", int(stats.bytes_received)),
             ("bytes/sent", int(stats.bytes_sent)),
             ("heap/current", resident_bytes),
-            ("heap/maximum", self.heap_maximum),
+            ("heap/maximum", int(stats.resident_maximum)),
             ("loop/turn_longest_us", int(stats.turn.ever_us)),
             ("loop/turn_recent_us", stats.turn.recent_us(now_ms)),
             ("loop/collection_longest_us", int(stats.collection.ever_us)),
@@ -88,9 +100,9 @@ class SysTopics:
             self.put(name, str(value))
         for name, value in pool.items():
             self.put("pool/" + name, str(value))
-        if now_ms > self.looked_ms:
-            self._publish_loads(float(now_ms - self.looked_ms), dropped)
-            self.looked_ms = now_ms
+        if now_ms > stats.loads_ms:
+            self._publish_loads(float(now_ms - stats.loads_ms), dropped)
+            stats.loads_ms = now_ms
 
     def _publish_loads(self, passed_ms: float, dropped: int) -> None:
         """Publish how much happened per minute."""

@@ -223,14 +223,14 @@ class Topics:
         self.routes[route.topic_name] = route
         self.routes_bytes += len(route.topic_name) + len(route.targets) * POINTER_BYTES
         if len(self.routes) >= MATCH_CACHE_TOPICS // 2 or self.routes_bytes >= MATCH_CACHE_TARGETS * POINTER_BYTES:
-            self.routes_before = self.routes
-            self.routes = {}
+            self.routes, self.routes_before = self.routes_before, self.routes
+            self.routes.clear()  # in place, see `drain`
             self.routes_bytes = 0
 
     def forget_routes(self) -> None:
         """Match every topic anew: more than one subscription has changed."""
-        self.routes = {}
-        self.routes_before = {}
+        self.routes.clear()
+        self.routes_before.clear()
         self.routes_bytes = 0
 
     def _forget(self, topic_filter: bytes, wild: bool) -> None:

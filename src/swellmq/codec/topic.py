@@ -69,6 +69,11 @@ def check_topic_name(topic: bytes) -> None:
         _well_formed.add(topic)
 
 
+def forget_topic_names() -> None:
+    """Check each topic name anew, once: those that are remembered may be those of clients that have gone."""
+    _well_formed.clear()
+
+
 def check_response_topic(topic: bytes) -> None:
     """Raise ProtocolError where nothing can be published to `topic`, MalformedPacket where it is no text."""
     if topic in _well_formed:

@@ -11,9 +11,9 @@
 6. **reap**: close the descriptors of connections that were marked (some linger), give their objects back, grow the
    pool by a slice.
 
-No phase of a turn may take long, because all others wait for it. So each has its bound: in events, accepts, deadlines,
-subscriptions to be removed, and in time where the system decides what a step costs (writes, growth). A turn that took
-long all the same makes the next one take fewer events.
+No phase of a turn may take long, because all others wait for it. So each has its bound: in events, accepts, clients
+that are new, deadlines, subscriptions to be removed, and in time where the system decides what a step costs (writes,
+growth). A turn that took long all the same makes the next one take fewer events.
 
 Closing last is what makes stale events harmless. epoll names descriptors, not connections: were a descriptor closed
 while events of the same batch are still to be read, an accept in that batch could reuse its number, and the dead
@@ -50,6 +50,7 @@ from swellmq.limits import (
     READ_BYTES_BEHIND,
     READ_BYTES_BULK,
     READ_BYTES_LEAST,
+    STRANGERS_PER_TURN,
     TURN_LONG_US,
 )
 from swellmq.net.bugs import on_bug
@@ -75,6 +76,21 @@ os_close: Final = os.close
 ioctl: Final = fcntl.ioctl
 set_blocking: Final = os.set_blocking
 monotonic_ns: Final = time.monotonic_ns
+
+
+@final
+@mypyc_attr(native_class=True, acyclic=True)
+class Moments:
+    """When what is done beside the loop is due next (monotonic); -1: never.
+
+    In a class that is not compiled each number is an object, and each change makes another one, wherever there is room.
+    """
+
+    def __init__(self) -> None:
+        self.overload_ms: i64 = 0
+        self.status_ms: i64 = -1
+        self.sys_ms: i64 = -1
+        self.admin_ms: i64 = -1  # a turn of admin's own loop
 
 
 @final
@@ -113,6 +129,7 @@ class Loop:
         self.events_max: int = EVENTS_PER_TURN  # less after long turns
         self.allowance: i64 = NO_BOUND  # bytes that are still to be read in this turn
         self.handshake_ns: i64 = HANDSHAKE_NS  # left in this turn for what is costly to read
+        self.strangers: i64 = STRANGERS_PER_TURN  # reads that are left in this turn for those without a session
         self.calm_look_ms: i64 = 0
         self.heavy_from_us: i64 = NO_BOUND  # a turn that took so long is heavy
         self.heavy_us: i64 = 0  # spent in heavy turns
@@ -214,6 +231,7 @@ class Loop:
         # 2. read
         self.allowance = READ_BYTES_BEHIND if turn.late else NO_BOUND
         self.handshake_ns = HANDSHAKE_NS
+        self.strangers = STRANGERS_PER_TURN
         arrivals: list[Listener] | None = None
         ended: list[int] = []
         for fd, mask in events:
@@ -299,6 +317,10 @@ class Loop:
         if not connection.interest & READABLE:
             connection.close(PEER_RESET)  # parked, so this can only be EPOLLHUP or EPOLLERR
             return
+        if connection.owner is None:
+            if self.strangers <= 0:
+                return  # it is still readable in the next turn; those that were here before don't wait for a storm
+            self.strangers -= 1
         handler = connection.handler
         assert handler is not None
         layer: Layer | None = None
@@ -536,7 +558,7 @@ class Loop:
             for connection in marked:
                 handler = connection.handler
                 assert handler is not None
-                self.stats.connections_closed[connection.close_reason] += 1
+                self.stats.connections_closed[connection.close_reason].count += 1
                 try:
                     handler.on_closed(connection, now_ms)
                 except Exception:

@@ -50,7 +50,8 @@ class Watch:
         self._disk_ms = 0
         self._disk_free = 0
         self._descriptors = 0
-        self._waiting: tuple[int, int] | None = None  # when, and how many bytes
+        self._waiting_ms = -1  # when waiting bytes were last taken down; -1: never
+        self._waiting_bytes = 0
 
     def keep_history(self) -> None:
         """From now on remember what happens, and who sends and receives most. Once; somebody wants to see it."""
@@ -169,12 +170,11 @@ class Watch:
     def _waiting_soon(self, now_ms: int) -> int:
         """How many bytes wait for clients that are away, as they will be in `AHEAD_S` if they grow as now."""
         waiting = int(self.server.broker.core.waiting_bytes)
-        if self._waiting is None:  # what the store has brought back is no growth
-            self._waiting = now_ms, waiting
-        since_ms, before = self._waiting
-        lasted_ms = now_ms - since_ms
+        if self._waiting_ms < 0:  # what the store has brought back is no growth
+            self._waiting_ms, self._waiting_bytes = now_ms, waiting
+        lasted_ms, before = now_ms - self._waiting_ms, self._waiting_bytes
         if lasted_ms >= GROWTH_MS:
-            self._waiting = now_ms, waiting
+            self._waiting_ms, self._waiting_bytes = now_ms, waiting
         if lasted_ms <= 0 or waiting <= before:
             return waiting
         return waiting + (waiting - before) * AHEAD_S * 1000 // max(lasted_ms, GROWTH_MS)

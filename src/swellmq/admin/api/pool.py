@@ -103,7 +103,11 @@ def self_check(server: Server) -> Generator[None, None, Faults]:
 
 def _comings_and_goings(server: Server) -> tuple[int, int, int]:
     stats = server.stats
-    return int(stats.connections_accepted), int(stats.connections_refused), sum(stats.connections_closed)
+    return (
+        int(stats.connections_accepted),
+        int(stats.connections_refused),
+        sum(int(closed.count) for closed in stats.connections_closed),
+    )
 
 
 def _has_socket(connection: Connection) -> bool:
