@@ -266,47 +266,84 @@ def admit(core: Core, connection: Connection, connect: Connect) -> None:
         return
     client_id = connect.client_id.encode()
     session = core.sessions.get(client_id)
+    if not _has_place(core, connection, connect, session, expiry_interval):
+        return
+    changes = core.changes
+    if session is not None:
+        session = _take_up(core, session, connect)
+    present = session is not None  # [MQTT-3.1.2-5] [MQTT-3.2.2-2] [MQTT-3.2.2-3]
+    if session is None:
+        session = Session(connect.client_id)
+        core.sessions.put(client_id, session)  # [MQTT-3.1.2-6] [MQTT-3.1.3-2]
+    _attach(core, connection, connect, session, expiry_interval)
+    if present:
+        connack.session_present = True
+        frame = encode_connack(connack, connect.protocol_version)
+    if core.tells(LINE_CONNECTED, INFO):
+        core.chronicle().connected(session, connection, present)
+    core.acknowledge(connection, frame, changes)  # [MQTT-3.1.4-5] [MQTT-3.2.0-2]
+    if connection.gate == GATE_OPEN and connection.holds():
+        connection.gate = GATE_HELD  # [MQTT-3.2.0-1]: nothing leaves before the CONNACK
+    _start_keep_alive(core, connection, core.turn.now_ms)
+    if core.access.watches_sessions:
+        core.events.append(SessionEvent(CONNECTED, session.client_id, ""))
+    if present:
+        resend(core, session, connection)
+        pump(core, session)
+        if session.replays is not None:
+            replay(core, session)
+
+
+def _has_place(
+    core: Core, connection: Connection, connect: Connect, session: Session | None, expiry_interval: i64
+) -> bool:
+    """Whether the client can have its session now; it is turned away where not, or waits until that is read back."""
     if core.storage.refusal and (expiry_interval or (session is not None and core.kept(session))):
         core.stats.refused_not_stored += 1
         full = core.storage.refusal == spec.QUOTA_EXCEEDED
         turn_away(core, connection, connect, spec.QUOTA_EXCEEDED if full else spec.SERVER_UNAVAILABLE, NOT_STORED)
-        return
-    if session is None and len(core.sessions) >= core.limits.sessions:
-        turn_away(core, connection, connect, spec.SERVER_BUSY, "no room for another session")
-        return
-    if session is not None and not connect.clean_start and has_shelf(session):
+        return False
+    if session is None:
+        if len(core.sessions) >= core.limits.sessions:
+            turn_away(core, connection, connect, spec.SERVER_BUSY, "no room for another session")
+            return False
+        return True
+    if not connect.clean_start and has_shelf(session):
         read_back(core, connection, connect, session)
-        return
-    changes = core.changes
-    now_ms = core.turn.now_ms
-    if session is not None and session.connection is not None:
-        old = session.connection
-        if session.since_ms > connect.arrived_ms:  # it was let in while this one waited for its answer
-            turn_away(core, connection, connect, spec.SERVER_BUSY, "a newer connection has this client identifier")
-            return
-        # One that is closed in this turn already does not fight for its place.
-        if old.close_reason == OPEN and not _may_take_over(core, session, old, connection):
-            turn_away(core, connection, connect, spec.SERVER_BUSY, "this client identifier changes hands too often")
-            return
+        return False
+    old = session.connection
+    if old is None:
+        return True
+    if session.since_ms > connect.arrived_ms:  # it was let in while this one waited for its answer
+        turn_away(core, connection, connect, spec.SERVER_BUSY, "a newer connection has this client identifier")
+        return False
+    # One that is closed in this turn already does not fight for its place.
+    if old.close_reason == OPEN and not _may_take_over(core, session, old, connection):
+        turn_away(core, connection, connect, spec.SERVER_BUSY, "this client identifier changes hands too often")
+        return False
+    return True
+
+
+def _take_up(core: Core, session: Session, connect: Connect) -> Session | None:
+    """Part the session of a client identifier from its last connection; None where it has ended, or ends by that."""
+    core.entering = session
+    if session.connection is not None:
         if core.limits.like_mosquitto and not connect.clean_start and session.expiry_interval:
             session.connection.will_wanted = False  # it takes the client for still there
-        core.entering = session
         _take_over(core, session, session.connection)
-        session = core.session(connect.client_id)
-    elif session is not None and core.limits.like_mosquitto:
+    elif core.limits.like_mosquitto:
         session.will = None  # the client is back in time, even for a new session
-    elif session is not None:
-        core.entering = session
-        on_session_due(core, session, now_ms)  # nobody may have looked yet: after a start thousands are due at once
-        session = core.session(connect.client_id)
-    if session is not None and connect.clean_start:
+    else:
+        on_session_due(core, session, core.turn.now_ms)  # nobody may have looked yet: after a start thousands are due
+    if connect.clean_start and not session.ended:
         end_session(core, session)  # [MQTT-3.1.2-4] [MQTT-3.1.4-4] [MQTT311-3.1.2-6]
-        session = None
-    present = session is not None  # [MQTT-3.1.2-5] [MQTT-3.2.2-2] [MQTT-3.2.2-3]
     core.entering = None
-    if session is None:
-        session = Session(connect.client_id)
-        core.sessions.put(client_id, session)  # [MQTT-3.1.2-6] [MQTT-3.1.3-2]
+    return None if session.ended else session
+
+
+def _attach(core: Core, connection: Connection, connect: Connect, session: Session, expiry_interval: i64) -> None:
+    """The session is this connection's from now on."""
+    now_ms = core.turn.now_ms
     core.deadlines.clear(session)
     count_no_longer(core, session)
     core.identify(session, connect.username, connection)
@@ -331,22 +368,6 @@ def admit(core: Core, connection: Connection, connect: Connect) -> None:
     if core.kept(session):
         core.touch()
         core.storage.session_saved(session)
-    if present:
-        connack.session_present = True
-        frame = encode_connack(connack, connect.protocol_version)
-    if core.tells(LINE_CONNECTED, INFO):
-        core.chronicle().connected(session, connection, present)
-    core.acknowledge(connection, frame, changes)  # [MQTT-3.1.4-5] [MQTT-3.2.0-2]
-    if connection.gate == GATE_OPEN and connection.holds():
-        connection.gate = GATE_HELD  # [MQTT-3.2.0-1]: nothing leaves before the CONNACK
-    _start_keep_alive(core, connection, now_ms)
-    if core.access.watches_sessions:
-        core.events.append(SessionEvent(CONNECTED, session.client_id, ""))
-    if present:
-        resend(core, session, connection)
-        pump(core, session)
-        if session.replays is not None:
-            replay(core, session)
 
 
 def _may_take_over(core: Core, session: Session, old: Connection, new: Connection) -> bool:

@@ -168,44 +168,17 @@ def go_on_subscribing(core: Core, connection: Connection, session: Session, filt
     """Make the next subscriptions of a SUBSCRIBE; where none is left answer it, and say so."""
     packet = filters.packet
     assert isinstance(packet, Subscribe)
-    identifiers = _identifiers(packet)
     first = len(filters.reason_codes)
     for index in range(first, len(packet.requests)):  # [MQTT-3.8.4-5]
         if _waits(core, connection, filters, index - first >= FILTERS_LEAST):
             return False
         core.deliveries_left -= FILTER_COST
         request = packet.requests[index]
-        reason_code = filters.verdicts[index] if filters.verdicts is not None else 0
-        if reason_code >= 0x80:
-            reason_code = allowed_reason(reason_code, SUBACK_REASONS)  # [MQTT-3.9.3-2]
-            phrase = "refused by access control"
-        elif core.permissions is not None and not core.permissions.may_subscribe(session, request.topic_filter):
-            reason_code = spec.NOT_AUTHORIZED
-            phrase = "refused by access control"
-            core.stats.refused_subscriptions += 1
-        else:
-            reason_code = _refusal(core, session, request)
-            phrase = PHRASES.get(reason_code, "")
-            if not reason_code and core.storage.refusal and core.kept(session):
-                reason_code = core.storage.refusal
-                phrase = NOT_STORED
-                core.stats.refused_not_stored += 1
-        if reason_code >= 0x80 and phrase not in filters.phrases:
-            filters.phrases.append(phrase)
-        if reason_code < 0x80:
-            shared = bool(split_share(request.topic_filter)[0])
-            request.qos = min(int(request.qos), int(core.maximum_qos(connection)))  # [MQTT-3.2.2-10]
-            if connection.bridge:
-                request.retain_as_published = True
-                request.no_local = not shared
-            is_new = _subscribe_one(core, session, request, identifiers)
+        verdict = filters.verdicts[index] if filters.verdicts is not None else 0
+        reason_code = _refusal(core, session, request, verdict, filters.phrases)
+        if not reason_code:
+            _grant(core, connection, session, request, filters)
             reason_code = request.qos  # [MQTT-3.8.4-7]
-            # [MQTT-3.3.1-9] [MQTT-3.3.1-10] [MQTT-3.3.1-11]
-            if not shared and (request.retain_handling == 0 or (request.retain_handling == 1 and is_new)):
-                if core.uplink.enabled:
-                    filters.retained.append(request)
-                else:
-                    line_up_replay(core, session, request, identifiers)
         elif connection.protocol_version != spec.MQTT_5_0:
             reason_code = spec.SUBACK_FAILURE
         filters.reason_codes.append(reason_code)  # [MQTT-3.8.4-6] [MQTT-3.9.3-1]
@@ -275,7 +248,28 @@ def line_up_replay(core: Core, session: Session, request: TopicRequest, identifi
     session.replays[request.topic_filter] = Replay(request.topic_filter, request.qos, request.no_local, identifiers)
 
 
-def _refusal(core: Core, session: Session, request: TopicRequest) -> int:
+def _refusal(core: Core, session: Session, request: TopicRequest, verdict: int, phrases: list[str]) -> int:
+    """The reason code why a request is not granted, or 0; why in words is added to `phrases`."""
+    if verdict >= 0x80:
+        reason_code = allowed_reason(verdict, SUBACK_REASONS)  # [MQTT-3.9.3-2]
+        phrase = "refused by access control"
+    elif core.permissions is not None and not core.permissions.may_subscribe(session, request.topic_filter):
+        reason_code = spec.NOT_AUTHORIZED
+        phrase = "refused by access control"
+        core.stats.refused_subscriptions += 1
+    else:
+        reason_code = _inability(core, session, request)
+        phrase = PHRASES.get(reason_code, "")
+        if not reason_code and core.storage.refusal and core.kept(session):
+            reason_code = core.storage.refusal
+            phrase = NOT_STORED
+            core.stats.refused_not_stored += 1
+    if reason_code and phrase not in phrases:
+        phrases.append(phrase)
+    return reason_code
+
+
+def _inability(core: Core, session: Session, request: TopicRequest) -> int:
     """The reason code why this broker can't grant a request, or 0."""
     limits = core.limits
     share_name, bare = split_share(request.topic_filter)
@@ -291,6 +285,25 @@ def _refusal(core: Core, session: Session, request: TopicRequest) -> int:
     if full and core.topics.find(session, request.topic_filter) is None:
         return spec.QUOTA_EXCEEDED
     return 0
+
+
+def _grant(core: Core, connection: Connection, session: Session, request: TopicRequest, filters: Filters) -> None:
+    """Make a subscription, at the QoS that it may have, and line up its retained messages."""
+    packet = filters.packet
+    assert isinstance(packet, Subscribe)
+    identifiers = _identifiers(packet)
+    shared = bool(split_share(request.topic_filter)[0])
+    request.qos = min(int(request.qos), int(core.maximum_qos(connection)))  # [MQTT-3.2.2-10]
+    if connection.bridge:
+        request.retain_as_published = True
+        request.no_local = not shared
+    is_new = _subscribe_one(core, session, request, identifiers)
+    # [MQTT-3.3.1-9] [MQTT-3.3.1-10] [MQTT-3.3.1-11]
+    if not shared and (request.retain_handling == 0 or (request.retain_handling == 1 and is_new)):
+        if core.uplink.enabled:
+            filters.retained.append(request)
+        else:
+            line_up_replay(core, session, request, identifiers)
 
 
 def _subscribe_one(core: Core, session: Session, request: TopicRequest, identifiers: list[int] | None) -> bool:
