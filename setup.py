@@ -55,6 +55,7 @@ NOT_COMPILED: Final = {
     "broker/sys_topics.py": "publishes some values every 10 s",
     "embed.py": "hosts a broker in asyncio or in a thread, and carries no packet",
     "listener_settings.py": "checked once, at start or at a reload",
+    "log_file.py": "a subclass of logging's; nothing is logged per packet",
     "logs.py": "subclasses of logging.Formatter; nothing is logged per packet",
     "observe/busiest.py": "runs where somebody asks; its descriptions stand in the OpenAPI document",
     "observe/history.py": "a row once a second, where somebody looks",

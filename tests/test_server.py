@@ -8,6 +8,7 @@ import pwd
 import re
 import resource
 import selectors
+import shutil
 import signal
 import socket
 import statistics
@@ -18,7 +19,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from socket_client import PATIENCE_S, Client, Clients, quiet_settings
+from socket_client import PATIENCE_S, Client, Clients, await_true, quiet_settings
 
 from swellmq import Settings
 from swellmq.codec.packets import Disconnect, Publish
@@ -208,6 +209,19 @@ def test_a_second_signal_changes_nothing(serve: Callable[..., Process], clients:
     assert process.process.wait(PATIENCE_S) == 0
     process.line("stopped")
     assert not [line for line in process.lines if "Traceback" in line]
+
+
+def test_a_log_file_whose_folder_is_taken_away(serve: Callable[..., Process], clients: Clients, tmp_path: Path) -> None:
+    file = tmp_path / "log" / "swellmq.log"
+    file.parent.mkdir()
+    process = serve("--log.file", str(file))
+    await_true(lambda: file.exists() and "memory: " in file.read_text())
+    [port] = re.findall(r"listening on 127.0.0.1:(\d+)", file.read_text())
+    shutil.rmtree(file.parent)
+    clients(("127.0.0.1", int(port)), 5, "b")
+    assert "the log can't be written: No such file" in process.line("log can't be")
+    assert "client b from 127.0.0.1 connected" in process.line("client b")
+    process.end()
 
 
 def test_port_in_use(serve: Callable[..., Process]) -> None:

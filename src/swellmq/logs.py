@@ -57,9 +57,9 @@ def set_up(level: str, style: str, moment_format: str = "%Y-%m-%d %H:%M:%S", fil
     """
     handler: logging.Handler = logging.StreamHandler(sys.stderr)
     if file:
-        from logging.handlers import WatchedFileHandler
+        from swellmq.log_file import LogFile  # what rotates files brings sockets and queues along
 
-        handler = WatchedFileHandler(file, encoding="utf-8")
+        handler = LogFile(file)
     handler.setFormatter(JsonFormatter() if style == "json" else HumanFormatter(moment_format))
     logger = logging.getLogger("swellmq")
     logger.handlers = [handler]

@@ -76,3 +76,13 @@ def test_interrupted(command: str, monkeypatch: pytest.MonkeyPatch, capsys: pyte
     monkeypatch.setattr("swellmq.cli.start.start", interrupt)
     assert main([command]) == 130
     assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("words", ["check /dev/null", "plan", "reference", "sub -t a -p 1"])
+@pytest.mark.parametrize("streams", [">/dev/full", ">&-", "<&- >&- 2>&-"])
+def test_output_that_can_not_be_written(words: str, streams: str) -> None:
+    command = f"{sys.executable} -P -m swellmq {words} {streams}"
+    done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, timeout=60, check=False)
+    assert "Traceback" not in done.stderr
+    assert done.returncode == (1 if "full" in streams or words.startswith("sub") else 0)
+    assert ("No space left on device" in done.stderr) == ("full" in streams and not words.startswith("sub"))

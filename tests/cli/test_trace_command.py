@@ -62,6 +62,14 @@ def test_a_client_without_an_identifier(capsys: pytest.CaptureFixture[str]) -> N
     assert "give the client identifier" in capsys.readouterr().err
 
 
+def test_names_that_are_no_text(broker: Start, capsys: pytest.CaptureFixture[str]) -> None:
+    place = f"127.0.0.1:{admin_port(broker(admin='127.0.0.1:0'))}"
+    assert main(["trace", "a\udcff", "--admin", place]) == 1
+    assert main(["top", "--once", "--search", "\udcff", "--admin", place]) == 1
+    assert main(["top", "--once", "--admin", "http://[::1"]) == 1
+    assert "http://[::1 is no address of an admin" in capsys.readouterr().err
+
+
 def test_json_lines(broker: Start, clients: Clients, command: Callable[..., subprocess.Popen[str]]) -> None:
     one = broker(admin="127.0.0.1:0")
     client = clients(one, 4, "a")

@@ -54,17 +54,17 @@ class AdminClient:
     """One connection to the admin API, opened again where it was lost."""
 
     def __init__(self, place: str, token: str = "", cafile: str | None = None) -> None:
-        url = urlsplit(place if "://" in place else "http://" + place)
         try:
+            url = urlsplit(place if "://" in place else "http://" + place)
             host, port = url.hostname, url.port
         except ValueError:
-            host = port = None
-        if url.scheme not in ("http", "https") or not host:
+            host = None
+        if not host or url.scheme not in ("http", "https"):
             raise AdminError(f"{place} is no address of an admin: give HOST:PORT, or a URL of http or https")
         self.place = url.netloc
         self.headers: dict[str, str | bytes] = {"Accept": "application/json"}
         if token:
-            self.headers["Authorization"] = b"Bearer " + token.encode()
+            self.headers["Authorization"] = b"Bearer " + os.fsencode(token)
         self.connection: http.client.HTTPConnection
         if url.scheme == "https":
             try:
@@ -77,7 +77,7 @@ class AdminClient:
 
     def get(self, path: str, **query: str | int) -> Any:
         """The JSON answer to a GET of `/api/v1/...`."""
-        words = "&".join(f"{name}={quote(str(value), safe='')}" for name, value in query.items() if value != "")
+        words = "&".join(f"{name}={encoded(str(value))}" for name, value in query.items() if value != "")
         return self.ask("GET", path + ("?" + words if words else ""))
 
     def ask(self, method: str, path: str, body: dict[str, object] | None = None) -> Any:
@@ -134,5 +134,5 @@ class AdminClient:
 
 
 def encoded(name: str) -> str:
-    """A client id or topic as one part of a path."""
-    return quote(name, safe="")
+    """A client id, a topic or a value as one part of a path or query; what is no UTF-8 is for the broker to refuse."""
+    return quote(name, safe="", errors="surrogateescape")

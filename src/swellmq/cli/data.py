@@ -46,7 +46,7 @@ def run(arguments: argparse.Namespace) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # whoever read has read enough
         return EXIT_FAULTS
     except OSError as error:
-        print(f"swellmq: {error.filename}: {error.strerror}", file=sys.stderr)
+        print(f"swellmq: {error.filename or arguments.file or 'the output'}: {error.strerror}", file=sys.stderr)
         return EXIT_FAULTS
 
 
@@ -79,5 +79,6 @@ def _run(what: str, data: Path, file: Path | None) -> int:
         manage.export(folder, sys.stdout)
     else:
         with open(file, "w", encoding="utf-8", opener=open_private) as out:
-            print(f"{manage.export(folder, out)} rows")
+            rows = manage.export(folder, out)
+        print(f"{rows} rows")
     return 0

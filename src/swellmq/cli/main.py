@@ -6,6 +6,7 @@ imported only when it is asked for, so that `swellmq serve` starts without what 
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import Final
 
@@ -35,6 +36,7 @@ def main(argv: list[str] | None = None) -> int:
     What argparse finds (a missing value, `--help` of a command) it answers itself, with SystemExit.
     """
     words = sys.argv[1:] if argv is None else argv
+    open_streams()
     if not words or words[0] in ("-h", "--help", "help"):
         print(help_text())
         return 0
@@ -63,6 +65,13 @@ def run(command: str, words: list[str]) -> int:
     from swellmq.cli.parser import run_command
 
     return run_command("swellmq.cli." + command, command, words)
+
+
+def open_streams() -> None:
+    """Open what is closed of the standard streams to nowhere, so that nothing that is opened later takes its place."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115  # as long as the process
 
 
 def help_text() -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import importlib
 import os
 import sys
@@ -44,5 +45,11 @@ def run_command(module_name: str, command: str, words: list[str]) -> int:
         sys.stdout.flush()
     except BrokenPipeError:  # `| head` has seen enough, and what is left must not be tried again at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return EXIT_NOT_READ
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        print(f"swellmq: {command}: {error.filename or 'the output'}: {error.strerror}", file=sys.stderr)
         return EXIT_NOT_READ
     return code

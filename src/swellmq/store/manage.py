@@ -27,7 +27,6 @@ from swellmq.store.schema import DATABASE, VERSION, lock_folder, new_database, o
 TABLES: Final = ("sessions", "subscriptions", "messages", "deliveries", "received", "retained")
 HEADER: Final = "swellmq-export"
 NO_EXPORT: Final = "is not of an export of swellmq"
-IMPORT_ROWS: Final = 10_000  # of one transaction
 FAULTS: Final = (
     (
         "deliveries that name no session",
