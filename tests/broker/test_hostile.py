@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import random
 
 import pytest
@@ -71,6 +72,24 @@ def test_packets_that_only_a_server_sends(version: int, packet_type: int) -> Non
     for packet in packets:
         assert isinstance(packet, Disconnect) and packet.reason_code == spec.PROTOCOL_ERROR
     assert broker.stats.errors_peer == 1
+    assert_lives_on(broker)
+
+
+@pytest.mark.parametrize(
+    ("data", "phrase"),
+    [
+        (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", "TLS, where plain MQTT is spoken"),
+        (b"GET /mqtt HTTP/1.1\r\nHost: broker\r\n\r\n", "HTTP, where MQTT is spoken"),
+        (b"\xc0\x00", "the first packet is not CONNECT"),
+    ],
+)
+def test_who_is_at_the_wrong_port_is_told_in_the_log(
+    data: bytes, phrase: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    broker = MemoryBroker()
+    with caplog.at_level(logging.DEBUG, "swellmq.clients"):
+        broker.open().send(data)
+    assert caplog.messages[-1].endswith(f"({phrase})")
     assert_lives_on(broker)
 
 

@@ -14,6 +14,7 @@ from store_helpers import StoredBroker
 from swellmq.codec.packets import Ack, Connack, Publish, Will
 from swellmq.codec.spec import PUBACK, PUBCOMP, PUBREC, PUBREL
 from swellmq.store.errors import StoreError
+from swellmq.store.manage import check
 from swellmq.store.storage import DiskStorage
 
 
@@ -229,6 +230,25 @@ def test_a_broker_without_a_store_imports_none() -> None:
     code = "import sys, swellmq.server; print('sqlite3' in sys.modules, 'swellmq.store.storage' in sys.modules)"
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert told.stdout.split() == ["False", "False"]
+
+
+def test_what_lies_beside_the_journal_is_left_alone(stored: StoredBroker) -> None:
+    stored.connect("k").subscribe("t", qos=1)
+    stored.publish("t", b"one", 1)
+    stored.stop()
+    for name in ("journal-abc", "journal-00000000000000000001.bak", "journal-1"):
+        (stored.folder / name).write_bytes(b"a copy that somebody has made")
+    stored.start()
+    assert stored.broker.core.statistics()["sessions"] == 1
+    assert (stored.folder / "journal-abc").exists()
+
+
+def test_a_file_of_the_journal_that_can_not_be_read(tmp_path: Path) -> None:
+    file = tmp_path / "journal-00000000000000000001"
+    file.mkdir()  # for root every file can be read
+    with pytest.raises(StoreError, match=f"{file}: Is a directory. Let the broker's user read and write"):
+        DiskStorage(str(tmp_path), True, lambda: None).open(0)
+    assert check(tmp_path) == [f"{file}: can't be read: Is a directory"]
 
 
 def test_a_second_broker_on_the_folder(stored: StoredBroker) -> None:

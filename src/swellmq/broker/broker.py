@@ -101,6 +101,10 @@ NO_BOUND: Final = 1 << 40
 OVERDRAWN: Final = -DELIVERIES_PER_TURN  # so much beyond its share: what may cost much waits in line from the start
 DEAR: Final = (spec.PUBLISH, spec.SUBSCRIBE, spec.UNSUBSCRIBE)  # packets that may
 PINGRESP: Final = b"\xd0\x00"
+# How clients begin that have come to the wrong port.
+HTTP_GET: Final = 0x47  # "G"
+TLS_HANDSHAKE: Final = 0x16
+TLS_LENGTH: Final = 5  # of a packet by the version that follows it, 3; no CONNECT is so short
 
 
 @final
@@ -464,7 +468,10 @@ class MqttBroker(Engine):
             if packet_type != spec.AUTH and packet_type != spec.DISCONNECT:
                 raise ProtocolError(spec.PROTOCOL_ERROR, f"{spec.PACKET_NAMES[packet_type]} during authentication")
         elif packet_type != spec.CONNECT:
-            raise ProtocolError(spec.PROTOCOL_ERROR, "the first packet is not CONNECT")  # [MQTT-3.1.0-1]
+            phrase = "HTTP, where MQTT is spoken" if first == HTTP_GET else "the first packet is not CONNECT"
+            raise ProtocolError(spec.PROTOCOL_ERROR, phrase)  # [MQTT-3.1.0-1]
+        elif first == TLS_HANDSHAKE and total == TLS_LENGTH:
+            raise MalformedPacket(spec.MALFORMED_PACKET, "TLS, where plain MQTT is spoken")
         if total > CONNECT_BYTES_MAX:
             raise ProtocolError(spec.PACKET_TOO_LARGE, "more than 512 KiB before the client is known")
 

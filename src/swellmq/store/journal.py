@@ -27,6 +27,7 @@ MARK: Final = b"SwMQ"
 _HEAD: Final = struct.Struct("<4sIIQQqq")
 HEAD_BYTES: Final = 44
 PREFIX: Final = "journal-"
+NUMBER_DIGITS: Final = 20  # behind it
 _CHECKED_FROM: Final = 12  # the checksum covers the head from here on
 
 
@@ -82,7 +83,7 @@ class JournalWriter:
         self.on_disk = self.next_number - 1
 
     def _open(self, number: i64) -> None:
-        path = os.path.join(self.folder, f"{PREFIX}{int(number):020d}")
+        path = os.path.join(self.folder, PREFIX + str(int(number)).zfill(NUMBER_DIGITS))
         # A file of this name holds nothing that counts: its first frame failed, or was torn.
         self.fd = open_private(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         self.path = path
@@ -121,8 +122,13 @@ def sync_folder(folder: str) -> None:
 
 
 def segments(folder: str) -> list[str]:
-    """The paths of all files of the journal, the oldest first."""
-    return [os.path.join(folder, name) for name in sorted(os.listdir(folder)) if name.startswith(PREFIX)]
+    """The paths of all files of the journal, the oldest first; a copy that somebody made of one is none."""
+    return [os.path.join(folder, name) for name in sorted(os.listdir(folder)) if is_segment(name)]
+
+
+def is_segment(name: str) -> bool:
+    """Whether a file of the journal is called so."""
+    return name.startswith(PREFIX) and len(name) == len(PREFIX) + NUMBER_DIGITS and name[len(PREFIX) :].isdecimal()
 
 
 def first_number(path: str) -> int:

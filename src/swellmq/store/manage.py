@@ -101,6 +101,8 @@ def check(folder: Path) -> list[str]:
                 Changes().apply(frame.body)
         except FileNotFoundError:
             continue  # folded while we looked
+        except OSError as error:
+            faults.append(f"{file}: can't be read: {error.strerror}")
         except StoreError as error:
             faults.append(str(error))
         except (struct.error, IndexError, UnicodeDecodeError) as error:

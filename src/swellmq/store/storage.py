@@ -19,6 +19,7 @@ from swellmq.broker.storage import Restorer, Storage
 from swellmq.codec.packets import Publish
 from swellmq.limits import SEGMENT_BYTES
 from swellmq.store.commit import Batch, Committer
+from swellmq.store.errors import StoreError
 from swellmq.store.fold import Fold, fold_all
 from swellmq.store.folding import Fetch, Folding, FoldProcess
 from swellmq.store.journal import JournalWriter
@@ -93,6 +94,10 @@ class DiskStorage(Storage):
             fold = self.fold = fold_all(self.folder, Progress("bringing the journal into " + self.folder).say_files)
             clock_ms = max(0, wall_ms - fold.wall_ms) + fold.clock_ms if fold.clock_ms else wall_ms
             fold.note_start(clock_ms, wall_ms)
+        except OSError as error:
+            self.close()
+            remedy = "Let the broker's user read and write the folder and all that is in it"
+            raise StoreError(f"{error.filename or self.folder}: {error.strerror}. {remedy}") from error
         except BaseException:
             self.close()
             raise
