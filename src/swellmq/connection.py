@@ -34,9 +34,11 @@ ON_DISK: Final = 0
 WRITTEN: Final = 1  # the system has it: it survives us, though not a power cut
 IN_MEMORY: Final = 2  # nothing
 
-# Connection.interest: what is watched, in two epolls; the values are those of select.EPOLLIN and select.EPOLLOUT.
+# Connection.interest: what is watched, in several epolls; the values are those of select.EPOLLIN and select.EPOLLOUT.
 READABLE: Final = 1
 WRITABLE: Final = 4
+IN_BACK: Final = 128  # no event: the connection is served behind those that ask for little, see the loop
+DEMANDING: Final = 64  # and this says that it should be
 
 
 T = TypeVar("T")
@@ -100,10 +102,6 @@ class Layer:
 
     def owes(self) -> bool:
         """Whether it has something to say even if the handler sends nothing."""
-        return False
-
-    def costly(self) -> bool:
-        """Whether its next bytes take long to read, as those of a handshake do."""
         return False
 
     def address(self) -> str:

@@ -11,33 +11,36 @@ from mypy_extensions import i64, mypyc_attr
 
 # The turn of the loop.
 EVENTS_PER_TURN: Final = 1024  # what one epoll_wait returns; a longer list only delays the first answer
+BACK_NS: Final = 500_000  # of a turn for those in the back; at least one of them
 EVENTS_LEAST: Final = 64  # and after turns that took longer than TURN_LONG_US; the system itself takes them in rotation
 TURN_LONG_US: Final = 10_000
-FLUSH_NS: Final = 5_000_000  # of writes in a turn, about 1,000; as much again for those that are late
-DELIVERIES_PER_TURN: Final = 2_048  # 2 to 4 ms; wider messages take several turns
-DELIVERIES_LEAST: Final = 256  # that a message, or one read, may make even if others have used that up
+FLUSH_NS: Final = 1_000_000  # of writes in a turn, about 200; as much again for those that are late
+DELIVERIES_PER_TURN: Final = 256  # some 0.3 ms; wider messages take several turns
+DELIVERIES_LEAST: Final = 32  # that a message, or one read, may make even if others have used that up
 VISITS_SHARE: Final = 8  # nodes of a topic tree visited for the cost of one delivery
 PACKETS_SHARE: Final = 4  # packets that are no run, for the same
-FILTER_COST: Final = 2  # of one filter of a SUBSCRIBE or UNSUBSCRIBE, in deliveries
-FILTERS_BYTES: Final = 8_192  # of a SUBSCRIBE or UNSUBSCRIBE that are decoded at once: 2,000 filters at the most
-FILTERS_LEAST: Final = 64  # of a SUBSCRIBE or UNSUBSCRIBE that are done in each turn, whatever others have used up
+FILTER_COST: Final = 8  # of one filter of a SUBSCRIBE or UNSUBSCRIBE, in deliveries
+FILTERS_BYTES: Final = 2_048  # of a SUBSCRIBE or UNSUBSCRIBE that are decoded at once: 500 filters at the most
+FILTERS_LEAST: Final = 16  # of a SUBSCRIBE or UNSUBSCRIBE that are done in each turn, whatever others have used up
 RUN_SHARE: Final = 8  # to hand on the bytes of a run costs so much less than a delivery
-RUN_TARGETS_MAX: Final = 32_768  # of one run: some 3 ms
+RUN_TARGETS_MAX: Final = 8_192  # of one run: some 0.8 ms
 FAN_OUT_WIDE: Final = 256  # connections one read may send to, about 1 ms of writes, before others' answers go first
-WRITES_PER_LOOK: Final = 64  # writes between two looks at the clock, some 0.3 ms
-BYTES_PER_LOOK: Final = 524_288  # or so many bytes, which take as long
-WRITABLE_EVENTS: Final = 4  # sockets that take more between two looks: each may take a MiB
+WRITES_PER_LOOK: Final = 16  # writes between two looks at the clock, some 0.1 ms
+BYTES_PER_LOOK: Final = 262_144  # or so many bytes, which take as long
+WRITABLE_EVENTS: Final = 2  # sockets that take more between two looks: each may take half a MiB
 READ_BYTES: Final = 65_536  # one read of one connection in one turn: a flood of one can't starve the others
-READ_BYTES_BEHIND: Final = 16_384  # of all connections in a turn while output is late, which input must not outrun
+READ_BYTES_FRONT: Final = 4_096  # the same in front; who sends so much at once is served in the back from then on
+FRONT_AGAIN_BYTES: Final = 128  # until a read brings no more than that: a message or two, not the end of a flood
+READ_BYTES_BEHIND: Final = 4_096  # of all connections in a turn while output is late, which input must not outrun
 READ_BYTES_LEAST: Final = 512  # of each even then: a PINGREQ, or what acknowledges some messages
-READ_BYTES_BULK: Final = 1_048_576  # the same where one large packet is being gathered
-ACCEPTS_PER_TURN: Final = 128  # about 1 ms of accepts
-STRANGERS_PER_TURN: Final = 64  # read from before their CONNECT is answered: some 2 ms with the answers
+READ_BYTES_BULK: Final = 262_144  # the same where one large packet is being gathered
+ACCEPTS_PER_TURN: Final = 32  # of one listener: 0.2 to 0.3 ms
 BACKLOG: Final = 4096  # the system may cut it (net.core.somaxconn)
 GATHER_FROM_BYTES: Final = 65_536  # a smaller packet that is incomplete is joined to the next read, at one copy
 GATHER_PIECE_BYTES: Final = 4_096  # a smaller piece of it is joined to the next: each is an object of 33 bytes more
+LAYER_BYTES: Final = 131_072  # of an outbox that pass a layer in one turn, and one piece more: TLS takes 0.1 ms
 WRITE_BYTES: Final = 262_144  # one send; more than a socket buffer takes at once
-WRITES_PER_TURN: Final = 16  # sends to one connection in one turn
+WRITES_PER_TURN: Final = 2  # sends to one connection in one turn
 WRITEV_PIECES: Final = 1024  # IOV_MAX: more fail
 JOIN_BYTES: Final = 65_536  # up to this a copy is cheaper than gathering
 ACCEPT_PAUSE_MS: Final = 100  # after EMFILE, ENFILE, ENOBUFS or ENOMEM
@@ -80,14 +83,13 @@ SHED_OUTBOX_BYTES: Final = 4_096  # while it is, a client that has more waiting 
 
 # Deadlines.
 TICK_MS: Final = 100  # deadlines are kept in buckets of this width
-DUE_AT_ONCE: Final = 64  # between two looks at what they have led to
-DUE_PER_TURN: Final = 512  # each may close a connection: 5 to 10 ms for all
+DUE_AT_ONCE: Final = 16  # between two looks at what they have led to
+DUE_PER_TURN: Final = 64  # each may close a connection: 1 ms for all
 
 # PROXY protocol.
 PROXY_HEADER_BYTES: Final = 4_096  # with what version 2 may carry besides, such as the name of a certificate
 
 # TLS.
-HANDSHAKE_NS: Final = 5_000_000  # of handshakes in a turn: some ten with elliptic curves, two with RSA of 4,096 bits
 HANDSHAKES_MAX: Final = 2_048  # under way at a time by one listener: some 60 MB
 
 # WebSocket.
@@ -99,7 +101,7 @@ CONNECT_BYTES_MAX: Final = 524_288
 STRANGER_BYTES: Final = 4_096  # an incomplete CONNECT of more is charged with its whole length to
 STRANGERS_BYTES_MAX: Final = 33_554_432  # what all of them may have: 64 of the largest, thousands of usual ones
 
-USER_PROPERTIES_MAX: Final = 16_384  # in one packet: 2 to 3 ms; a packet of 256 MB has room for 50 million
+USER_PROPERTIES_MAX: Final = 4_096  # in one packet: 0.6 ms; a packet of 256 MB has room for 50 million
 
 PROGRESS_BYTES: Final = 1_024  # of a packet under way count as a sign of life; less does not, or it could be trickled
 PROGRESS_OUT_BYTES: Final = 16_384  # a client that has not taken all takes so much within write_timeout_ms: 0.5 KB/s
@@ -124,8 +126,10 @@ SHARDS: Final = 256  # a dict of 700,000 keys stalls for 100 ms when it grows; a
 MATCH_CACHE_TOPICS: Final = 65_536  # topics whose subscribers are remembered
 MATCH_CACHE_TARGETS: Final = 1_000_000  # and subscribers in all of them
 
-REMOVALS_AT_ONCE: Final = 64  # subscriptions of a session that ends; of one with more they go in slices
-REMOVALS_PER_TURN: Final = 1_000  # of those slices: 2 to 5 ms; a session with 100,000 took 0.6 s
+DISCARDS_PER_TURN: Final = 128  # messages that waited for a session that has ended; or a MiB of them, in all 0.1 ms
+DISCARD_BYTES: Final = 1_048_576
+REMOVALS_AT_ONCE: Final = 16  # subscriptions of a session that ends; of one with more they go in slices
+REMOVALS_PER_TURN: Final = 32  # of those slices: 0.1 ms; a session with 100,000 took 0.6 s
 
 # Retained messages.
 REPLAY_NODES_KEPT: Final = 65_536  # of a walk that waits in a session without a client: 1 MiB

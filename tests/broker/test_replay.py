@@ -99,11 +99,13 @@ class TestAcrossConnections:
         client.send(Subscribe(1, [TopicRequest(b"t/%d/+" % number, 1) for number in range(2 * REMOVALS_PER_TURN)]))
         session = broker.session("s")
         replays = session.replays
-        assert replays is not None and len(replays) == 2 * REMOVALS_PER_TURN
+        assert replays is not None
+        count = len(replays)
+        assert count > REMOVALS_PER_TURN
         client.connection.close(PEER_CLOSED)
         broker._one_turn()
         broker._one_turn()
-        assert session.ended and REMOVALS_PER_TURN // 2 < len(replays) < 2 * REMOVALS_PER_TURN
+        assert session.ended and REMOVALS_PER_TURN // 2 < len(replays) < count
         broker.turn()
         assert session.replays is None
         broker.check()

@@ -258,7 +258,7 @@ class TestDeadlines:
             deadlines.clear(timed)
         assert deadlines.entries < 3 * deadlines_module.SWEEP_FROM
         assert len(deadlines.buckets) < 3 * deadlines_module.SWEEP_FROM
-        assert len(deadlines.due(1_000_000)) == 100
+        assert len(deadlines.due(1_000_000, 200)) == 100
         assert deadlines.statistics()["deadlines"] == deadlines.entries
 
     def test_a_bucket_of_many_comes_up_in_slices(self) -> None:

@@ -7,18 +7,26 @@ from harness import MemoryBroker, MemoryClient
 from stand_ins import DelayedStorage
 
 from swellmq.broker.broker import CROWDED_LEAST
-from swellmq.broker.publish import REPLAY_SLICE
+from swellmq.broker.publish import PUMP_LEAST, REPLAY_SLICE
 from swellmq.broker.retained import VISITS_PER_MESSAGE
 from swellmq.broker.rules import Rules
 from swellmq.broker.storage import Storage
 from swellmq.broker.topics import MERGE_VISITS
-from swellmq.broker.work import Filters
+from swellmq.broker.will import end_session
+from swellmq.broker.work import Filters, Work
 from swellmq.codec import spec
 from swellmq.codec.encode import encode
 from swellmq.codec.packets import Disconnect, Ping, Publish, Suback, Subscribe, TopicRequest, Unsubscribe, Will
 from swellmq.codec.spec import PINGREQ
 from swellmq.errors import PEER_CLOSED
-from swellmq.limits import DELIVERIES_PER_TURN, FILTER_COST, FILTERS_LEAST, VISITS_SHARE
+from swellmq.limits import (
+    DELIVERIES_PER_TURN,
+    DISCARD_BYTES,
+    DISCARDS_PER_TURN,
+    FILTER_COST,
+    FILTERS_LEAST,
+    VISITS_SHARE,
+)
 
 LEVELS = 12
 CROSSED = [
@@ -330,4 +338,56 @@ def test_many_that_ask_for_much_do_not_make_a_turn_longer_than_few() -> None:
     broker.turn()
     assert len(watcher.payloads()) == 90
     assert max(broker.visits) < ONE_TURN
+    broker.check()
+
+
+def test_what_stands_in_line_waits_behind_what_was_read_but_not_twice() -> None:
+    broker = MemoryBroker()
+    core = broker.core
+    core.queue(Work(), None)
+    core.deliveries_left = -1
+    broker.engine.settle(broker.turn_state.now_ms)
+    assert core.work and core.turn.again
+    core.deliveries_left = -1
+    broker.engine.settle(broker.turn_state.now_ms)
+    assert not core.work
+
+
+def test_what_waited_for_a_client_leaves_in_slices() -> None:
+    broker = Measured()
+    broker.connect("s", clean_start=False).subscribe("t", qos=1)
+    broker.session("s").connection.close(PEER_CLOSED)  # type: ignore[union-attr]
+    broker.turn()
+    count = 3 * DELIVERIES_PER_TURN
+    for number in range(count):
+        broker.inject("t", b"%d" % number, 1)
+    broker.forget()
+    client = broker.connect("s", clean_start=False)
+    broker.turn()
+    assert client.payloads() == [b"%d" % number for number in range(count)]
+    assert max(broker.sent) <= DELIVERIES_PER_TURN + 3 * PUMP_LEAST
+    client.connection.close(PEER_CLOSED)
+    broker.turn()
+    broker.forget()
+    client = broker.connect("s", clean_start=False)  # now they are sent again
+    broker.turn()
+    assert client.payloads() == [b"%d" % number for number in range(count)]
+    assert max(broker.sent) <= DELIVERIES_PER_TURN + 3 * PUMP_LEAST
+
+
+def test_what_waited_for_a_session_that_ends_is_let_go_in_slices() -> None:
+    broker = Measured()
+    broker.connect("s", clean_start=False).subscribe("t", qos=1)
+    broker.session("s").connection.close(PEER_CLOSED)  # type: ignore[union-attr]
+    broker.turn()
+    for _ in range(3 * DISCARDS_PER_TURN):
+        broker.inject("t", b"small", 1)
+    for _ in range(3):
+        broker.inject("t", bytes(DISCARD_BYTES), 1)
+    end_session(broker.core, broker.session("s"))
+    left = []
+    while broker.core.discarded:
+        left.append(len(broker.core.discarded[0]))
+        broker._one_turn()
+    assert left == [387, 259, 131, 3, 2, 1, 0]
     broker.check()

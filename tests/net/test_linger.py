@@ -101,7 +101,7 @@ def test_a_descriptor_that_is_somebody_elses_by_now_is_not_read() -> None:
     epoll = select.epoll()
     peer, theirs = socket.socketpair()
     peer.send(b"theirs")
-    Linger(epoll).turn([theirs.fileno()], 0)
+    Linger(epoll).read(theirs.fileno())
     assert theirs.recv(6) == b"theirs"
     peer.close()
     theirs.close()

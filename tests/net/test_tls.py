@@ -17,10 +17,13 @@ from net_certificates import Authority
 from socket_client import Client, Clients, await_true
 from websocket_helpers import ACCEPTED, REQUEST, frames, masked
 
+from swellmq.broker.session import Session
 from swellmq.cli.tls import TlsSocket
-from swellmq.codec.packets import Disconnect, Publish
+from swellmq.codec.packets import Ack, Disconnect, Publish, Suback, Subscribe, TopicRequest
 from swellmq.command import banner
+from swellmq.connection import Connection
 from swellmq.errors import SettingsError
+from swellmq.limits import LAYER_BYTES
 from swellmq.listener_settings import ListenerSettings
 from swellmq.net.tls import TlsLayer, identity_in, subject_text
 from swellmq.net.tls_context import find
@@ -372,19 +375,41 @@ def test_silence_costs_no_tls_state(server: Servers, clients: Clients, certifica
     await_true(lambda: one.stats.statistics()["closed: connect timeout"], lambda: one.turn(10))
 
 
-def test_handshakes_wait_for_their_slice(server: Servers, clients: Clients, certificate: str) -> None:
-    """Past its slice a turn reads no handshake and accepts nobody who would begin one, and loses none of them."""
+def test_much_output_passes_tls_in_slices(server: Servers, secure: Secure, certificate: str) -> None:
+    """A session with a lot to send does not hold up the others while all of it is encrypted."""
     one = server(**listening(certificate))
-    client = clients(one)
-    await_true(lambda: one.pool.active, lambda: one.turn(1))
-    [connection] = one.loop.served()
-    assert connection.buffers is not None and isinstance(connection.buffers.layer, TlsLayer)
-    client.send(b"\x16\x03\x01\x02\x00\x01")
-    one.loop.handshake_ns = 0
-    one.loop._read(connection, one.turn_state.now_ms)
-    assert connection.buffers.layer.tls is None
-    one.turn(1)
-    assert connection.buffers.layer.tls is not None
+    reader, publisher = secure(one, "reader"), secure(one, "publisher")
+    payloads = [bytes([number]) * 40_000 for number in range(20)]
+    for number, payload in enumerate(payloads):
+        publisher.publish(f"kept/{number:02}", payload, 1, retain=True)
+        assert publisher.expect(Ack)
+    reader.send(Subscribe(1, [TopicRequest(b"kept/#", 0)]))
+    [connection] = [each for each in one.loop.served() if is_named(each, "reader")]
+    one.loop.output.slice_ns = 0
+    await_true(lambda: connection.outbox_bytes, lambda: one.turn(1))
+    assert connection.outbox is not None and len(b"".join(connection.outbox)) > LAYER_BYTES
+    assert isinstance(reader.receive(), Suback)
+    assert sorted(reader.expect(Publish).payload for _ in payloads) == payloads
+    await_true(lambda: not one.turn_state.late, lambda: one.turn(1))
+    assert connection.outbox_bytes == 0
+
+
+def is_named(connection: Connection, client_id: str) -> bool:
+    return isinstance(connection.owner, Session) and connection.owner.client_id == client_id
+
+
+def test_handshakes_wait_for_their_slice(server: Servers, clients: Clients, certificate: str) -> None:
+    """Past its slice a turn reads no handshake, and loses none of them."""
+    one = server(**listening(certificate))
+    waiting = [clients(one) for _ in range(3)]
+    await_true(lambda: one.pool.active == 3, lambda: one.turn(1))
+    for client in waiting:
+        client.send(b"\x16\x03\x01\x02\x00\x01")
+    layers = [connection.buffers.layer for connection in one.loop.served() if connection.buffers is not None]
+    one.loop.back_ns = 0
+    for begun in (1, 2, 3):
+        one.turn(1)
+        assert len([layer for layer in layers if isinstance(layer, TlsLayer) and layer.tls is not None]) == begun
 
 
 # Settings

@@ -52,7 +52,7 @@ from swellmq.broker.spread import go_on as work_on
 from swellmq.broker.storage import Storage
 from swellmq.broker.subscribe import go_on_with_filters, review_some, take_filters
 from swellmq.broker.uplink import Uplink
-from swellmq.broker.will import detach, on_session_due, publish_will, remove_ended
+from swellmq.broker.will import detach, discard_some, on_session_due, publish_will, remove_ended
 from swellmq.broker.work import Filters, Work
 from swellmq.codec import spec
 from swellmq.codec.decode import (
@@ -96,7 +96,7 @@ from swellmq.limits import (
 )
 from swellmq.stats import Stats
 
-CROWDED_LEAST: Final = 16  # sessions that get something of what waits in them in each turn
+CROWDED_LEAST: Final = 4  # sessions that get something of what waits in them in each turn
 NO_BOUND: Final = 1 << 40
 OVERDRAWN: Final = -DELIVERIES_PER_TURN  # so much beyond its share: what may cost much waits in line from the start
 DEAR: Final = (spec.PUBLISH, spec.SUBSCRIBE, spec.UNSUBSCRIBE)  # packets that may
@@ -119,6 +119,7 @@ class MqttBroker(Engine):
         self.refuser = Refuser(self.core)
         self.heard_ms: i64 = 0  # when the connection that is being read had last shown signs of life
         self.kept_bytes: i64 = 0  # and what was kept of its packet
+        self.waited: bool = False  # what stands in line, for the last turn to end
         self.runs_allowed: bool = self._may_run()
 
     # The loop calls
@@ -263,6 +264,8 @@ class MqttBroker(Engine):
             self._use_room(now_ms)
         if core.ending:
             remove_ended(core)
+        if core.discarded:
+            discard_some(core)
         if core.review or core.review_left:
             review_some(core)
         if core.events:
@@ -276,6 +279,11 @@ class MqttBroker(Engine):
     def _work(self, now_ms: i64) -> None:
         """Do a slice of the work that takes several turns, in order; who waited for it goes on."""
         core = self.core
+        if core.deliveries_left < 0 and not self.waited:  # by what was read; not twice in succession
+            self.waited = True
+            core.turn.again = True
+            return
+        self.waited = False
         core.deliveries_left = DELIVERIES_PER_TURN
         while core.work and core.deliveries_left > 0:
             work = core.work[0]

@@ -18,14 +18,14 @@ from swellmq.broker.meter import Meter
 from swellmq.broker.permissions import Permissions
 from swellmq.broker.retained import Retained
 from swellmq.broker.rules import Rules
-from swellmq.broker.session import Session, Subscription
+from swellmq.broker.session import DeliveryQueue, Session, Subscription
 from swellmq.broker.sharded import ShardedMap, rebuild
 from swellmq.broker.storage import Storage
 from swellmq.broker.topics import Topics
 from swellmq.broker.uplink import Uplink
 from swellmq.broker.work import Work
 from swellmq.codec.spec import BAD_USER_NAME_OR_PASSWORD, IMPLEMENTATION_SPECIFIC_ERROR, NOT_AUTHORIZED
-from swellmq.connection import Connection, Peers, Turn
+from swellmq.connection import DEMANDING, Connection, Peers, Turn
 from swellmq.errors import PeerError
 from swellmq.limits import (
     DELIVERIES_LEAST,
@@ -122,6 +122,7 @@ class Core:
         self.events: list[SessionEvent] = []
         self.crowded: list[Session] = []  # something waits in them because the outbox was full
         self.ending: list[Session] = []  # they have ended, but some of their subscriptions are still to be removed
+        self.discarded: list[DeliveryQueue] = []  # of sessions that have ended
         self.work: list[Work] = []  # that takes several turns, in order
         self.deliveries_left: i64 = DELIVERIES_PER_TURN  # below 0: whoever makes many waits for the next turn
         self.next_token: i64 = 0
@@ -406,6 +407,7 @@ class Core:
         if connection is not None:
             work.connection = connection
             connection.question = work
+            connection.interest |= DEMANDING
             self.turn.watch.append(connection)
 
     def let_go(self, work: Work) -> None:

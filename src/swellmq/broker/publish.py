@@ -24,7 +24,8 @@ from swellmq.connection import Aliases, Connection
 from swellmq.errors import OPEN
 from swellmq.limits import IN_FLIGHT_LARGE_BYTES, REPLAY_NODES_KEPT, VISITS_SHARE
 
-REPLAY_SLICE: Final = 256  # retained messages looked up at a time
+PUMP_LEAST: Final = 32  # messages that waited and are sent at once, whatever others have used up
+REPLAY_SLICE: Final = 64  # retained messages looked up at a time
 REPLAY_SLICES: Final = 64  # in one turn: a filter that matches a million does not stop the others
 TOPIC_ALIAS_FROM_BYTES: Final = 4  # shorter topic names are cheaper than an alias
 
@@ -318,8 +319,9 @@ def pump(core: Core, session: Session) -> None:
     queue = session.queue
     if queue is None or session.unsent:
         return
+    sent: i64 = 0
     while _window_open(core, session, connection):
-        if connection.outbox_bytes > core.limits.outbox_bytes:
+        if connection.outbox_bytes > core.limits.outbox_bytes or (core.deliveries_left < 0 and sent >= PUMP_LEAST):
             core.note_crowded(session)
             return
         first = queue.first()
@@ -328,6 +330,8 @@ def pump(core: Core, session: Session) -> None:
         delivery = queue.pop()
         if delivery is None:
             break
+        sent += 1
+        core.deliveries_left -= 1
         if expired(core, delivery.publish):
             core.stats.dropped_expired += 1  # [MQTT-3.3.2-5]
             if delivery.qos:
@@ -351,14 +355,17 @@ def resend_unsent(core: Core, session: Session, connection: Connection) -> None:
     inflight = session.inflight
     if inflight is None:
         return
+    sent: i64 = 0
     for identifier, delivery in list(inflight.items()):
         if delivery.state != UNSENT:
             continue
         if not _window_open(core, session, connection):
             return
-        if connection.outbox_bytes > core.limits.outbox_bytes:
+        if connection.outbox_bytes > core.limits.outbox_bytes or (core.deliveries_left < 0 and sent >= PUMP_LEAST):
             core.note_crowded(session)
             return
+        sent += 1
+        core.deliveries_left -= 1
         session.unsent -= 1
         if core.permissions is not None and not core.permissions.may_receive(session, delivery.publish.topic_name):
             core.stats.dropped_forbidden += 1

@@ -117,6 +117,14 @@ class DeliveryQueue:
         """The first, which stays; None where there is none."""
         return self.items[self.head] if self.head < len(self.items) else None
 
+    def shares(self) -> bool:
+        """Whether some came by a shared subscription."""
+        for index in range(self.head, len(self.items)):
+            delivery = self.items[index]
+            if delivery is not None and delivery.shared is not None:
+                return True
+        return False
+
     def pop(self) -> Delivery | None:
         """Take the first, or None."""
         head = self.head

@@ -53,18 +53,20 @@ class Linger:
             return due
         return -1
 
-    def turn(self, readable: list[int], now_ms: i64) -> None:
-        """Throw away what some have sent; close those at their end, and those whose time is up."""
-        for fd in readable:
-            if fd not in self.until_ms:  # closed meanwhile, and perhaps somebody else's by now
-                continue
-            try:
-                if not os.read(fd, int(READ_BYTES)):
-                    self._close(fd)
-            except BlockingIOError:
-                continue
-            except OSError:
+    def read(self, fd: int) -> None:
+        """Throw away what one of them has sent; close it at its end."""
+        if fd not in self.until_ms:
+            return
+        try:
+            if not os.read(fd, int(READ_BYTES)):
                 self._close(fd)
+        except BlockingIOError:
+            pass
+        except OSError:
+            self._close(fd)
+
+    def turn(self, now_ms: i64) -> None:
+        """Close those whose time is up."""
         while self.until_ms:
             fd = next(iter(self.until_ms))
             if self.until_ms[fd] > now_ms:

@@ -1,7 +1,9 @@
 """The turn: wait, read, tick, seal, flush, reap. Our own loop over epoll, on raw descriptors.
 
 1. **wait** on epoll, at most until the nearest deadline; read the clocks once.
-2. **read**: one bounded read for each ready connection into its handler; listeners accept a bounded batch.
+2. **read**: one bounded read for each ready connection into its handler. First those in front, who ask for little;
+   what they got is written to them; then, for a slice of time, those in the back: strangers, listeners, whoever asks
+   for much.
 3. **tick**: deadlines that have passed. After the reads: a client that spoke in time must not be closed because the
    process was held up. Then the engine settles what can be answered now, and connections marked for closing are told
    to it, so that a will still leaves in this turn.
@@ -11,9 +13,14 @@
 6. **reap**: close the descriptors of connections that were marked (some linger), give their objects back, grow the
    pool by a slice.
 
-No phase of a turn may take long, because all others wait for it. So each has its bound: in events, accepts, clients
-that are new, deadlines, subscriptions to be removed, and in time where the system decides what a step costs (writes,
-growth). A turn that took long all the same makes the next one take fewer events.
+No phase of a turn may take long, because all others wait for it. So each has its bound: in events, accepts, deadlines,
+subscriptions to be removed, and in time where the system decides what a step costs (writes, growth) or where it is for
+those in the back. A turn that took long all the same makes the next one take fewer events.
+
+Front and back are two epolls. A client in front fills a short read, or has to wait for its share of a turn: it goes to
+the back, until a read brings little. The back is asked for one at a time, so that the system hands all of them out in
+rotation however few a turn serves, and its epoll is an entry of the front's, so that however many wait there, those in
+front are found at once (docs/decisions/0022-front-and-back.md).
 
 Closing last is what makes stale events harmless. epoll names descriptors, not connections: were a descriptor closed
 while events of the same batch are still to be read, an accept in that batch could reuse its number, and the dead
@@ -37,20 +44,34 @@ from typing import Final, final
 
 from mypy_extensions import i64, mypyc_attr, u8
 
-from swellmq.connection import ON_DISK, READABLE, Buffers, Connection, Engine, Handler, Layer, Turn, Watcher, drain
+from swellmq.connection import (
+    DEMANDING,
+    IN_BACK,
+    ON_DISK,
+    READABLE,
+    Buffers,
+    Connection,
+    Engine,
+    Handler,
+    Layer,
+    Turn,
+    Watcher,
+    drain,
+)
 from swellmq.errors import OPEN, PEER_CLOSED, PEER_RESET, SERVER_SHUTTING_DOWN
 from swellmq.limits import (
     ACCEPT_PAUSE_MS,
     ACCEPTS_PER_TURN,
+    BACK_NS,
     EVENTS_LEAST,
     EVENTS_PER_TURN,
     FAN_OUT_WIDE,
-    HANDSHAKE_NS,
+    FRONT_AGAIN_BYTES,
     READ_BYTES,
     READ_BYTES_BEHIND,
     READ_BYTES_BULK,
+    READ_BYTES_FRONT,
     READ_BYTES_LEAST,
-    STRANGERS_PER_TURN,
     TURN_LONG_US,
 )
 from swellmq.net.bugs import on_bug
@@ -62,6 +83,7 @@ from swellmq.stats import Sampler, Stats
 
 log = logging.getLogger("swellmq.loop")
 
+INTEREST: Final = 255 - DEMANDING
 NO_BOUND: Final = 1 << 40
 TABLE_SLICE: Final = 4096  # the table by descriptor grows by so many places
 EXHAUSTED_LOG_MS: Final = 10_000
@@ -106,7 +128,12 @@ class Loop:
         self.stats = stats
         self.epoll = select.epoll()
         self.poll = self.epoll.poll
-        self.register = self.epoll.register
+        self.back = select.epoll()  # watches listeners and those that are served behind the others
+        self.poll_back = self.back.poll
+        self.register_back = self.back.register
+        self.back_fd: int = self.back.fileno()
+        self.back_ns: i64 = BACK_NS
+        self.epoll.register(self.back_fd, READABLE)
         self.waker: int = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         # A late `wake` must not write to whatever gets the number; signals re-enter.
         self.waker_lock = threading.RLock()
@@ -117,7 +144,7 @@ class Loop:
         self.guest_ready: bool = False  # it was readable
         self.table: list[Connection | None] = [None] * TABLE_SLICE
         self.output = Output(self.epoll, turn, stats, self.table)
-        self.linger = Linger(self.epoll)
+        self.linger = Linger(self.back)
         self.listeners: dict[int, Listener] = {}
         self.bounds: dict[int, Bound] = {}  # of the listeners that have one, by their index
         self.paused: list[Listener] = []
@@ -128,8 +155,6 @@ class Loop:
         self.beside_wake_ms: i64 = -1  # and when there must be a turn for that; -1: never
         self.events_max: int = EVENTS_PER_TURN  # less after long turns
         self.allowance: i64 = NO_BOUND  # bytes that are still to be read in this turn
-        self.handshake_ns: i64 = HANDSHAKE_NS  # left in this turn for what is costly to read
-        self.strangers: i64 = STRANGERS_PER_TURN  # reads that are left in this turn for those without a session
         self.calm_look_ms: i64 = 0
         self.heavy_from_us: i64 = NO_BOUND  # a turn that took so long is heavy
         self.heavy_us: i64 = 0  # spent in heavy turns
@@ -230,35 +255,27 @@ class Loop:
             self._resume_listeners(now_ms)
         # 2. read
         self.allowance = READ_BYTES_BEHIND if turn.late else NO_BOUND
-        self.handshake_ns = HANDSHAKE_NS
-        self.strangers = STRANGERS_PER_TURN
-        arrivals: list[Listener] | None = None
-        ended: list[int] = []
+        back_ready = False
         for fd, mask in events:
             connection = self.table[fd] if fd < len(self.table) else None
             if connection is not None:
                 if mask & FAILED and _nothing_left(fd):
                     connection.close(PEER_RESET)
                 else:
-                    self._read(connection, now_ms)
-            elif fd in self.listeners:
-                if arrivals is None:
-                    arrivals = []
-                arrivals.append(self.listeners[fd])
+                    self._read(connection, now_ms, READ_BYTES_FRONT)
+            elif fd == self.back_fd:
+                back_ready = True
             elif fd == self.output.writable_fd:
                 self.output.room = True
             elif fd == self.waker:
                 os.eventfd_read(self.waker)
                 beside = True
-            elif fd in self.linger.until_ms:
-                ended.append(fd)
             elif fd == self.guest_fd:
                 self.guest_ready = True
-        if arrivals is not None:
-            for listener in arrivals:
-                # Those whose handshakes would have to wait are better off in the system's queue: no deadline runs.
-                if self.handshake_ns > 0 or listener.layer is None or not listener.layer.costly():
-                    self._accept(listener, now_ms)
+        if back_ready:
+            if turn.flush:
+                self.output.flush_fresh(now_ms)
+            self._serve_back(now_ms)
         # 3. tick
         engine.tick(now_ms)
         try:
@@ -278,7 +295,7 @@ class Loop:
             self.output.flush(now_ms)
         # 6. reap
         if self.linger.until_ms:
-            self.linger.turn(ended, now_ms)
+            self.linger.turn(now_ms)
         for connection in closing:
             self._reap(connection)
         if turn.watch:
@@ -311,26 +328,46 @@ class Loop:
 
     # Phase 2: read and accept
 
-    def _read(self, connection: Connection, now_ms: i64) -> None:
+    def _serve_back(self, now_ms: i64) -> None:
+        """Serve those in the back, for about `back_ns` and each at most once. The system hands them out in rotation."""
+        until_ns: i64 = monotonic_ns() + self.back_ns
+        served: set[int] = set()
+        while True:
+            events = self.poll_back(0, 1)
+            if not events:
+                return
+            fd, mask = events[0]
+            if fd in served:
+                return
+            served.add(fd)
+            connection = self.table[fd] if fd < len(self.table) else None
+            if connection is not None:
+                if mask & FAILED and _nothing_left(fd):
+                    connection.close(PEER_RESET)
+                else:
+                    self._read(connection, now_ms, READ_BYTES)
+            elif fd in self.listeners:
+                self._accept(self.listeners[fd], now_ms)
+            else:
+                self.linger.read(fd)
+            if monotonic_ns() >= until_ns:
+                return
+
+    def _read(self, connection: Connection, now_ms: i64, read_bytes: i64) -> None:
         if connection.close_reason != OPEN:
             return
         if not connection.interest & READABLE:
             connection.close(PEER_RESET)  # parked, so this can only be EPOLLHUP or EPOLLERR
             return
-        if connection.owner is None:
-            if self.strangers <= 0:
-                return  # it is still readable in the next turn; those that were here before don't wait for a storm
-            self.strangers -= 1
         handler = connection.handler
         assert handler is not None
         layer: Layer | None = None
         buffers = connection.buffers
         if buffers is not None and buffers.layer is not None:
             layer = buffers.layer
-            if self.handshake_ns <= 0 and layer.costly():
-                return  # it is still readable in the next turn
-        # Larger reads pay for a large packet, and for nothing behind it: small ones may each ask access.
-        read_bytes = max(READ_BYTES, min(READ_BYTES_BULK, connection.missing_bytes()))
+        if read_bytes == READ_BYTES:
+            # Larger reads pay for a large packet, and for nothing behind it: small ones may each ask access.
+            read_bytes = max(READ_BYTES, min(READ_BYTES_BULK, connection.missing_bytes()))
         if read_bytes > self.allowance:
             read_bytes = max(READ_BYTES_LEAST, self.allowance)
         try:
@@ -344,6 +381,7 @@ class Loop:
             connection.close(PEER_CLOSED)
             return
         self.allowance -= len(data)
+        known = connection.owner is not None
         fresh = self.turn_state.flush
         fresh_before: i64 = len(fresh)
         if connection.outbox is not None and self.turn_state.late:
@@ -359,10 +397,6 @@ class Loop:
         try:
             if layer is None:
                 handler.on_data(connection, data, now_ms)
-            elif layer.costly():
-                began_ns: i64 = monotonic_ns()
-                self._pass_up(connection, handler, layer, data, now_ms)
-                self.handshake_ns -= monotonic_ns() - began_ns
             else:
                 self._pass_up(connection, handler, layer, data, now_ms)
         except Exception:
@@ -373,6 +407,33 @@ class Loop:
             self._look_at_read(connection, len(data), received, delivered, looked_ns)
         if len(fresh) - fresh_before > FAN_OUT_WIDE:
             self.turn_state.put_behind(fresh_before)
+        if connection.close_reason == OPEN:
+            if len(data) == READ_BYTES_FRONT or connection.interest & DEMANDING:
+                self._to_back(connection)
+            elif known and len(data) <= FRONT_AGAIN_BYTES and len(data) < read_bytes:
+                self._to_front(connection)
+
+    def _to_back(self, connection: Connection) -> None:
+        """Serve a connection behind those that ask for little."""
+        connection.interest &= INTEREST
+        if not connection.interest & IN_BACK:
+            self._move(connection, self.epoll, self.back)
+
+    def _to_front(self, connection: Connection) -> None:
+        """Serve a connection before those that ask for much."""
+        if connection.interest & IN_BACK:
+            self._move(connection, self.back, self.epoll)
+
+    def _watched_by(self, connection: Connection) -> select.epoll:
+        return self.back if connection.interest & IN_BACK else self.epoll
+
+    def _move(self, connection: Connection, source: select.epoll, target: select.epoll) -> None:
+        connection.interest ^= IN_BACK
+        try:
+            source.unregister(connection.fd)
+            target.register(connection.fd, connection.interest & READABLE)
+        except OSError:  # ENOSPC: nobody would tell us what it sends
+            connection.close(PEER_RESET)
 
     def _look_at_read(self, connection: Connection, size: i64, publishes: i64, delivered: bool, looked_ns: i64) -> None:
         """A read was picked: tell the watcher, and have it noted when what it delivered leaves."""
@@ -463,14 +524,14 @@ class Loop:
         connection.listener = listener
         connection.durability = durability
         connection.handler = handler
-        connection.interest = READABLE
+        connection.interest = READABLE | IN_BACK
         if layer is not None:
             connection.buffers = Buffers()
             connection.buffers.layer = layer
         self._enter(fd, connection)
         try:
             set_blocking(fd, False)
-            self.register(fd, READABLE)
+            self.register_back(fd, READABLE)
         except OSError as error:  # ENOSPC: fs.epoll.max_user_watches
             log.warning("can't watch one more connection: %s", error.strerror)
             self.stats.connections_dropped += 1
@@ -534,7 +595,7 @@ class Loop:
                 os.close(fd)
         if self.spare_fd < 0:
             self.spare_fd = _spare()
-        self.epoll.modify(listener.fd, 0)
+        self.back.modify(listener.fd, 0)
         listener.paused_until_ms = now_ms + ACCEPT_PAUSE_MS
         self.paused.append(listener)
 
@@ -546,7 +607,7 @@ class Loop:
             if now_ms < listener.paused_until_ms:
                 waiting.append(listener)
             elif listener.fd in self.listeners and self.accepting:
-                self.epoll.modify(listener.fd, READABLE)
+                self.back.modify(listener.fd, READABLE)
         self.paused = waiting
 
     def _tell_closed(self, now_ms: i64) -> list[Connection]:
@@ -589,6 +650,7 @@ class Loop:
         if self.bounds:
             self._count(connection.listener, -1)
         if lingers(connection.close_reason):
+            self._to_back(connection)
             self.linger.keep(fd, self.turn_state.now_ms)
         else:
             os_close(fd)  # takes it out of epoll too
@@ -606,7 +668,7 @@ class Loop:
             wanted = READABLE if connection.question is None and not connection.deaf else 0
             if wanted != connection.interest & READABLE:
                 connection.interest ^= READABLE
-                self.epoll.modify(connection.fd, wanted)
+                self._watched_by(connection).modify(connection.fd, wanted)
             buffers = connection.buffers
             if buffers is not None and buffers.layer is not None:
                 self._end_with(connection, buffers.layer)
@@ -666,7 +728,7 @@ class Loop:
         """
         fd = connection.fd
         self.table[fd] = None
-        self.epoll.unregister(fd)
+        self._watched_by(connection).unregister(fd)
         self.pool.release(connection)
         return fd
 
@@ -692,13 +754,13 @@ class Loop:
         self.listeners[listener.fd] = listener
         if listener.bound is not None:
             self.bounds[listener.index] = listener.bound
-        self.epoll.register(listener.fd, READABLE)
+        self.back.register(listener.fd, READABLE)
 
     def stop_listening(self) -> None:
         """Close all listeners; who waits in their queues is reset by the system."""
         self.accepting = False
         for listener in self.listeners.values():
-            self.epoll.unregister(listener.fd)
+            self.back.unregister(listener.fd)
             listener.close()
         self.listeners = {}
         self.paused = []
@@ -756,6 +818,7 @@ class Loop:
         self.linger.close()
         self.output.close()
         self.epoll.close()
+        self.back.close()
         os.close(waker)
         if self.spare_fd >= 0:
             os.close(self.spare_fd)

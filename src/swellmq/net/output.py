@@ -23,6 +23,7 @@ from swellmq.limits import (
     BYTES_PER_LOOK,
     FLUSH_NS,
     JOIN_BYTES,
+    LAYER_BYTES,
     PROGRESS_OUT_BYTES,
     WRITABLE_EVENTS,
     WRITE_BYTES,
@@ -52,6 +53,7 @@ class Output:
         self.room: bool = False  # one of them takes more
         epoll.register(self.writable_fd, READABLE)
         self.slice_ns: i64 = FLUSH_NS
+        self.rest: list[Connection] = []  # of their outboxes a part was written
         self.late_next: i64 = 0  # the first in `turn.late` that was not yet written to
         self.sampler = Sampler()  # of writes
         self.watcher: Watcher | None = None
@@ -65,11 +67,9 @@ class Output:
         What is fresh goes first, so that an answer does not wait behind a message to 10,000 subscribers, which is late
         from the start. What is late gets as much time again, in order; it shares that with sockets that take more.
         """
-        turn = self.turn
-        fresh = drain(turn.flush)
         slice_ns = self.slice_ns
-        done = self._flush_some(fresh, 0, now_ms, slice_ns)
-        late = turn.late
+        self.flush_fresh(now_ms)
+        late = self.turn.late
         if late and self.room:
             slice_ns //= 2
         if late:
@@ -80,11 +80,21 @@ class Output:
             elif self.late_next * 2 > len(late):
                 del late[: self.late_next]
                 self.late_next = 0
-        if done < len(fresh):
-            late.extend(fresh[done:])
+            if self.rest:
+                late.extend(drain(self.rest))
         if self.room:
             self.room = False
             self._refill(now_ms, slice_ns)
+
+    def flush_fresh(self, now_ms: i64) -> None:
+        """Write to the connections that got output since the last time; those that are left then are late."""
+        turn = self.turn
+        fresh = drain(turn.flush)
+        done = self._flush_some(fresh, 0, now_ms, self.slice_ns)
+        if done < len(fresh):
+            turn.late.extend(fresh[done:])
+        if self.rest:
+            turn.late.extend(drain(self.rest))
 
     def _flush_some(self, connections: list[Connection], start: i64, now_ms: i64, slice_ns: i64) -> i64:
         """Write to those from index `start` on until the slice is used up; the index of the first that is left."""
@@ -120,7 +130,7 @@ class Output:
 
     def _unwatch(self, connection: Connection) -> None:
         if connection.interest & WRITABLE:
-            connection.interest &= READABLE
+            connection.interest ^= WRITABLE
             self.stats.stalled -= 1
             self.writable.unregister(connection.fd)
 
@@ -175,6 +185,8 @@ class Output:
     def _write(self, connection: Connection, outbox: list[bytes], now_ms: i64) -> None:
         buffers = connection.buffers
         if buffers is not None and buffers.layer is not None:
+            if connection.outbox_bytes > LAYER_BYTES and connection.close_reason == OPEN:
+                outbox = self._some_of(connection, outbox)
             outbox = self._pass_down(connection, buffers.layer, outbox)
         if (buffers is not None and buffers.backlog is not None) or connection.outbox_bytes > JOIN_BYTES:
             self._keep_backlog(connection, outbox)
@@ -196,6 +208,21 @@ class Output:
         if written < len(data):
             self._keep_backlog(connection, [data[written:]])
             self._stall(connection, now_ms)
+
+    def _some_of(self, connection: Connection, outbox: list[bytes]) -> list[bytes]:
+        """The first pieces of an outbox, as far as they may pass a layer in one turn; the others are late."""
+        if outbox and len(outbox[0]) > 2 * LAYER_BYTES:
+            large = outbox[0]
+            outbox[:1] = [large[start : start + LAYER_BYTES] for start in range(0, len(large), LAYER_BYTES)]
+        count = 0
+        size: i64 = 0
+        while count < len(outbox) and size < LAYER_BYTES:
+            size += len(outbox[count])
+            count += 1
+        if count < len(outbox):
+            connection.outbox = outbox[count:]
+            self.rest.append(connection)
+        return outbox[:count]
 
     def _pass_down(self, connection: Connection, layer: Layer, outbox: list[bytes]) -> list[bytes]:
         """What goes to the socket for an outbox. What the layer adds waits too, but is not counted as MQTT."""

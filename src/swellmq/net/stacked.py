@@ -26,10 +26,6 @@ class Stacked(Layer):
         """Whether the other one has something to say."""
         return self.other is not None and self.other.owes()
 
-    def costly(self) -> bool:
-        """Whether the next bytes are for the other one."""
-        return self.other is not None and self.other.costly()
-
     def address(self) -> str:
         """What the other one was told."""
         return self.other.address() if self.other is not None else ""

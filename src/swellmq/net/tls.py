@@ -87,10 +87,6 @@ class TlsLayer(Layer):
         """What the layer above was told."""
         return self.above.address() if self.above is not None else ""
 
-    def costly(self) -> bool:
-        """Whether the next bytes are a step of the handshake."""
-        return not self.shaken
-
     def identity(self) -> str | None:
         """The user name in the client's certificate, where the listener takes it from there."""
         return self.name
