@@ -351,7 +351,9 @@ def test_bad_use_is_told_clearly(run: Runner) -> None:
             use()
 
     async def main() -> None:
-        with pytest.raises(RuntimeError, match=r"publish\(\) is for `async with`"):
+        with pytest.raises(RuntimeError, match="the broker is not running"):
+            await broker.publish("t")
+        with broker, pytest.raises(RuntimeError, match=r"publish\(\) is for `async with`"):
             await broker.publish("t")
         async with broker:
             with pytest.raises(RuntimeError, match="the broker is running already"):
@@ -360,6 +362,10 @@ def test_bad_use_is_told_clearly(run: Runner) -> None:
                 broker.publish_blocking("t")
             with pytest.raises(MalformedPacket):
                 await broker.publish("wild/#")
+            with pytest.raises(MalformedPacket, match="a topic name of more than 65535 bytes"):
+                await broker.publish("t" * 65_536, retain=True)
+            with pytest.raises(ValueError, match="a message of more than 256 MB"):
+                await broker.publish("t", bytes(268_435_455))
             with pytest.raises(ValueError, match="qos must be 0, 1 or 2"):
                 await broker.publish("t", qos=3)
             assert await in_thread(broker.publish_blocking, "t") == 0

@@ -15,8 +15,10 @@ from typing import TYPE_CHECKING
 from swellmq.broker.access import Access
 from swellmq.broker.storage import Storage
 from swellmq.broker.uplink import Uplink
+from swellmq.codec import spec
 from swellmq.codec.packets import Publish
 from swellmq.codec.topic import check_topic_name
+from swellmq.errors import MalformedPacket
 from swellmq.server import Server
 from swellmq.settings import Settings
 
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
 
 STOP_S = 10.0  # a thread that does not end within it is an error
 DRAIN_ROUNDS = 50  # of 20 ms each, at the end
+STRING_BYTES_MAX = 65_535  # a string of MQTT has two bytes for its length
+BESIDE_BYTES = 1_024  # in a PUBLISH beside topic name and payload, such as subscription identifiers
 
 
 class Broker:
@@ -176,12 +180,12 @@ class Broker:
     async def publish(self, topic: str, payload: bytes | str = b"", qos: int = 0, retain: bool = False) -> int:
         """Publish a message; how many subscriptions it matched. Returns once what must be durable is stored.
 
-        Raises MalformedPacket where `topic` is no topic name.
+        Raises MalformedPacket where `topic` is no topic name, ValueError for what no packet has room for.
         """
+        server = self.server
         host = self._host
         if host is None:
             raise RuntimeError("publish() is for `async with`; in a thread use publish_blocking()")
-        server = self.server
         core = server.broker.core
         changes = core.changes
         matched = server.broker.inject(_message(topic, payload, qos, retain))
@@ -265,6 +269,11 @@ class Broker:
 def _message(topic: str, payload: bytes | str, qos: int, retain: bool) -> Publish:
     topic_name = topic.encode()
     check_topic_name(topic_name)
+    if len(topic_name) > STRING_BYTES_MAX:
+        raise MalformedPacket(spec.TOPIC_NAME_INVALID, f"a topic name of more than {STRING_BYTES_MAX} bytes")
     if qos not in (0, 1, 2):
         raise ValueError("qos must be 0, 1 or 2")
-    return Publish(topic_name, payload.encode() if isinstance(payload, str) else payload, qos, retain)
+    content = payload.encode() if isinstance(payload, str) else payload
+    if len(topic_name) + len(content) + BESIDE_BYTES > spec.REMAINING_LENGTH_MAX:
+        raise ValueError("a message of more than 256 MB")
+    return Publish(topic_name, content, qos, retain)

@@ -216,7 +216,7 @@ class Stats:
         self.dropped_outbox_full: i64 = 0  # QoS 0 for a client that reads too slowly
         self.dropped_overload: i64 = 0  # QoS 0 that would have waited, while it is shed
         self.dropped_queue_full: i64 = 0  # QoS 1 and 2 for a session whose queue is full
-        self.dropped_too_large: i64 = 0  # larger than the client's Maximum Packet Size
+        self.dropped_too_large: i64 = 0  # larger than the client's Maximum Packet Size, or than any packet
         self.dropped_retained_full: i64 = 0  # not kept as retained: the store is full
         self.dropped_expired: i64 = 0
         self.refused_not_stored: i64 = 0  # durable work that was refused because the store could not write

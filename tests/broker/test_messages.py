@@ -576,3 +576,20 @@ class TestSysTopics:
         assert [answer.packet_type for answer in answers] == [[], [PUBACK] * 2, [PUBREC] * 2][qos]
         assert all(answer.reason_code == (spec.NOT_AUTHORIZED if version == 5 else 0) for answer in answers)
         assert broker.core.retained.get(b"$SYS/broker/version").payload == b"1"  # type: ignore[union-attr]  # it is there
+
+
+@pytest.mark.parametrize("version", [4, 5])
+@pytest.mark.parametrize("qos", [0, 1])
+def test_a_message_that_fits_no_packet_of_a_subscriber_is_dropped(version: int, qos: int) -> None:
+    broker = MemoryBroker()
+    early = broker.connect("early", version=version)
+    early.subscribe("t", qos=1)
+    early.receive()
+    payload = bytes(spec.REMAINING_LENGTH_MAX - 3)  # of MQTT 3.1.1 at QoS 0: 5.0 has the length of its properties too
+    broker.engine.inject(Publish(b"t", payload, qos, True))
+    late = broker.connect("late", version=version)
+    late.subscribe("t", qos=1)
+    broker.inject("t", b"small")
+    assert early.payloads() == late.payloads() == [b"small"]
+    assert broker.stats.dropped_too_large == 2 and broker.core.retained.count == 1
+    broker.check()

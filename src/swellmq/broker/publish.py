@@ -19,7 +19,7 @@ from swellmq.broker.topics import SYS_PREFIX, ShareGroup
 from swellmq.broker.work import Spread
 from swellmq.codec.encode import encode_hop_properties, encode_publish
 from swellmq.codec.packets import ABSENT, Publish
-from swellmq.codec.spec import MQTT_5_0
+from swellmq.codec.spec import MQTT_5_0, REMAINING_LENGTH_MAX
 from swellmq.connection import Aliases, Connection
 from swellmq.errors import OPEN
 from swellmq.limits import IN_FLIGHT_LARGE_BYTES, REPLAY_NODES_KEPT, VISITS_SHARE
@@ -28,6 +28,9 @@ PUMP_LEAST: Final = 32  # messages that waited and are sent at once, whatever ot
 REPLAY_SLICE: Final = 64  # retained messages looked up at a time
 REPLAY_SLICES: Final = 64  # in one turn: a filter that matches a million does not stop the others
 TOPIC_ALIAS_FROM_BYTES: Final = 4  # shorter topic names are cheaper than an alias
+IDENTIFIER_BYTES: Final = 5  # of a subscription identifier in a PUBLISH
+BESIDE_BYTES: Final = 16  # lengths, packet identifier, expiry and alias in a PUBLISH
+HUGE_BYTES: Final = REMAINING_LENGTH_MAX - 1_048_576  # a larger message may leave no room for what else a PUBLISH has
 
 
 # One message
@@ -239,6 +242,9 @@ def deliver_to(
     shared: bytes | None,
 ) -> None:
     """Send a message to one session, or queue it; drop and count what can be neither."""
+    if len(publish.payload) + len(publish.properties) > HUGE_BYTES and _fits_no_packet(publish, identifiers):
+        core.stats.dropped_too_large += 1
+        return
     connection = _open_connection(session)
     if qos == 0:
         if core.limits.queue_qos_0 and (connection is None or session.queue is not None):  # [MQTT-4.6.0-6]
@@ -266,6 +272,13 @@ def deliver_to(
         transmit(core, session, connection, delivery)
     else:
         enqueue(core, session, delivery)
+
+
+def _fits_no_packet(publish: Publish, identifiers: list[int] | None) -> bool:
+    """Whether a PUBLISH of a message might be longer than any packet: it came in one that had room for no more."""
+    count = len(identifiers) if identifiers is not None else 0
+    size = len(publish.topic_name) + len(publish.payload) + len(publish.properties)
+    return size + BESIDE_BYTES + count * IDENTIFIER_BYTES > REMAINING_LENGTH_MAX
 
 
 def enqueue(core: Core, session: Session, delivery: Delivery) -> None:
