@@ -482,6 +482,11 @@ def test_two_listeners_at_one_place(text: str, place: str, write: Write) -> None
         Settings.load(write(text), {}, {})
 
 
+def test_a_file_of_nothing_but_brackets(write: Write) -> None:
+    with pytest.raises(SettingsError, match="not TOML: nested too deeply"):
+        Settings.load(write("port = " + "[" * 100_000), {}, {})
+
+
 def test_listeners_at_any_free_port(write: Write) -> None:
     assert len(Settings.load(write("[[listener]]\nport = 0\n[[listener]]\nport = 0"), {}, {}).listeners) == 2
 

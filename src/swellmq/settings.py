@@ -514,6 +514,8 @@ def _parse_file(path: str) -> tuple[dict[str, object], dict[str, int]]:
     text = read_configuration(path, "TOML file")
     try:
         return tomllib.loads(text), _lines_of_keys(text)
+    except RecursionError:
+        raise bad_value("config", path, "not TOML: nested too deeply", "Take some levels away", path) from None
     except ValueError as error:  # TOMLDecodeError, or a number of more digits than Python reads
         problem, _, place = str(error).partition(" (at line ")
         where = path + ":" + place.partition(",")[0] if place else path

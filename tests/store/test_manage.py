@@ -119,6 +119,7 @@ def test_export_and_import(stored: StoredBroker, tmp_path: Path) -> None:
     [
         ("{", "line 1: is not JSON"),
         ("", "line 0: is not of an export"),
+        ("[" * 100_000, "line 1: is not JSON"),
         ("[]", "line 1: is not of an export"),
         ('{"swellmq-export": 99}', "line 1: version 99"),
         ('{"swellmq-export": 1}', "line 1: is not of an export"),

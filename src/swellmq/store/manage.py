@@ -221,7 +221,7 @@ def _import_line(db: sqlite3.Connection, line: str, first: bool) -> None:
     """
     try:
         entry = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise ValueError("is not JSON") from None
     if not isinstance(entry, dict) or any('"' in name for name in entry) or first != (HEADER in entry):
         raise ValueError(NO_EXPORT)
