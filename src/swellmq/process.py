@@ -75,15 +75,13 @@ class Trimmer:
     def collect(self) -> None:
         """Empty the free lists of Python, before the pool makes its objects anew beside what lies in them.
 
-        Such a list holds up to 2,000 tuples, those of the events of busy turns, and one of them keeps a whole MiB.
+        Such a list holds up to 2,000 tuples, those of the events of busy turns, and one of them keeps a whole MiB. For
+        its watcher (`collection_watcher`) the collector would take a dict from such a list itself, and put it back.
         """
+        watcher = gc.callbacks.pop()
         gc.collect()
-        # For its watchers it has taken a dict from such a list itself, and put it back. Have it take another one.
-        old = {"": 0}
-        new = {"": 0}
-        del old
-        del new  # the last to come is the first to go
-        gc.collect()
+        gc.freeze()
+        gc.callbacks.append(watcher)
 
     def trim(self, now_ms: int) -> None:
         """Empty the free lists again, and have the allocators give back what nobody uses."""
