@@ -455,7 +455,9 @@ def test_a_listener_of_a_file(tmp_path: Path) -> None:
     [
         ({"certificates": ["/nowhere.pem"]}, "listener.certificate: /nowhere.pem can't be read"),
         ({"client_cas": ["/nowhere.pem"]}, "listener.client_ca: /nowhere.pem can't be read"),
-        ({"keys": ["AUTHORITY"]}, "listener.certificate: .* is of no use"),
+        ({"keys": ["/nowhere.pem"]}, "listener.key: /nowhere.pem can't be read"),
+        ({"keys": ["AUTHORITY"]}, "listener.key: .* is of no use: not what it should be. Give the key in PEM"),
+        ({"certificates": ["/dev/null"]}, "listener.certificate: /dev/null is of no use: not what it should be"),
         ({"client_cas": ["AUTHORITY"], "crl": "AUTHORITY"}, "listener.crl: .* has no revocation list"),
         ({"ciphers": "nonsense"}, "OpenSSL knows none of nonsense"),
     ],

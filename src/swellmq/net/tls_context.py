@@ -67,14 +67,7 @@ def _context_of(tls: TlsSettings, protocol: str, certificate: str, key: str) -> 
         except ssl.SSLError:
             problem = f"OpenSSL knows none of {tls.ciphers}"
             raise SettingsError("listener.ciphers", problem, "`openssl ciphers -v` lists what there is") from None
-    remedy = (
-        "Give a certificate in PEM that is followed by its chain, and the key that belongs to it, without a password"
-    )
-
-    def no_password() -> str:
-        raise SettingsError("listener.key", f"{key} has a password", "Take it off with `openssl pkey`")
-
-    _read("listener.certificate", certificate, remedy, lambda: context.load_cert_chain(certificate, key, no_password))
+    _load_chain(context, certificate, key)
     for ca in tls.client_cas:
         _trust(context, ca)
     if tls.asked:
@@ -90,6 +83,20 @@ def _context_of(tls: TlsSettings, protocol: str, certificate: str, key: str) -> 
     return context
 
 
+def _load_chain(context: ssl.SSLContext, certificate: str, key: str) -> None:
+    """Load a certificate and its key. OpenSSL does not say which of the two files it is that it can't use."""
+    for name, path in (("listener.certificate", certificate), ("listener.key", key)):
+        _read(name, path, "", lambda path=path: open(path, "rb").close())  # type: ignore[misc]  # mypy infers no type for the default
+    chain = "Give a certificate in PEM that is followed by its chain"
+    _read("listener.certificate", certificate, chain, lambda: _decode(certificate))
+
+    def no_password() -> str:
+        raise SettingsError("listener.key", f"{key} has a password", "Take it off with `openssl pkey`")
+
+    remedy = "Give the key in PEM that belongs to the certificate, without a password"
+    _read("listener.key", key, remedy, lambda: context.load_cert_chain(certificate, key, no_password))
+
+
 def _trust(context: ssl.SSLContext, authorities: str) -> None:
     """Trust what is signed by the authorities in a file or a folder."""
     is_folder = os.path.isdir(authorities)
@@ -98,12 +105,13 @@ def _trust(context: ssl.SSLContext, authorities: str) -> None:
     _read("listener.client_ca", authorities, remedy, lambda: context.load_verify_locations(file, folder))
 
 
-def _read(key: str, path: str, remedy: str, read: Callable[[], None]) -> None:
+def _read(key: str, path: str, remedy: str, read: Callable[[], object]) -> None:
     """Have a file read; a SettingsError that names it where that fails."""
     try:
         read()
     except ssl.SSLError as error:  # before OSError, of which it is a kind
-        raise SettingsError(key, f"{path} is of no use: {error.reason or error}", remedy) from None
+        reason = getattr(error, "reason", None) or "not what it should be"  # there is none where the file is no PEM
+        raise SettingsError(key, f"{path} is of no use: {reason}", remedy) from None
     except OSError as error:
         raise SettingsError(
             key, f"{path} can't be read: {error.strerror}", "Give the path of a readable file"
@@ -112,8 +120,7 @@ def _read(key: str, path: str, remedy: str, read: Callable[[], None]) -> None:
 
 def _names(certificate: str) -> list[str]:
     """The servers that a certificate is for, in small letters; warns where it has ended or soon will."""
-    # Python has no public way to read a certificate but by a handshake; its own tests and many programs use this one.
-    decoded: dict[str, Any] = ssl._ssl._test_decode_cert(certificate)  # type: ignore[attr-defined]
+    decoded = _decode(certificate)
     left_s = ssl.cert_time_to_seconds(decoded["notAfter"]) - time.time()
     if left_s < EXPIRES_SOON_S:
         ends = "ended" if left_s < 0 else "ends"
@@ -122,3 +129,12 @@ def _names(certificate: str) -> list[str]:
     if not names:
         names = [value for relative in decoded["subject"] for what, value in relative if what == "commonName"]
     return [name.lower() for name in names]
+
+
+def _decode(certificate: str) -> dict[str, Any]:
+    """The first certificate of a file, as `ssl` shows them.
+
+    Python has no public way to read one but by a handshake; its own tests and many programs use this one.
+    """
+    decoded: dict[str, Any] = ssl._ssl._test_decode_cert(certificate)  # type: ignore[attr-defined]
+    return decoded
