@@ -139,8 +139,6 @@ def test_files_that_are_tried_again_are_not_folded_away(stored: StoredBroker, di
         publisher.publish(f"t/{number}", b"x", qos=1, retain=True, identifier=1)
         stored.settle()
         while committer.folding.busy():
-            process = committer.folding.process.process
-            assert process is None or process.wait(WAIT_S) == 0
             stored.publish("again", b"%d" % number, 1, retain=True)  # the writer looks after it
     stored.restart()
     assert stored.broker.core.retained.count == 7

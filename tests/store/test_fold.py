@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import random
+import select
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,10 +14,10 @@ from swellmq.broker.retained import Source
 from swellmq.broker.session import RELEASED, SENT, Delivery, Session, Subscription
 from swellmq.codec.packets import Publish
 from swellmq.store.fold import Fold, Pace, fold_and_read
-from swellmq.store.folding import NICE, FoldProcess
+from swellmq.store.folding import IDLE_S, NICE, FoldProcess
 from swellmq.store.journal import encode_frame
 from swellmq.store.manage import TABLES
-from swellmq.store.records import Changes, deliveries_of
+from swellmq.store.records import PATIENT, READ, READ_BACK, Changes, deliveries_of
 from swellmq.store.schema import lock_folder
 from swellmq.store.storage import DiskStorage
 
@@ -149,6 +151,89 @@ def test_a_fold_ends_with_its_broker_wherever_it_is(tmp_path: Path) -> None:
     with Fold(str(tmp_path / "state.db")).db as db:
         assert db.execute("SELECT folded FROM meta").fetchone()[0] < 100
     os.close(lock_folder(str(tmp_path)))
+
+
+@pytest.fixture
+def process(tmp_path: Path) -> Iterator[FoldProcess]:
+    lock_fd = lock_folder(str(tmp_path))
+    process = FoldProcess(str(tmp_path), lock_fd)
+    yield process
+    process.kill()
+    os.close(lock_fd)
+
+
+def run(process: FoldProcess, arguments: list[str]) -> str:
+    """What came of a run."""
+    process.start(arguments)
+    return end(process)
+
+
+def end(process: FoldProcess) -> str:
+    """What came of the run that is under way."""
+    assert process.process is not None
+    select.select([process.process.stdout], [], [], 60)
+    assert not process.running()
+    return process.result()
+
+
+def number_of(process: FoldProcess) -> int:
+    assert process.process is not None
+    return process.process.pid
+
+
+def frame_file(folder: Path, number: int) -> str:
+    """A file of the journal with one retained message in it."""
+    storage = DiskStorage(str(folder), False, lambda: None)
+    storage.retained_saved(Publish(b"t/%d" % number, b"x", 0, True), None)
+    path = folder / f"journal-{number:020d}"
+    path.write_bytes(encode_frame(number, number - 1, 1, 1, b"".join(storage.pieces)))
+    return str(path)
+
+
+def test_one_process_does_run_after_run(process: FoldProcess, tmp_path: Path) -> None:
+    assert not process.idle()
+    assert run(process, [PATIENT, frame_file(tmp_path, 1)]) == ""
+    first = number_of(process)
+    assert process.idle()
+    assert run(process, [frame_file(tmp_path, 2)]) == "" and number_of(process) == first
+    missing = str(tmp_path / f"journal-{3:020d}")
+    assert "No such file" in run(process, [missing]) and number_of(process) == first
+    assert run(process, [frame_file(tmp_path, 3)]) == "" and number_of(process) == first
+    with Fold(str(tmp_path / "state.db")).db as db:
+        assert db.execute("SELECT count(*) FROM retained").fetchone()[0] == 3
+
+
+def test_a_process_that_has_nothing_to_do_ends(process: FoldProcess, tmp_path: Path) -> None:
+    assert run(process, [frame_file(tmp_path, 1)]) == ""
+    process.rest()
+    assert process.idle()
+    process.idle_since_s -= IDLE_S
+    process.rest()
+    assert not process.idle() and process.process is None
+
+
+def test_a_process_that_was_killed_meanwhile_is_replaced(process: FoldProcess, tmp_path: Path) -> None:
+    assert run(process, [frame_file(tmp_path, 1)]) == ""
+    assert process.process is not None
+    process.process.kill()
+    process.process.wait(20)
+    assert run(process, [frame_file(tmp_path, 2)]) == ""
+    process.process.kill()  # and in the middle of a run
+    process.start([frame_file(tmp_path, 3)])
+    assert process.process is not None
+    process.process.kill()
+    assert end(process) == "exit code -9" and process.process is None
+    assert run(process, [frame_file(tmp_path, 3)]) == ""
+
+
+def test_who_reads_back_gets_a_process_that_goes_first(process: FoldProcess, tmp_path: Path) -> None:
+    assert run(process, [frame_file(tmp_path, 1)]) == ""
+    first = number_of(process)
+    process.start([f"{READ}1:0:9"])
+    assert number_of(process) != first
+    assert os.getpriority(os.PRIO_PROCESS, number_of(process)) == os.getpriority(os.PRIO_PROCESS, 0)
+    assert end(process) == "" and process.process is None
+    assert (tmp_path / READ_BACK).read_bytes() == b""
 
 
 def test_a_fold_rests_after_work_and_only_then() -> None:

@@ -22,7 +22,7 @@ from mypy_extensions import i64, mypyc_attr
 from swellmq.broker.storage import Storage
 from swellmq.codec.spec import IMPLEMENTATION_SPECIFIC_ERROR, QUOTA_EXCEEDED
 from swellmq.limits import SEGMENT_BYTES, STORE_BACKLOG_BYTES
-from swellmq.store.folding import Fetch, Folding
+from swellmq.store.folding import IDLE_S, Fetch, Folding
 from swellmq.store.journal import JournalWriter, encode_frame, first_number
 
 log: Final = logging.getLogger("swellmq.store")
@@ -135,6 +135,8 @@ class Committer:
             return self.retry_s
         if self.folding.busy() or self.folding.closed:
             return FOLD_LOOK_S
+        if self.folding.process.idle():
+            return IDLE_S
         return None
 
     def take(self, wait_s: float | None) -> None:

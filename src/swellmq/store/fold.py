@@ -26,11 +26,15 @@ from swellmq.codec.packets import Publish
 from swellmq.store.errors import StoreError
 from swellmq.store.journal import REMEDY, first_number, read_segment, segments
 from swellmq.store.records import (
+    ANSWER_BYTES,
     DELIVERY,
+    DONE,
     MESSAGE,
     PATIENT,
+    READ,
     READ_BACK,
     READ_HEAD,
+    RUN_HEAD,
     STATE_SHIFT,
     Changes,
     DeliveryRow,
@@ -42,6 +46,9 @@ from swellmq.store.records import (
 from swellmq.store.schema import DATABASE, open_database, unusable
 
 SLICE_RECORDS: Final = 20_000  # of one transaction: well under a second
+PATIENT_RECORDS: Final = 2_000  # the same of a fold that has time: SQLite writes them in a millisecond or two
+CHECKPOINT_PAGES: Final = 4_000  # of SQLite's log, which are brought into the database then
+PATIENT_PAGES: Final = 500
 VACUUM_FREE_PAGES: Final = 4_096  # 16 MB of free pages are given back to the system
 WORK_NS: Final = 300_000  # after so much work a fold that has time sleeps for a moment,
 REST_S: Final = 0.000_1  # in which whoever waits for its core gets that
@@ -50,12 +57,17 @@ READ_ROWS: Final = 500  # of a piece that is read back: the broker unpacks one i
 
 
 class Fold:
-    """Brings files of the journal into the database `path`. Raises StoreError where one of them is bad."""
+    """Brings files of the journal into the database `path`. Raises StoreError where one of them is bad.
 
-    def __init__(self, path: str) -> None:
+    A `patient` one, beside which a broker serves its clients, does so in smaller steps.
+    """
+
+    def __init__(self, path: str, patient: bool = False) -> None:
         self.path = path
+        self.slice_records = PATIENT_RECORDS if patient else SLICE_RECORDS
         self.db = open_database(path)
         try:
+            self.db.execute(f"PRAGMA wal_autocheckpoint = {PATIENT_PAGES if patient else CHECKPOINT_PAGES}")
             row = self.db.execute("SELECT folded, clock_ms, wall_ms, number FROM meta").fetchone()
         except sqlite3.Error as error:
             self.db.close()
@@ -67,7 +79,7 @@ class Fold:
 
     def run(self, paths: list[str], proceed: Callable[[int, int], bool]) -> bool:
         """Fold these files, the oldest first; whether all were. `proceed` is asked before each frame, told how
-        many files of how many are done."""
+        many files of how many are done. The last commit puts all of them on disk; until then the files are there."""
         for index, path in enumerate(paths):
             if first_number(path) > self.folded + 1:
                 raise StoreError(f"{path}: the frames from {self.folded + 1} on, in front of it, are missing. {REMEDY}")
@@ -82,17 +94,19 @@ class Fold:
                 self.folded = frame.number
                 self.clock_ms = frame.clock_ms
                 self.wall_ms = frame.wall_ms
-                if changes.records >= SLICE_RECORDS:
+                if changes.records >= self.slice_records:
                     self.commit(changes)
                     changes = Changes()
-            self.commit(changes)
+            self.commit(changes, sync=index == len(paths) - 1)
         proceed(len(paths), len(paths))
         return True
 
-    def commit(self, changes: Changes) -> None:
-        """Bring the net changes of a slice into the tables, in one transaction."""
+    def commit(self, changes: Changes, sync: bool = False) -> None:
+        """Bring the net changes of a slice into the tables, in one transaction, and put all on disk that was committed
+        if `sync` is given."""
         db = self.db
         try:
+            db.execute(f"PRAGMA synchronous = {'FULL' if sync else 'NORMAL'}")
             db.execute("BEGIN IMMEDIATE")
             try:
                 self._write(changes)
@@ -289,13 +303,13 @@ def fold_and_read(
     proceed: Callable[[int, int], bool],
     rest: Callable[[], int] | None = None,
 ) -> bool:
-    """Fold files of the journal and read back what is asked for by `--read=session:first:end`; whether all was done.
+    """Fold files of the journal and read back what the words that begin with `READ` ask for; whether all was done.
 
     Other words that begin with `--` are passed over. `rest` is called again and again while SQLite works.
     """
-    wanted = [word.removeprefix("--read=") for word in arguments if word.startswith("--read=")]
+    wanted = [word.removeprefix(READ) for word in arguments if word.startswith(READ)]
     files = [word for word in arguments if not word.startswith("--")]
-    fold = Fold(os.path.join(folder, DATABASE))
+    fold = Fold(os.path.join(folder, DATABASE), PATIENT in arguments)
     if rest is not None:
         fold.db.set_progress_handler(rest, WORK_STEPS)
     try:
@@ -335,30 +349,44 @@ class Pace:
 
 
 def child() -> int:
-    """The process that folds while the broker runs: 0 where all is folded, and read where that was asked for.
+    """The process that folds while the broker runs: does what it is told, run after run, until its stdin ends.
 
-    Its arguments are the folder, and those of `fold_and_read`.
+    Its argument is the folder. A run is told by a `RUN_HEAD` and the arguments of `fold_and_read`; the answer is
+    `DONE`, or what is wrong.
     """
-    folder, *arguments = sys.argv[1:]
+    folder = sys.argv[1]
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C in a terminal goes to the broker, which ends us
-    _leash()
-    pace = Pace(PATIENT in arguments)
-    try:
-        return 0 if fold_and_read(folder, arguments, pace.proceed, pace.rest) else 1
-    except (StoreError, OSError) as error:
-        sys.stderr.write(str(error))
-        return 1
+    while head := os.read(0, RUN_HEAD.size):
+        arguments = _words(RUN_HEAD.unpack(head)[0])
+        _leash(True)
+        pace = Pace(PATIENT in arguments)
+        answer = DONE
+        try:
+            fold_and_read(folder, arguments, pace.proceed, pace.rest)
+        except (StoreError, OSError) as error:
+            answer = str(error).encode()[:ANSWER_BYTES]
+        _leash(False)
+        os.write(1, answer)
+    return 0
 
 
-def _leash() -> None:
+def _words(length: int) -> list[str]:
+    """Words of so many bytes from stdin, with a NUL between."""
+    data = b""
+    while len(data) < length:
+        data += os.read(0, length - len(data)) or sys.exit(1)
+    return [os.fsdecode(word) for word in data.split(b"\0")]
+
+
+def _leash(tight: bool) -> None:
     """Have the system end us once the other end of our standard input is closed: the broker stops, or is gone.
 
     Our priority is low, and the next broker waits for our lock on the folder: to look for ourselves now and then would
-    keep it waiting for seconds on a busy machine.
+    keep it waiting for seconds on a busy machine. While we wait for what to do next, reading tells us.
     """
     fcntl.fcntl(0, fcntl.F_SETOWN, os.getpid())
     flags = fcntl.fcntl(0, fcntl.F_GETFL)
-    fcntl.fcntl(0, fcntl.F_SETFL, flags | os.O_ASYNC)  # SIGIO comes, which ends who does not handle it
-    readable, _, _ = select.select([0], [], [], 0)
-    if readable:
+    # SIGIO comes, which ends who does not handle it
+    fcntl.fcntl(0, fcntl.F_SETFL, flags | os.O_ASYNC if tight else flags & ~os.O_ASYNC)
+    if tight and select.select([0], [], [], 0)[0]:
         raise SystemExit(1)  # it was closed before

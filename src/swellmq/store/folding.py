@@ -5,7 +5,8 @@ one that writes them.
 
 A fold has time, and where the broker has one core it takes it from the loop. A low priority is not enough there: a
 scheduler that is fair lets whoever runs go on until the next tick, 4 ms later, also where a client's message has woken
-the loop meanwhile. So a fold rests often, unless it is behind (`fold.Pace`).
+the loop meanwhile. So a fold rests often, unless it is behind (`fold.Pace`). To start Python alone takes a tenth of a
+second, without any rest: so the process stays while there is work for it now and then.
 """
 
 from __future__ import annotations
@@ -22,18 +23,24 @@ from mypy_extensions import i64, mypyc_attr
 from swellmq.broker.session import Delivery, Session
 from swellmq.broker.storage import Fetched
 from swellmq.limits import SEGMENT_BYTES
-from swellmq.store.records import PATIENT, READ_BACK, READ_HEAD, deliveries_of
+from swellmq.store.records import (
+    ANSWER_BYTES,
+    DONE,
+    PATIENT,
+    READ,
+    READ_BACK,
+    READ_HEAD,
+    RUN_HEAD,
+    deliveries_of,
+)
 
 log: Final = logging.getLogger("swellmq.store")
 
 FOLD_RETRY_S: Final = 30.0  # between two tries at a fold that fails
+IDLE_S: Final = 10.0  # a process that has had nothing to do for so long ends
 NICE: Final = 10  # of a fold: the loop goes first
 FOLD_PATIENCE_BYTES: Final = 4 * SEGMENT_BYTES  # more of closed files is folded without rests: a start has to read it
-# Its priority is low from the start, where it imports. One that reads back goes first: clients wait.
-FOLD_CODE: Final = (
-    f"import os, sys; any(word.startswith('--read=') for word in sys.argv) or os.nice({NICE});"
-    " from swellmq.store.fold import child; sys.exit(child())"
-)
+FOLD_CODE: Final = "import sys; from swellmq.store.fold import child; sys.exit(child())"
 
 
 @final
@@ -56,40 +63,97 @@ class FoldProcess:
         self.folder = folder
         self.lock_fd = lock_fd
         self.process: subprocess.Popen[bytes] | None = None
+        self.stays: bool = False  # for further runs, where this one succeeds
+        self.answer: bytes | None = None  # to the run that is under way
+        self.idle_since_s: float = 0.0  # monotonic; 0: a run is under way
 
     def start(self, arguments: list[str]) -> None:
         """Begin a run. Raises OSError where there can't be one."""
+        first = any(word.startswith(READ) for word in arguments)  # clients wait: at a priority as good as the loop's
+        self.idle_since_s = 0.0
+        self.answer = None
+        if self.process is not None and not first and self._tell(self.process, arguments):
+            return
+        self.kill()
+        self.process = process = self._spawn()
+        self.stays = not first
+        try:
+            if not first:  # and before it has imported anything
+                os.setpriority(os.PRIO_PROCESS, process.pid, min(19, os.getpriority(os.PRIO_PROCESS, 0) + NICE))
+            if not self._tell(process, arguments):
+                raise OSError(0, "the process that folds has ended at once")
+        except OSError:
+            self.kill()
+            raise
+
+    def _spawn(self) -> subprocess.Popen[bytes]:
         package = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
         environment = dict(os.environ)
         environment["PYTHONPATH"] = os.pathsep.join([package, environment.get("PYTHONPATH", "")]).rstrip(os.pathsep)
         # The lock goes with it: no other broker may use the folder before it has ended.
-        self.process = subprocess.Popen(
-            [sys.executable, "-P", "-c", FOLD_CODE, self.folder, *arguments],
+        process = subprocess.Popen(
+            [sys.executable, "-P", "-c", FOLD_CODE, self.folder],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             pass_fds=[self.lock_fd],
             env=environment,
         )
+        assert process.stdout is not None
+        os.set_blocking(process.stdout.fileno(), False)
+        return process
+
+    def _tell(self, process: subprocess.Popen[bytes], arguments: list[str]) -> bool:
+        """Give the process a run; whether it was there to take it."""
+        assert process.stdin is not None
+        words = b"\0".join([os.fsencode(word) for word in arguments])
+        try:
+            process.stdin.write(RUN_HEAD.pack(len(words)) + words)
+            process.stdin.flush()
+        except BrokenPipeError:
+            return False
+        return True
 
     def running(self) -> bool:
         """Whether the run is still under way."""
-        return self.process is not None and self.process.poll() is None
+        process = self.process
+        if process is None or self.answer is not None:
+            return False
+        assert process.stdout is not None
+        try:
+            self.answer = os.read(process.stdout.fileno(), ANSWER_BYTES)
+        except BlockingIOError:
+            return True
+        return False
 
     def result(self) -> str:
         """Why the run that has ended has failed; empty: it has done its work."""
         process = self.process
         assert process is not None
-        self.process = None
-        _, told = process.communicate()
-        if process.returncode == 0:
-            return ""
-        return told.decode(errors="replace").strip()[-500:] or f"exit code {process.returncode}"
+        answer = self.answer
+        if answer and self.stays:
+            self.idle_since_s = time.monotonic()
+        else:
+            self.process = None
+            _, told = process.communicate()  # it ends where its commands end
+            if not answer:
+                return told.decode(errors="replace").strip()[-500:] or f"exit code {process.returncode}"
+        return "" if answer == DONE else answer.decode(errors="replace")
+
+    def idle(self) -> bool:
+        """Whether it is there and has nothing to do."""
+        return self.process is not None and self.idle_since_s > 0
+
+    def rest(self) -> None:
+        """End the process where it has had nothing to do for long."""
+        if self.idle() and time.monotonic() - self.idle_since_s >= IDLE_S:
+            self.kill()
 
     def kill(self) -> None:
         """End the run, wherever it is: what it has committed stays, and the rest is done by the next one."""
         process = self.process
         self.process = None
+        self.idle_since_s = 0.0
         if process is not None:
             process.kill()
             process.communicate()
@@ -130,7 +194,7 @@ class Folding:
         return bool(self.under_way or self.reading)
 
     def look(self) -> None:
-        """See whether the process has ended, and start one where files wait."""
+        """See whether the run has ended, and begin one where files wait."""
         if self.busy():
             if not self.process.running():
                 self._ended(self.process.result())
@@ -140,6 +204,8 @@ class Folding:
                 return
         if self.wanted or (self.closed and time.monotonic() >= self.not_before_s):
             self._start()
+        else:
+            self.process.rest()
 
     def _start(self) -> None:
         self.under_way = self.closed
@@ -147,7 +213,7 @@ class Folding:
         self.closed = []
         self.reading = self.wanted
         self.wanted = []
-        wanted = [f"--read={int(one.number)}:{int(one.first)}:{int(one.end)}" for one in self.reading]
+        wanted = [f"{READ}{int(one.number)}:{int(one.first)}:{int(one.end)}" for one in self.reading]
         if not wanted and self.bytes <= FOLD_PATIENCE_BYTES:
             wanted = [PATIENT]
         try:

@@ -16,6 +16,7 @@ from __future__ import annotations
 import os
 import struct
 import zlib
+from collections.abc import Iterator
 from typing import Final, final
 
 from mypy_extensions import i64, mypyc_attr
@@ -136,28 +137,27 @@ def first_number(path: str) -> int:
     return int(os.path.basename(path).removeprefix(PREFIX))
 
 
-def read_segment(path: str, after: int) -> list[Frame]:
-    """The frames of one file whose numbers are above `after`.
+def read_segment(path: str, after: int) -> Iterator[Frame]:
+    """The frames of one file whose numbers are above `after`, read one by one.
 
     Raises StoreError where a frame is damaged that was on disk once, or is missing.
     """
-    with open(path, "rb") as file:
-        data = file.read()
-    frames: list[Frame] = []
-    pos = 0
     expected = first_number(path)
-    while pos < len(data):
-        frame, following = _read_frame(data, pos)
-        if frame is None:
-            _check_tail(path, data, pos, expected)
-            break
-        if frame.number != expected:
-            raise StoreError(f"{path}: frame {frame.number} where {expected} should be. {REMEDY}")
-        if frame.number > after:
-            frames.append(frame)
-        expected += 1
-        pos = following
-    return frames
+    with open(path, "rb") as file:
+        while head := file.read(HEAD_BYTES):
+            data = head
+            if len(head) == HEAD_BYTES:
+                data += file.read(_HEAD.unpack(head)[1])
+            frame, _ = _read_frame(data, 0)
+            if frame is None:
+                data += file.read()
+                _check_tail(path, data, file.tell() - len(data), expected)
+                return
+            if frame.number != expected:
+                raise StoreError(f"{path}: frame {frame.number} where {expected} should be. {REMEDY}")
+            if frame.number > after:
+                yield frame
+            expected += 1
 
 
 REMEDY: Final = "Restore a backup, or see what is left with `swellmq data check`"
@@ -177,14 +177,16 @@ def _read_frame(data: bytes, pos: int) -> tuple[Frame | None, int]:
     return Frame(number, clock_ms, wall_ms, body), end
 
 
-def _check_tail(path: str, data: bytes, pos: int, expected: int) -> None:
-    """A frame is bad: that is a torn end, unless a good one behind it knew it to be on disk."""
-    start = data.find(MARK, pos + 1)
-    while start >= 0:
+def _check_tail(path: str, data: bytes, begin: int, expected: int) -> None:
+    """What begins at the byte `begin` of a file is no frame: that is a torn end, or a broker is just writing it, unless
+    a good one behind it knew it to be on disk."""
+    if _read_frame(data, 0)[0] is not None:
+        return  # it has become one meanwhile
+    start = 0
+    while (start := data.find(MARK, start + 1)) > 0:
         frame, _ = _read_frame(data, start)
         if frame is not None and _HEAD.unpack_from(data, start)[4] >= expected:
             raise StoreError(
-                f"{path}: damaged at byte {pos}: frame {expected} is unreadable, although it was on disk once and"
+                f"{path}: damaged at byte {begin}: frame {expected} is unreadable, although it was on disk once and"
                 f" frame {frame.number} follows. {REMEDY}"
             )
-        start = data.find(MARK, start + 1)

@@ -53,7 +53,11 @@ NO_LOCAL: Final = 4  # beside the QoS in the options of a subscription
 RETAIN_AS_PUBLISHED: Final = 8
 STATE_SHIFT: Final = 2  # above the QoS in the options of a delivery
 RETAIN: Final = 16
-PATIENT: Final = "--patient"  # tells a fold that it has time
+RUN_HEAD: Final = struct.Struct("<I")  # what the process that folds is told: so many bytes of words, with b"\0" between
+PATIENT: Final = "--patient"  # it has time
+READ: Final = "--read="  # session:first:end of the numbers that are to be read back
+DONE: Final = b"+"  # what it answers where all went well; else what is wrong,
+ANSWER_BYTES: Final = 4_096  # in one piece
 READ_BACK: Final = "read-back"  # the file in which a fold leaves what was asked for:
 READ_HEAD: Final = struct.Struct("<qq")  # session and length, then so many bytes of records
 

@@ -135,7 +135,6 @@ def open_database(path: str, read_only: bool = False) -> sqlite3.Connection:
         if not read_only:
             db.execute("PRAGMA journal_mode = WAL")
             db.execute("PRAGMA synchronous = FULL")
-            db.execute("PRAGMA wal_autocheckpoint = 4000")
         return db
     except sqlite3.Error as error:
         raise unusable(path, error) from error
