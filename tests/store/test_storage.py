@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from store_helpers import StoredBroker
 
 from swellmq.codec.packets import Ack, Connack, Publish, Will
 from swellmq.codec.spec import PUBACK, PUBCOMP, PUBREC, PUBREL
+from swellmq.store.commit import GATHER_S
 from swellmq.store.errors import StoreError
 from swellmq.store.manage import check
 from swellmq.store.storage import DiskStorage
@@ -254,3 +256,21 @@ def test_a_file_of_the_journal_that_can_not_be_read(tmp_path: Path) -> None:
 def test_a_second_broker_on_the_folder(stored: StoredBroker) -> None:
     with pytest.raises(StoreError, match="a broker is using it"):
         DiskStorage(str(stored.folder), True, lambda: None).open(0)
+
+
+@pytest.mark.parametrize(
+    ("sync", "eager", "gathers"), [(False, False, True), (True, False, False), (False, True, False)]
+)
+def test_batches_that_no_client_waits_for_are_gathered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sync: bool, eager: bool, gathers: bool
+) -> None:
+    slept: list[float] = []
+    stored = StoredBroker(tmp_path / "node-0", sync=sync)
+    stored.storage.eager = eager
+    monkeypatch.setattr(time, "sleep", slept.append)
+    stored.connect("k")
+    stored.restart()
+    monkeypatch.undo()
+    assert (GATHER_S in slept) == gathers
+    assert stored.broker.session("k") is not None
+    stored.storage.close()

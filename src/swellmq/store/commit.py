@@ -30,6 +30,7 @@ log: Final = logging.getLogger("swellmq.store")
 RETRY_S: Final = 1.0  # between two tries at a disk that fails
 READ_LOOK_S: Final = 0.02  # the same while it also reads messages back, for which clients wait
 FOLD_LOOK_S: Final = 0.5  # how often a running fold is looked after
+GATHER_S: Final = 0.005  # for which batches are gathered where no client waits for any
 NO_ROOM: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -107,6 +108,9 @@ class Committer:
         """The thread: commit until stopped."""
         while not self.stopping:
             self.take(self._wait_s())
+            if self.taken and not self.sync and not self.storage.eager and not self.stopping:
+                time.sleep(GATHER_S)
+                self.take(0.0)
             self.work()
 
     def work(self) -> None:
