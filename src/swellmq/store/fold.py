@@ -24,7 +24,7 @@ from typing import Final
 from swellmq.broker.session import QUEUED
 from swellmq.codec.packets import Publish
 from swellmq.store.errors import StoreError
-from swellmq.store.journal import REMEDY, first_number, read_segment, segments
+from swellmq.store.journal import REMEDY, first_number, open_private, read_segment, segments
 from swellmq.store.records import (
     ANSWER_BYTES,
     DELIVERY,
@@ -273,7 +273,7 @@ def fold_all(folder: str, proceed: Callable[[int, int], bool]) -> Fold:
 
 def read_back(fold: Fold, path: str, wanted: list[tuple[int, int, int]]) -> None:
     """Write the queued messages of some sessions to a file: (session, first number, end of the numbers) each."""
-    with open(path, "wb") as file:
+    with open(open_private(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), "wb") as file:
         for session, first, end in wanted:
             cursor = fold.db.execute(
                 "SELECT d.id, d.options, d.share, d.identifiers, m.topic_name, m.payload, m.properties, m.qos,"
