@@ -92,6 +92,8 @@ def test_several_steps_are_told_in_short() -> None:
     [
         (["--mode", "dynamic,large"], "no mode is called 'large': choose from dynamic, fixed, none"),
         (["--chart", "pool.pdf"], "'pool.pdf' must end in .png or .svg"),
+        (["--chart", "nowhere/pool.svg"], "'nowhere/pool.svg' can't be written: give a file in a folder that is there"),
+        (["--json", "nowhere/pool.json"], "'nowhere/pool.json' can't be written"),
         (["--connections", "10,x"], "argument --connections"),
     ],
 )

@@ -14,6 +14,7 @@ from store_helpers import KEPT, WAIT_S, StoredBroker
 
 from swellmq.codec import spec
 from swellmq.codec.packets import Ack, Publish
+from swellmq.store.errors import StoreError
 from swellmq.store.schema import unusable
 from swellmq.store.storage import DiskStorage
 
@@ -171,8 +172,8 @@ def test_a_full_disk_is_called_so_whatever_sqlite_says(tmp_path: Path, monkeypat
     assert "the disk is full (disk I/O error). Make room on it" in str(unusable(path, error))
 
 
-def test_a_folder_that_is_read_only(tmp_path: Path) -> None:
+def test_a_folder_that_is_a_file(tmp_path: Path) -> None:
     folder = tmp_path / "file"
     folder.write_text("not a folder")
-    with pytest.raises(Exception, match=r"can't be written to.*Give the broker a folder"):
+    with pytest.raises(StoreError, match=r"node-0: .*/file is a file. Give the broker a folder"):
         DiskStorage(str(folder / "node-0"), True, lambda: None).open(0)

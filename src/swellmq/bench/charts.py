@@ -7,6 +7,8 @@ import importlib.util
 from pathlib import Path
 from typing import Any, Final
 
+from swellmq.bench.report import target
+
 COLOURS: Final = ("#1b6ca8", "#e8a33d", "#7a9e3f", "#a23b72", "#555555")
 GREY: Final = "#999999"
 FORMATS: Final = (".png", ".svg")
@@ -18,7 +20,7 @@ def path(text: str) -> Path:
         raise argparse.ArgumentTypeError(f"{text!r} must end in {' or '.join(FORMATS)}")
     if importlib.util.find_spec("matplotlib") is None:
         raise argparse.ArgumentTypeError("a chart needs matplotlib: pip install 'swellmq[tools]'")
-    return Path(text)
+    return target(text)
 
 
 def figure(panels: int = 1, height: float = 4.0) -> tuple[Any, list[Any]]:

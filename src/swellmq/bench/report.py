@@ -25,8 +25,16 @@ def add_arguments(parser: argparse.ArgumentParser, brokers: tuple[str, ...] = BR
         "--brokers", type=broker_names, default=list(brokers), metavar="NAME,...", help=f"of {', '.join(NAMES)}"
     )
     parser.add_argument("--protocol", choices=("3.1.1", "5"), default="3.1.1", help="the MQTT version of the load")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures of all rounds to this file")
-    parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the table to this file too")
+    parser.add_argument("--json", type=target, metavar="FILE", help="write all figures of all rounds to this file")
+    parser.add_argument("--markdown", type=target, metavar="FILE", help="write the table to this file too")
+
+
+def target(text: str) -> Path:
+    """An argument that is a file to be written: its folder is looked at before anything is measured."""
+    path = Path(text)
+    if not path.parent.is_dir() or path.is_dir():
+        raise argparse.ArgumentTypeError(f"{text!r} can't be written: give a file in a folder that is there")
+    return path
 
 
 def positive(text: str) -> int:

@@ -67,9 +67,9 @@ def lock_folder(folder: str) -> int:
             _make_folder(os.path.abspath(folder))
         fd = open_private(os.path.join(folder, LOCK), os.O_RDWR | os.O_CREAT)
     except OSError as error:
-        raise StoreError(
-            f"{folder}: can't be written to: {error.strerror}. Give the broker a folder of its own that it may write to"
-        ) from error
+        a_file = isinstance(error, FileExistsError | NotADirectoryError)
+        why = f"{error.filename} is a file" if a_file else f"can't be written to: {error.strerror}"
+        raise StoreError(f"{folder}: {why}. Give the broker a folder of its own that it may write to") from error
     give_up = time.monotonic() + LOCK_WAIT_S
     while True:
         try:
