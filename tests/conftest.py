@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -27,6 +28,8 @@ MOSQUITTO = ("mosquitto", "mosquitto_pub", "mosquitto_sub")
 
 def pytest_configure() -> None:
     builds.be_strict()
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # of a job in the background, and of all that it starts
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     os.environ["PATH"] += os.pathsep + "/usr/sbin"  # where Debian puts mosquitto, and not every user's PATH has it
 
 

@@ -73,7 +73,7 @@ def serve(settings: Settings, make: Callable[[Settings], Server] = Server) -> in
     if server.supervisor is not None:
         server.supervisor.ready(listening(server))
         server.plan()
-    server.run()
+    server.run(signals_wake=True)
     if settings.pid_file:
         with contextlib.suppress(OSError):  # somebody else removed it
             os.unlink(settings.pid_file)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import _socket as socket  # socket.py brings enums and selectors: 0.4 MB more
 import logging
 import os
+import signal
 import time
 from collections import deque
 from collections.abc import Callable
@@ -387,10 +388,18 @@ class Server:
         self.stopping = True
         self.loop.wake()
 
-    def run(self) -> None:
-        """Drive turns until `stop`, then end gracefully."""
+    def run(self, signals_wake: bool = False) -> None:
+        """Drive turns until `stop`, then end gracefully.
+
+        A signal is handled when Python code runs, so one that comes just before a wait would have to wait too, for the
+        next packet. With `signals_wake`, which only the main thread may ask for, it ends the wait.
+        """
+        if signals_wake:
+            signal.set_wakeup_fd(self.loop.waker_in, warn_on_full_buffer=False)
         while not self.stopping:
             self.turn()
+        if signals_wake:
+            signal.set_wakeup_fd(-1)
         if self.supervisor is not None:
             self.supervisor.stopping()
         self.end()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import logging
 import os
+import signal
 import socket
 import struct
 import subprocess
@@ -835,9 +836,39 @@ def test_wake_ends_the_wait(server: Servers) -> None:
     assert not one.loop.epoll.poll(0), "one wake ends one wait"
 
 
+def test_wakes_that_nobody_takes_are_no_fault(server: Servers) -> None:
+    one = server()
+    for _ in range(1 << 17):  # more than a pipe holds
+        one.loop.wake()
+    one.turn()
+    assert not one.stopping
+
+
+def test_a_signal_ends_the_wait_whenever_it_comes(server: Servers, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that came before the wait, and of which nobody has told the loop."""
+    one = server(sys_interval_s=0)
+    handled: list[int] = []
+    before = signal.signal(signal.SIGUSR2, lambda number, _frame: handled.append(number))
+    turn = one.turn
+
+    def turn_once(timeout_ms: int = -1) -> None:
+        if not one.stopping:
+            signal.raise_signal(signal.SIGUSR2)
+            one.stopping = True
+        turn(timeout_ms)
+
+    monkeypatch.setattr(one, "turn", turn_once)
+    try:
+        one.run(signals_wake=True)
+    finally:
+        signal.signal(signal.SIGUSR2, before)
+    assert handled == [signal.SIGUSR2]
+    assert signal.set_wakeup_fd(-1) == -1
+
+
 def test_wake_after_the_end_touches_nobody_elses_descriptor(server: Servers) -> None:
     one = server()
-    waker = one.loop.waker
+    waker = one.loop.waker_in
     one.finish()
     reading, writing = os.pipe()
     os.dup2(writing, waker)

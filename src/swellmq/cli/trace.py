@@ -62,7 +62,7 @@ def follow(client: AdminClient, arguments: argparse.Namespace) -> None:
                 return
             time.sleep(LOOK_S)
     except KeyboardInterrupt:
-        pass
+        client.close()  # a question may be half answered
     finally:
         stop(client, path)
 

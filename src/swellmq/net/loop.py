@@ -85,6 +85,7 @@ log = logging.getLogger("swellmq.loop")
 
 INTEREST: Final = 255 - DEMANDING
 NO_BOUND: Final = 1 << 40
+WAKES: Final = 4096  # that are taken at once
 TABLE_SLICE: Final = 4096  # the table by descriptor grows by so many places
 EXHAUSTED_LOG_MS: Final = 10_000
 CALM_LOOK_MS: Final = 1_000
@@ -134,7 +135,9 @@ class Loop:
         self.back_fd: int = self.back.fileno()
         self.back_ns: i64 = BACK_NS
         self.epoll.register(self.back_fd, READABLE)
-        self.waker: int = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self.waker: int = -1
+        self.waker_in: int = -1  # what is written here ends the wait; a pipe, since signals write a byte
+        self.waker, self.waker_in = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         # A late `wake` must not write to whatever gets the number; signals re-enter.
         self.waker_lock = threading.RLock()
         self.epoll.register(self.waker, READABLE)
@@ -186,7 +189,10 @@ class Loop:
         """Make the wait end. From any thread, or a signal handler."""
         with self.waker_lock:
             if self.waker >= 0:
-                os.eventfd_write(self.waker, 1)
+                try:
+                    os.write(self.waker_in, b"\0")
+                except BlockingIOError:
+                    pass  # it is full of them
 
     def _monotonic_ms(self) -> i64:
         passed: i64 = monotonic_ns()
@@ -268,7 +274,7 @@ class Loop:
             elif fd == self.output.writable_fd:
                 self.output.room = True
             elif fd == self.waker:
-                os.eventfd_read(self.waker)
+                os.read(self.waker, WAKES)
                 beside = True
             elif fd == self.guest_fd:
                 self.guest_ready = True
@@ -820,6 +826,7 @@ class Loop:
         self.epoll.close()
         self.back.close()
         os.close(waker)
+        os.close(self.waker_in)
         if self.spare_fd >= 0:
             os.close(self.spare_fd)
             self.spare_fd = -1
