@@ -120,7 +120,7 @@ def _serving_bytes() -> int:
         "from swellmq.cli.main import main\n"
         "import swellmq.server as server\n"
         "from swellmq.process import resident_bytes\n"
-        "server.Server.run = lambda self: print(resident_bytes(), flush=True)\n"
+        "server.Server.run = lambda self, **_: print(resident_bytes(), flush=True)\n"
         "main(['serve', '--port', '0', '--log-level', 'error'])\n"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
