@@ -24,7 +24,7 @@ Servers = Callable[..., Server]
 
 SESSIONS = 100_000
 # CPU of a turn: 1 ms is aimed at, the last step of a slice and a busy machine add to it; all at once would be above 50.
-USUAL_CPU_MS = 6.0
+USUAL_CPU_MS = 4.0
 MOST_CPU_MS = 15.0
 
 

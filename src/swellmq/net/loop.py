@@ -83,7 +83,6 @@ from swellmq.stats import Sampler, Stats
 
 log = logging.getLogger("swellmq.loop")
 
-INTEREST: Final = 255 - DEMANDING
 NO_BOUND: Final = 1 << 40
 WAKES: Final = 4096  # that are taken at once
 TABLE_SLICE: Final = 4096  # the table by descriptor grows by so many places
@@ -265,10 +264,7 @@ class Loop:
         for fd, mask in events:
             connection = self.table[fd] if fd < len(self.table) else None
             if connection is not None:
-                if mask & FAILED and _nothing_left(fd):
-                    connection.close(PEER_RESET)
-                else:
-                    self._read(connection, now_ms, READ_BYTES_FRONT)
+                self._read(connection, mask, now_ms, READ_BYTES_FRONT)
             elif fd == self.back_fd:
                 back_ready = True
             elif fd == self.output.writable_fd:
@@ -348,10 +344,7 @@ class Loop:
             served.add(fd)
             connection = self.table[fd] if fd < len(self.table) else None
             if connection is not None:
-                if mask & FAILED and _nothing_left(fd):
-                    connection.close(PEER_RESET)
-                else:
-                    self._read(connection, now_ms, READ_BYTES)
+                self._read(connection, mask, now_ms, READ_BYTES)
             elif fd in self.listeners:
                 self._accept(self.listeners[fd], now_ms)
             else:
@@ -359,8 +352,11 @@ class Loop:
             if monotonic_ns() >= until_ns:
                 return
 
-    def _read(self, connection: Connection, now_ms: i64, read_bytes: i64) -> None:
+    def _read(self, connection: Connection, mask: i64, now_ms: i64, read_bytes: i64) -> None:
         if connection.close_reason != OPEN:
+            return
+        if mask & FAILED and _nothing_left(connection.fd):
+            connection.close(PEER_RESET)
             return
         if not connection.interest & READABLE:
             connection.close(PEER_RESET)  # parked, so this can only be EPOLLHUP or EPOLLERR
@@ -421,7 +417,8 @@ class Loop:
 
     def _to_back(self, connection: Connection) -> None:
         """Serve a connection behind those that ask for little."""
-        connection.interest &= INTEREST
+        if connection.interest & DEMANDING:
+            connection.interest ^= DEMANDING
         if not connection.interest & IN_BACK:
             self._move(connection, self.epoll, self.back)
 

@@ -117,7 +117,12 @@ def bans(server: Server, query: PageQuery) -> Generator[None, None, BanPage]:
     keys, more = yield from smallest(
         cut(list(guard.bans)), query.after, query.limit, lambda key: guard.bans.get(key, 0) > now_ms
     )
-    items = [_describe(server, key, guard.bans[key]) for key in keys if key in guard.bans]
+    items: list[Ban] = []
+    for number, key in enumerate(keys):
+        if key in guard.bans:
+            items.append(_describe(server, key, guard.bans[key]))
+        if number % 32 == 31:
+            yield
     return BanPage(items, keys[-1] if more else None)
 
 
