@@ -12,7 +12,7 @@ from swellmq.broker.session import Delivery, Session
 from swellmq.codec.packets import Ack, Ping, Publish, Will
 from swellmq.codec.spec import PINGREQ, PINGRESP, PUBACK, PUBREC
 from swellmq.errors import CLOSE_REASONS, INTERNAL_ERROR, PEER_CLOSED
-from swellmq.limits import DELIVERIES_LEAST, DELIVERIES_PER_TURN, RUN_TARGETS_MAX
+from swellmq.limits import DELIVERIES_LEAST, DELIVERIES_PER_TURN, RUN_TARGETS_MAX, VISITS_SHARE
 
 WIDE = 2 * DELIVERIES_PER_TURN + 100
 IN_A_TURN = 2 * DELIVERIES_PER_TURN + 2 * DELIVERIES_LEAST  # what is read, then what waits in line
@@ -132,7 +132,7 @@ def test_very_many_groups_take_several_turns() -> None:
 def test_a_search_for_members_that_are_here_counts() -> None:
     broker = MemoryBroker()
     groups = DELIVERIES_LEAST + 44
-    for number in range(60):
+    for number in range(2 * DELIVERIES_PER_TURN * VISITS_SHARE // groups):
         member = broker.connect(f"m{number}", version=5, session_expiry_interval=600)
         share(member, groups)
         member.drop()

@@ -26,6 +26,7 @@ from swellmq.limits import (
     FILTER_COST,
     FILTERS_LEAST,
     VISITS_SHARE,
+    Limits,
 )
 
 LEVELS = 12
@@ -40,8 +41,8 @@ ONE_TURN = 3 * DELIVERIES_PER_TURN * VISITS_SHARE + 3 * ONE_MESSAGE  # read, ove
 class Measured(MemoryBroker):
     """Notes for each turn how many nodes were visited in both trees, filters added or removed, and messages sent."""
 
-    def __init__(self, storage: Storage | None = None) -> None:
-        super().__init__(storage=storage)
+    def __init__(self, storage: Storage | None = None, limits: Limits | None = None) -> None:
+        super().__init__(limits, storage=storage)
         self.visits: list[int] = []
         self.filters: list[int] = []
         self.sent: list[int] = []
@@ -354,7 +355,9 @@ def test_what_stands_in_line_waits_behind_what_was_read_but_not_twice() -> None:
 
 
 def test_what_waited_for_a_client_leaves_in_slices() -> None:
-    broker = Measured()
+    limits = Limits()
+    limits.queued_messages = limits.inflight_max = 4 * DELIVERIES_PER_TURN
+    broker = Measured(limits=limits)
     broker.connect("s", clean_start=False).subscribe("t", qos=1)
     broker.session("s").connection.close(PEER_CLOSED)  # type: ignore[union-attr]
     broker.turn()

@@ -1019,6 +1019,8 @@ def test_a_large_fan_out_is_flushed_in_slices(server: Servers, clients: Clients)
 def test_an_answer_of_the_same_turn_goes_first(server: Servers, clients: Clients) -> None:
     one, publisher, subscribers = fan_out(server, clients, FAN_OUT_WIDE + 1)
     other = clients(one, 5, "other")
+    publisher.ping()  # which brings both to the front: in the back each has a turn of its own
+    other.ping()
     publisher.send(Publish(b"all", b"x", 0, False))
     other.send(Ping(PINGREQ))
     turn_until_late(one)
