@@ -38,6 +38,8 @@ RESTING_PLACE: Final = """
     new Promise((resolve) => {
         const target = document.querySelector(%s);
         target.scrollIntoView({block: "center"});
+        window.hit = false;
+        target.addEventListener("click", () => window.hit = true, {capture: true, once: true});
         let before = null;
         const look = () => {
             const box = target.getBoundingClientRect();
@@ -214,13 +216,20 @@ class Page:
         )  # SVG has no innerText
 
     def click(self, selector: str) -> None:
-        """A real click, on the middle of an element that is there, rests, and is not covered."""
+        """A real click, on the middle of an element that is there, rests, and is not covered. Where the page has moved
+        on between the look and the click, and something else got it, once more."""
         found = json.dumps(selector)
-        self.wait(f"document.querySelector({found}) !== null")
-        place = self.run(RESTING_PLACE % found)
-        assert place is not None, f"{selector} is covered"
-        for kind in ("mousePressed", "mouseReleased"):
-            self.call("Input.dispatchMouseEvent", type=kind, button="left", clickCount=1, **place)
+        deadline_s = time.monotonic() + TIMEOUT_S
+        while True:
+            self.wait(f"document.querySelector({found}) !== null")
+            place = self.run(RESTING_PLACE % found)
+            assert place is not None, f"{selector} is covered"
+            for kind in ("mousePressed", "mouseReleased"):
+                self.call("Input.dispatchMouseEvent", type=kind, button="left", clickCount=1, **place)
+            if self.run("window.hit !== false"):  # undefined: the click led to another page
+                return
+            if time.monotonic() > deadline_s:
+                raise PageError(f"{selector} does not rest")
 
     def move(self, x: float, y: float) -> None:
         """Move the mouse."""
