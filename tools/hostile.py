@@ -432,7 +432,7 @@ def bystand(port: int, broker: int, stop: Event, pipe: Pipe) -> None:
             pinger.expect(b"\xd0\0")
             samples.append((began, pinger.took_ms()))
             due = max(due + PACE_S, time.monotonic())
-            time.sleep(due - time.monotonic() if due > time.monotonic() else 0)
+            time.sleep(max(0.0, due - time.monotonic()))
         pipe.send((samples, ""))
     except (OSError, AssertionError) as error:
         pipe.send((samples, f"a bystander was lost: {error!r}"))
