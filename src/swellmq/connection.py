@@ -11,12 +11,14 @@ object back at the end of the turn, when no event of this turn can still name it
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from typing import Final, TypeVar, final
 
 from mypy_extensions import i16, i32, i64, mypyc_attr, u8
 
 from swellmq.errors import OPEN
-from swellmq.limits import GATHER_FROM_BYTES, GATHER_PIECE_BYTES
+from swellmq.limits import GATHER_FROM_BYTES, GATHER_PIECE_BYTES, PRESS_LOOK_NS, PRESS_NS
 
 # Connection.gate: whether `send` may append at once.
 GATE_OPEN: Final = 0
@@ -41,6 +43,17 @@ IN_BACK: Final = 128  # no event: the connection is served behind those that ask
 DEMANDING: Final = 64  # and this says that it should be
 
 
+# What takes long in a turn, and may be put off (Turn.put_off), in the order in which it is done.
+BACK: Final = 1  # those that are served behind
+LINE: Final = 2  # work that takes several turns
+ROOM: Final = 4  # what waited for room in an outbox
+ENDED: Final = 8  # what ended sessions have left, and looks at what access now allows
+LATE: Final = 16  # output that is late
+
+BESIDE_MAX: Final = 4  # descriptors beside the clients' in the epoll of those in front
+
+monotonic_ns: Final = time.monotonic_ns
+
 T = TypeVar("T")
 
 
@@ -53,6 +66,10 @@ def drain(waiting: list[T]) -> list[T]:
     taken = waiting[:]
     waiting.clear()
     return taken
+
+
+def _nobody(_timeout_s: float, _count: int) -> list[tuple[int, int]]:
+    return []
 
 
 @mypyc_attr(native_class=True, acyclic=True)
@@ -127,6 +144,8 @@ class Buffers:
         self.gathered_bytes: i64 = 0  # its length
         self.gather_bytes: i64 = 0  # and that of the whole packet
         self.charged_bytes: i64 = 0  # what it counts for among the packets of strangers
+        self.large: bytes = b""  # a piece of the outbox that passes the layer part by part, in front of all others
+        self.large_next: i64 = 0  # bytes of it that have
         self.backlog: list[bytes] | None = None  # what the socket did not take, in order
         self.backlog_next: i64 = 0  # index of the first piece that is not yet sent
         self.backlog_offset: i64 = 0  # bytes of that piece that are sent
@@ -177,6 +196,53 @@ class Turn:
         self.ticket_open: i64 = 1  # of the batch that this turn fills
         self.ticket_stored: i64 = 0  # all up to this one is stored
         self.ticket_written: i64 = 0  # all up to this one is out of our hands, though perhaps not on disk
+        self.ready: Callable[[float, int], list[tuple[int, int]]] = _nobody  # asks the epoll of those in front
+        self.beside: set[int] = set()  # what is in that epoll beside clients
+        self.look_ns: i64 = 0  # when to ask it next
+        self.press: bool = False  # somebody in front waits, and the turn has lasted long enough
+        self.put_off: i64 = 0  # the phases, a bit each, that have left their time to those in front
+        self.favoured: i64 = 0  # the one of them that does not do so in this turn; 0: none
+
+    def begin(self, begin_ns: i64) -> None:
+        """A turn begins. Of the phases that were put off before one is favoured, each in its turn."""
+        self.again = False
+        self.press = False
+        self.look_ns = begin_ns + PRESS_NS
+        if self.put_off:
+            self._favour_next()
+        else:
+            self.favoured = 0
+
+    def _favour_next(self) -> None:
+        while True:
+            self.favoured = self.favoured * 2 if 0 < self.favoured < LATE else BACK
+            if self.favoured & self.put_off:
+                self.put_off ^= self.favoured
+                return
+
+    def pressed(self) -> bool:
+        """Whether the turn should come to its end: it has lasted PRESS_NS, and somebody in front waits.
+
+        What takes long asks between two steps, of which it has done at least one.
+        """
+        if not self.press:
+            now_ns: i64 = monotonic_ns()
+            if now_ns < self.look_ns:
+                return False
+            self.look_ns = now_ns + PRESS_LOOK_NS
+            for fd, _mask in self.ready(0, BESIDE_MAX + 1):
+                if fd not in self.beside:
+                    self.press = True
+        return self.press
+
+    def puts_off(self, phase: i64) -> bool:
+        """Whether a phase that takes long leaves its time to those in front, or, as the first of them, to another one
+        that did so before."""
+        if phase == self.favoured or not (self.pressed() or (phase == BACK and self.favoured)):
+            return False
+        self.put_off |= phase
+        self.again = True
+        return True
 
     def put_behind(self, start: i64) -> None:
         """Let those from index `start` of `flush` on, who are very many, wait behind all fresh output."""

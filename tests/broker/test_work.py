@@ -11,12 +11,12 @@ from swellmq.broker.publish import PUMP_LEAST, REPLAY_SLICE
 from swellmq.broker.retained import VISITS_PER_MESSAGE
 from swellmq.broker.rules import Rules
 from swellmq.broker.storage import Storage
-from swellmq.broker.topics import MERGE_VISITS
+from swellmq.broker.tree import MERGE_VISITS
 from swellmq.broker.will import end_session
 from swellmq.broker.work import Filters, Work
 from swellmq.codec import spec
 from swellmq.codec.encode import encode
-from swellmq.codec.packets import Disconnect, Ping, Publish, Suback, Subscribe, TopicRequest, Unsubscribe, Will
+from swellmq.codec.packets import Ack, Disconnect, Ping, Publish, Suback, Subscribe, TopicRequest, Unsubscribe, Will
 from swellmq.codec.spec import PINGREQ
 from swellmq.errors import PEER_CLOSED
 from swellmq.limits import (
@@ -113,6 +113,61 @@ def test_a_client_that_vanishes_while_its_messages_wait() -> None:
     again.send(Ping(PINGREQ))
     assert again.taken == b"\xd0\0"
     assert not broker.core.work
+    broker.check()
+
+
+def test_a_search_takes_several_turns_and_the_acknowledgement_comes_after_it() -> None:
+    """Who subscribes meanwhile may get the message or not; who has gone does not, and its place is no other's."""
+    broker = Measured()
+    hostile, leaving = broker.connect("hostile"), broker.connect("leaving")
+    for client in (hostile, leaving):
+        client.subscribe(*[one.decode() for one in CROSSED])
+    publisher = broker.connect("publisher", version=5)
+    topic = b"/".join([b"a"] * LEVELS) + b"/new"
+    publish = Publish(topic, b"x", 1, True)
+    publish.packet_identifier = 7
+    publisher.feed(publish)
+    broker._one_turn()
+    assert broker.core.work and not publisher.taken
+    leaving.drop()
+    while broker.core.work:
+        assert not hostile.taken and not publisher.taken
+        broker._one_turn()
+    broker.turn()
+    assert hostile.payloads() == [b"x"]
+    publisher.expect(Ack(spec.PUBACK, 7, spec.SUCCESS))
+    assert broker.core.retained.count == 1
+    assert broker.core.topics.route(topic) is None, "filters have changed since the search began"
+    broker.check()
+
+
+def test_searches_that_are_under_way_end_before_the_broker_does() -> None:
+    broker = Measured()
+    hostile = broker.connect("hostile")
+    hostile.subscribe(*[one.decode() for one in CROSSED])
+    hostile.feed(messages(3))
+    broker._one_turn()
+    assert broker.core.work
+    broker.engine.shut_down()
+    broker.turn()
+    assert hostile.payloads()[:1] == [b"0"]
+
+
+def test_what_a_member_leaves_is_handed_over_in_slices() -> None:
+    limits = Limits()
+    limits.queued_messages = 5_000
+    broker = Measured(limits=limits)
+    leaving = broker.connect("leaving", clean_start=False)
+    leaving.subscribe("$share/g/t", qos=1)
+    leaving.drop()
+    for number in range(5_000):
+        broker.inject("t", b"%d" % number, 1)
+    staying = broker.connect("staying")
+    staying.subscribe("$share/g/t", qos=0)
+    broker.forget()
+    broker.open(4).connect("leaving", clean_start=True)
+    assert staying.payloads() == [b"%d" % number for number in range(5_000)]
+    assert max(broker.sent) <= 2 * DELIVERIES_PER_TURN
     broker.check()
 
 

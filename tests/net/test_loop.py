@@ -25,7 +25,18 @@ from swellmq.broker.work import Work
 from swellmq.codec.encode import encode
 from swellmq.codec.packets import Ack, Connack, Connect, Disconnect, Ping, Properties, Publish
 from swellmq.codec.spec import PINGREQ, PUBACK, SESSION_TAKEN_OVER
-from swellmq.connection import IN_BACK, READABLE, Connection, Watcher
+from swellmq.connection import (
+    BACK,
+    ENDED,
+    IN_BACK,
+    LATE,
+    LINE,
+    READABLE,
+    ROOM,
+    Connection,
+    Turn,
+    Watcher,
+)
 from swellmq.limits import (
     ACCEPTS_PER_TURN,
     EVENTS_LEAST,
@@ -1055,12 +1066,11 @@ def test_what_is_late_still_leaves_when_its_connection_is_closed(server: Servers
 
 
 def test_input_waits_for_output_that_is_late(server: Servers, clients: Clients) -> None:
-    one, publisher, _subscribers = fan_out(server, clients, FAN_OUT_WIDE + 4 * WRITES_PER_LOOK)
+    one, publisher, subscribers = fan_out(server, clients, FAN_OUT_WIDE + 4 * WRITES_PER_LOOK)
     publisher.send(Publish(b"all", b"x", 0, False))
     turn_until_late(one)
     before = one.stats.bytes_received
-    other = clients.made[1]
-    for client in (publisher, other):
+    for client in subscribers[:2]:
         client.send(b"".join([encode(Publish(b"none", bytes(1_000), 0, False), 5)] * 60))
     one.loop.turn(0)
     assert READ_BYTES_BEHIND <= one.stats.bytes_received - before <= READ_BYTES_BEHIND + READ_BYTES_LEAST
@@ -1157,6 +1167,54 @@ def test_those_in_the_back_have_a_slice_and_take_turns(server: Servers, clients:
         assert light.sock.recv(10, socket.MSG_DONTWAIT) == b"\xd0\0"
         heard.append(one.stats.publishes_received)
     assert heard == [60, 120, 180]
+
+
+def test_a_turn_is_pressed_by_who_waits_in_front(server: Servers, clients: Clients) -> None:
+    one = server()
+    light, bulky = clients(one, 4, "light"), clients(one, 4, "bulky")
+    light.ping()
+    turn = one.turn_state
+    bulky.send(BULK)
+    one.loop.wake()
+    turn.begin(0)
+    assert not turn.pressed(), "neither those in the back nor a wake press"
+    light.send(Ping(PINGREQ))
+    assert not turn.pressed(), "it was looked up a moment ago"
+    turn.begin(0)
+    assert turn.pressed()
+    turn.begin(time.monotonic_ns() + 1_000_000_000)
+    assert not turn.pressed(), "it has only begun"
+    one.turn(0)
+    assert light.sock.recv(10, socket.MSG_DONTWAIT) == b"\xd0\0"
+
+
+def test_phases_that_were_put_off_are_favoured_in_rotation() -> None:
+    turn = Turn()
+    turn.ready = lambda _timeout_s, _count: [(1, READABLE)]  # somebody in front always waits
+    phases = (BACK, LINE, ROOM, ENDED, LATE)
+    served = []
+    for _ in range(15):
+        turn.begin(0)
+        served.append([phase for phase in phases if not turn.puts_off(phase)])
+        assert turn.again
+    assert served == [[], *[[phase] for phase in phases] * 3][:15]
+    turn.ready = lambda _timeout_s, _count: []
+    turn.begin(0)
+    assert [phase for phase in phases if not turn.puts_off(phase)] == [LINE, ROOM, ENDED, LATE]
+    turn.begin(0)
+    assert [phase for phase in phases if not turn.puts_off(phase)] == list(phases), "nothing is put off any more"
+
+
+def test_who_is_served_behind_is_served_however_busy_those_in_front_are(server: Servers, clients: Clients) -> None:
+    one = server()
+    light, bulky, reader = clients(one, 4, "light"), clients(one, 4, "bulky"), clients(one, 4, "reader")
+    reader.subscribe("none")
+    light.ping()
+    one.turn_state.ready = lambda _timeout_s, _count: [(1, READABLE)]
+    for _ in range(20):
+        bulky.send(BULK)
+    await_true(lambda: one.stats.publishes_received == 20 * 60, lambda: one.turn(0))
+    assert len(reader.expect(Publish).payload) == 1_000
 
 
 class Eavesdropper(Watcher):

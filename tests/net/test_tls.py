@@ -22,8 +22,8 @@ from swellmq.cli.tls import TlsSocket
 from swellmq.codec.packets import Ack, Disconnect, Publish, Suback, Subscribe, TopicRequest
 from swellmq.command import banner
 from swellmq.connection import Connection
-from swellmq.errors import SettingsError
-from swellmq.limits import LAYER_BYTES
+from swellmq.errors import PEER_CLOSED, SettingsError
+from swellmq.limits import LAYER_BYTES, WRITE_BYTES, WRITES_PER_TURN
 from swellmq.listener_settings import ListenerSettings
 from swellmq.net.tls import TlsLayer, identity_in, subject_text
 from swellmq.net.tls_context import find
@@ -392,6 +392,41 @@ def test_much_output_passes_tls_in_slices(server: Servers, secure: Secure, certi
     assert sorted(reader.expect(Publish).payload for _ in payloads) == payloads
     await_true(lambda: not one.turn_state.late, lambda: one.turn(1))
     assert connection.outbox_bytes == 0
+
+
+def test_a_large_piece_passes_tls_part_by_part(server: Servers, secure: Secure, certificate: str) -> None:
+    one = server(**listening(certificate))
+    reader, publisher = secure(one, "reader"), secure(one, "publisher")
+    payload = bytes(range(256)) * (5 * LAYER_BYTES // 256 + 1)
+    publisher.publish("kept/large", payload, 1, retain=True)
+    assert publisher.expect(Ack)
+    publisher.publish("kept/small", b"x", 1, retain=True)
+    assert publisher.expect(Ack)
+    [connection] = [each for each in one.loop.served() if is_named(each, "reader")]
+    reader.send(Subscribe(1, [TopicRequest(b"kept/#", 0)]))
+    await_true(lambda: connection.buffers is not None and connection.buffers.large, lambda: one.turn(1))
+    assert isinstance(reader.receive(), Suback)
+    got = {publish.topic_name: publish.payload for publish in (reader.expect(Publish), reader.expect(Publish))}
+    assert got == {b"kept/large": payload, b"kept/small": b"x"}
+    await_true(lambda: not one.turn_state.late, lambda: one.turn(1))
+    assert connection.outbox_bytes == 0 and connection.buffers is not None and not connection.buffers.large
+
+
+def test_what_passes_tls_when_its_client_is_cut_is_bounded(server: Servers, secure: Secure, certificate: str) -> None:
+    """Of more than is sent at once nothing could leave."""
+    one = server(**listening(certificate))
+    reader, publisher = secure(one, "reader"), secure(one, "publisher")
+    publisher.publish("kept", bytes(40 * LAYER_BYTES), 1, retain=True)
+    assert publisher.expect(Ack)
+    [connection] = [each for each in one.loop.served() if is_named(each, "reader")]
+    reader.send(Subscribe(1, [TopicRequest(b"kept", 0)]))
+    await_true(lambda: connection.buffers is not None and connection.buffers.large, lambda: one.turn(1))
+    before = one.stats.bytes_sent
+    connection.close(PEER_CLOSED)
+    one.turn(0)
+    assert 0 < one.stats.bytes_sent - before <= WRITES_PER_TURN * WRITE_BYTES
+    assert connection.outbox_bytes == 0 and one.pool.active == 1
+    secure(one, "other").ping()
 
 
 def is_named(connection: Connection, client_id: str) -> bool:

@@ -67,7 +67,7 @@ from swellmq.codec.decode import (
 from swellmq.codec.encode import packet_head
 from swellmq.codec.packets import ABSENT, Disconnect, Publish
 from swellmq.codec.topic import forget_topic_names
-from swellmq.connection import Connection, Engine, Timed, Turn, drain
+from swellmq.connection import ENDED, LINE, ROOM, Connection, Engine, Timed, Turn, drain
 from swellmq.errors import (
     CLIENT_DISCONNECTED,
     INTERNAL_ERROR,
@@ -84,6 +84,7 @@ from swellmq.errors import (
 )
 from swellmq.limits import (
     CONNECT_BYTES_MAX,
+    DELIVERIES_AT_ONCE,
     DELIVERIES_LEAST,
     DELIVERIES_PER_TURN,
     DUE_AT_ONCE,
@@ -96,6 +97,7 @@ from swellmq.limits import (
 )
 from swellmq.stats import Stats
 
+CROWDED_AT_ONCE: Final = 64  # messages of each of them
 CROWDED_LEAST: Final = 4  # sessions that get something of what waits in them in each turn
 NO_BOUND: Final = 1 << 40
 OVERDRAWN: Final = -DELIVERIES_PER_TURN  # so much beyond its share: what may cost much waits in line from the start
@@ -152,12 +154,15 @@ class MqttBroker(Engine):
             return
         if core.strangers_bytes and connection not in core.exchanges:
             core.discharge(connection)
+        kept_back = max(0, core.deliveries_left - DELIVERIES_AT_ONCE)  # for others; the rest of this one stands in line
+        core.deliveries_left -= kept_back
         try:
             self._packets(connection, data)
         except PeerError as error:
             self._on_peer_error(connection, error)
         except Exception:
             self._on_bug(connection)
+        core.deliveries_left += kept_back
         if core.limits.bytes_per_s:
             measure(core, connection, 0, size)
 
@@ -209,7 +214,7 @@ class MqttBroker(Engine):
         while 0 <= deadlines.next_ms() <= now_ms and looked < DUE_PER_TURN:
             looked += DUE_AT_ONCE
             self._run_deadlines(deadlines.due(now_ms, DUE_AT_ONCE), now_ms)
-            if self.core.deliveries_left < 0:
+            if self.core.deliveries_left < 0 or self.core.turn.pressed():
                 return
 
     def _run_deadlines(self, due: list[Timed], now_ms: i64) -> None:
@@ -260,14 +265,13 @@ class MqttBroker(Engine):
             core.turn.again = True
         if core.work:
             self._work(now_ms)
-        if core.crowded:
+        if core.crowded and not core.turn.puts_off(ROOM):
             self._use_room(now_ms)
-        if core.ending:
-            remove_ended(core)
-        if core.discarded:
-            discard_some(core)
-        if core.review or core.review_left:
-            review_some(core)
+        if core.ending or core.discarded or core.review or core.review_left:
+            if not core.turn.puts_off(ENDED):
+                remove_ended(core)
+                discard_some(core)
+                review_some(core)
         if core.events:
             events = drain(core.events)
             try:
@@ -279,13 +283,23 @@ class MqttBroker(Engine):
     def _work(self, now_ms: i64) -> None:
         """Do a slice of the work that takes several turns, in order; who waited for it goes on."""
         core = self.core
+        turn = core.turn
         if core.deliveries_left < 0 and not self.waited:  # by what was read; not twice in succession
             self.waited = True
-            core.turn.again = True
+            turn.again = True
+            return
+        if turn.puts_off(LINE):
             return
         self.waited = False
-        core.deliveries_left = DELIVERIES_PER_TURN
-        while core.work and core.deliveries_left > 0:
+        left: i64 = DELIVERIES_PER_TURN
+        core.deliveries_left = 0
+        while core.work:
+            if core.deliveries_left <= 0:
+                left += core.deliveries_left  # it may have been overdrawn
+                if left <= 0 or (left < DELIVERIES_PER_TURN and turn.pressed()):
+                    break
+                core.deliveries_left = min(left, DELIVERIES_AT_ONCE)
+                left -= core.deliveries_left
             work = core.work[0]
             connection = work.connection
             try:
@@ -302,7 +316,7 @@ class MqttBroker(Engine):
                     log.exception("a bug of ours in work that takes several turns")
                 done = True
             if not done:
-                break
+                continue
             del core.work[0]
             core.let_go(work)
             if connection is not None and connection.close_reason == OPEN:
@@ -311,7 +325,7 @@ class MqttBroker(Engine):
                     core.acknowledge(connection, work.reply, work.changes)
                 self._go_on_reading(connection, now_ms)
         if core.work:
-            core.turn.again = True
+            turn.again = True
 
     def _take_back(self) -> None:
         """The store has read messages back: let those in who wait for them."""
@@ -341,7 +355,7 @@ class MqttBroker(Engine):
         served: i64 = 0
         for session in crowded:
             served += 1
-            if served > CROWDED_LEAST and core.deliveries_left < 0:
+            if (served > CROWDED_LEAST and core.deliveries_left < 0) or (served > 1 and core.turn.pressed()):
                 core.crowded[:0] = crowded[served - 1 :]  # they are the first in the next turn
                 core.turn.again = True
                 return
@@ -356,10 +370,13 @@ class MqttBroker(Engine):
                 else:
                     core.note_crowded(session)
             else:
+                kept_back = max(0, core.deliveries_left - CROWDED_AT_ONCE)
+                core.deliveries_left -= kept_back
                 try:
                     self.on_drained(connection, now_ms)
                 except Exception:  # of one session: those behind it still get their turn
                     self._on_bug(connection)
+                core.deliveries_left += kept_back
 
     def seal(self) -> None:
         """Hand the open batch to storage and uplink."""
@@ -681,7 +698,8 @@ class MqttBroker(Engine):
         left = core.work
         core.work = []
         for work in left:
-            work_on(core, work)
+            while not work_on(core, work):
+                pass
         sessions = core.sessions.values()
         for session in sessions:
             will = session.will

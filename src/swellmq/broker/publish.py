@@ -15,17 +15,21 @@ from swellmq.broker.permissions import Permissions
 from swellmq.broker.retained import Source
 from swellmq.broker.session import SENT, UNSENT, Delivery, DeliveryQueue, Session, Subscription, message_bytes
 from swellmq.broker.shelf import shelve
-from swellmq.broker.topics import SYS_PREFIX, ShareGroup
-from swellmq.broker.work import Spread
+from swellmq.broker.topics import SYS_PREFIX
+from swellmq.broker.tree import Route, ShareGroup
+from swellmq.broker.work import HandOver, Routing, Spread
 from swellmq.codec.encode import encode_hop_properties, encode_publish
 from swellmq.codec.packets import ABSENT, Publish
 from swellmq.codec.spec import MQTT_5_0, REMAINING_LENGTH_MAX
 from swellmq.connection import Aliases, Connection
 from swellmq.errors import OPEN
-from swellmq.limits import IN_FLIGHT_LARGE_BYTES, REPLAY_NODES_KEPT, VISITS_SHARE
+from swellmq.limits import IN_FLIGHT_LARGE_BYTES, REPLAY_NODES_KEPT, VISITS_AT_ONCE, VISITS_SHARE
 
+NO_BOUND: Final = 1 << 40
 PUMP_LEAST: Final = 32  # messages that waited and are sent at once, whatever others have used up
-REPLAY_SLICE: Final = 64  # retained messages looked up at a time
+REPLAY_SLICE: Final = 32  # retained messages looked up at a time
+REPLAY_BYTES: Final = 131_072  # or so much of them
+RETAINED_COST: Final = 2  # of each, in deliveries
 REPLAY_SLICES: Final = 64  # in one turn: a filter that matches a million does not stop the others
 TOPIC_ALIAS_FROM_BYTES: Final = 4  # shorter topic names are cheaper than an alias
 IDENTIFIER_BYTES: Final = 5  # of a subscription identifier in a PUBLISH
@@ -40,41 +44,66 @@ def route_publish(core: Core, publish: Publish, publisher: Session | None, conne
     """Give a message to the retained store and to all its subscribers; how many subscriptions matched.
 
     `publisher` is the session it came from, for No Local; None for the broker's own messages and those of other nodes.
-    Where they are very many (`spread.py`) it has only begun, and `connection` is parked until they all have it.
+    Where they are very many (`spread.py`), or hard to find, it has only begun, and `connection` is parked until they
+    all have it.
     """
-    if publish.retain:  # [MQTT-3.3.1-8]
-        retain_publish(core, publish, publisher)
     topics = core.topics
     route = topics.route(publish.topic_name)
     if route is None:
-        before = topics.visited
-        route = topics.match(publish.topic_name)
-        core.deliveries_left -= (topics.visited - before) // VISITS_SHARE
+        search = topics.search(publish.topic_name)
+        whole = publisher is None or core.stopping or _in_one_batch(core, publish)
+        done = search.go_on(NO_BOUND if whole else VISITS_AT_ONCE)
+        core.deliveries_left -= search.visited // VISITS_SHARE
+        if not done:
+            core.queue(Routing(publish, publisher, search), connection)
+            return 1  # of what takes so long to find there is some
+        route = topics.found(search)
     matched = len(route.targets)
     if route.groups is not None:
         matched += len(route.groups)
     spread = core.too_wide(matched)
-    if spread and publish.qos == 2 and core.storage.durable:
-        spread = False  # it is stored in one batch, or it could arrive twice, or at some only, after a crash
+    if spread and _in_one_batch(core, publish):
+        spread = False
         core.deliveries_left -= matched
     if spread:
-        core.queue(Spread(route.targets, route.groups, publisher, publish), connection)
+        core.queue(send_out(core, publish, publisher, route), connection)
     else:
+        if publish.retain:
+            retain_publish(core, publish, publisher)
         for subscription in route.targets:
             deliver(core, subscription, publish, publisher)  # [MQTT-4.5.0-1]
         if route.groups is not None:
             for group in route.groups:
                 deliver_shared(core, group, publish)
-    if core.uplink.enabled and not publish.origin:
-        core.uplink.publish(publish, core.turn.ticket_open)
-        core.touch()
-    if publish.retain and not spread:
-        publish.frame_3 = publish.frame_5 = None  # it stays, so it should not stay three times
+        _pass_on(core, publish)
+        if publish.retain:
+            publish.frame_3 = publish.frame_5 = None  # it stays, so it should not stay three times
     return matched
 
 
+def _in_one_batch(core: Core, publish: Publish) -> bool:
+    """Whether a message must be stored in one batch, or it could arrive twice, or at some only, after a crash."""
+    return publish.qos == 2 and core.storage.durable
+
+
+def send_out(core: Core, publish: Publish, publisher: Session | None, route: Route) -> Spread:
+    """Begin to give a message to very many: what takes it to them."""
+    if publish.retain:
+        retain_publish(core, publish, publisher)
+    _pass_on(core, publish)
+    return Spread(route.targets, route.groups, publisher, publish)
+
+
+def _pass_on(core: Core, publish: Publish) -> None:
+    """Give a message that is not of another node to the other nodes."""
+    if core.uplink.enabled and not publish.origin:
+        core.uplink.publish(publish, core.turn.ticket_open)
+        core.touch()
+
+
 def retain_publish(core: Core, publish: Publish, publisher: Session | None) -> None:
-    """Set or clear the retained message of a topic. Where the store is full a new topic is dropped and counted."""
+    """Set or clear the retained message of a topic, [MQTT-3.3.1-8]. Where the store is full a new topic is dropped and
+    counted."""
     retained = core.retained
     # What the broker says of itself is told anew at every start.
     durable = core.storage.durable and not publish.topic_name.startswith(SYS_PREFIX)
@@ -220,16 +249,37 @@ def hand_over(core: Core, session: Session) -> None:
     session: another member could get it a second time.
     """
     deliveries: list[Delivery] = []
-    if session.inflight is not None:
-        deliveries = [delivery for delivery in session.inflight.values() if delivery.qos == 1]  # [MQTT-4.8.2-5]
-    if session.queue is not None:
-        while (queued := session.queue.pop()) is not None:
-            deliveries.append(queued)
-    for delivery in deliveries:
+    if session.inflight is not None:  # [MQTT-4.8.2-5]
+        for delivery in session.inflight.values():
+            if delivery.qos == 1 and delivery.shared is not None:
+                deliveries.append(delivery)
+    queue = session.queue
+    if queue is not None and not queue.shares():
+        queue = None
+    if deliveries or queue is not None:
+        work = HandOver(deliveries, queue)
+        # What is stored goes in one batch with the end of the session, or a crash could take it.
+        if not hand_on(core, work, core.kept(session) or core.stopping):
+            core.queue(work, None)
+
+
+def hand_on(core: Core, work: HandOver, whole: bool = False) -> bool:
+    """Go on with what a session has left to the other members; whether all is handed over."""
+    while whole or core.deliveries_left > 0:
+        delivery: Delivery | None = None
+        if work.next < len(work.deliveries):
+            delivery = work.deliveries[work.next]
+            work.next += 1
+        elif work.left is not None:
+            delivery = work.left.pop()
+        if delivery is None:
+            return True
+        core.deliveries_left -= 1
         if delivery.shared is not None and not expired(core, delivery.publish):
             group = core.topics.group(delivery.shared)
             if group is not None:
                 deliver_shared(core, group, delivery.publish)
+    return False
 
 
 def deliver_to(
@@ -561,12 +611,12 @@ def replay(core: Core, session: Session) -> None:
             return
         # If none of them can be sent at once, all must have a place in the queue.
         messages = min(REPLAY_SLICE, limits.queued_messages - queued)
-        room = min(room, limits.queued_bytes - queued_bytes)
+        room = min(room, limits.queued_bytes - queued_bytes, REPLAY_BYTES)
         topic_filter, current = session.replays.popitem(last=False)
         slice_used = False  # by a filter that matches nothing
         before = core.retained.visited
         found = core.retained.next(current, int(messages), room)
-        core.deliveries_left -= len(found) + (core.retained.visited - before) // VISITS_SHARE + 1
+        core.deliveries_left -= len(found) * RETAINED_COST + (core.retained.visited - before) // VISITS_SHARE + 1
         walked = True
         for publish in found:
             if expired(core, publish):

@@ -22,15 +22,15 @@ from swellmq.broker.core import Core
 from swellmq.broker.permissions import Permissions
 from swellmq.broker.session import PASSED_ON, PASSED_ON_2, SENT, Delivery, Session, Subscription
 from swellmq.broker.spread import spread_on
-from swellmq.broker.topics import NO_TARGETS, Route
+from swellmq.broker.tree import NO_TARGETS, Route
 from swellmq.broker.work import Spread
 from swellmq.codec.decode import decode_publish, header_length, packet_length
 from swellmq.codec.encode import encode_short_acks
 from swellmq.codec.packets import Publish
 from swellmq.codec.spec import MQTT_5_0, PUBACK, PUBREC
-from swellmq.connection import Connection
+from swellmq.connection import DEMANDING, Connection
 from swellmq.errors import OPEN, MalformedPacket
-from swellmq.limits import RUN_SHARE, RUN_TARGETS_MAX
+from swellmq.limits import FAN_OUT_WIDE, RUN_SHARE, RUN_TARGETS_MAX
 
 PUBLISH_QOS_0: Final = 0x30  # the first byte of a PUBLISH without DUP, QoS and RETAIN
 PUBLISH_QOS_1: Final = 0x32
@@ -167,6 +167,8 @@ def _forward(
     payload_bytes = end - start - overhead
     stats.publish_bytes_received += payload_bytes
     core.deliveries_left -= len(route.targets) // RUN_SHARE + 1
+    if len(route.targets) > FAN_OUT_WIDE:
+        connection.interest |= DEMANDING  # or its next message would press the turn that sends this one
     piece = data if start == 0 and end == len(data) else data[start:end]
     if identifiers:
         changes = core.changes

@@ -13,26 +13,48 @@ from __future__ import annotations
 from mypy_extensions import i64
 
 from swellmq.broker.core import Core
-from swellmq.broker.publish import deliver, deliver_shared, route_publish
-from swellmq.broker.work import Routing, Spread, Work
+from swellmq.broker.publish import deliver, deliver_shared, hand_on, send_out
+from swellmq.broker.work import HandOver, Routing, Spread, Work
 from swellmq.codec.decode import decode_publish, header_length, packet_length
 from swellmq.codec.packets import Publish
-from swellmq.limits import FAN_OUT_WIDE
+from swellmq.limits import FAN_OUT_WIDE, VISITS_AT_ONCE, VISITS_SHARE
 
 
 def go_on(core: Core, work: Work) -> bool:
-    """Do as much of `work` as this turn has left; whether it is done."""
+    """Do as much of `work` as its share allows; whether it is done."""
+    spread: Spread
     if isinstance(work, Routing):
-        route_publish(core, work.publish, work.publisher)
-        return True
-    if not isinstance(work, Spread):
+        if work.spread is None and not _find(core, work):
+            return False
+        assert work.spread is not None
+        spread = work.spread
+    elif isinstance(work, Spread):
+        spread = work
+    elif isinstance(work, HandOver):
+        return hand_on(core, work)
+    else:
         return True
     turn = core.turn
     before: i64 = len(turn.flush)
-    spread_on(core, work)
-    if len(turn.flush) - before > FAN_OUT_WIDE:
+    spread_on(core, spread)
+    done = spread.done()
+    if not done or len(turn.flush) - before > FAN_OUT_WIDE:
         turn.put_behind(before)
-    return work.done()
+    return done
+
+
+def _find(core: Core, routing: Routing) -> bool:
+    """Search on for those that get a message; whether they are found, and it is on its way."""
+    topics = core.topics
+    search = routing.search
+    if search is None:
+        search = routing.search = topics.search(routing.publish.topic_name)
+    before = search.visited
+    done = search.go_on(VISITS_AT_ONCE)
+    core.deliveries_left -= (search.visited - before) // VISITS_SHARE
+    if done:
+        routing.spread = send_out(core, routing.publish, routing.publisher, topics.found(search))
+    return done
 
 
 def spread_on(core: Core, spread: Spread, whole: bool = False) -> None:

@@ -161,6 +161,8 @@ def remove_ended(core: Core) -> None:
 def discard_some(core: Core) -> None:
     """Let go of some messages that waited for sessions which have ended: to free 10,000 at once takes 3 ms, and so do
     ten of 3 MB."""
+    if not core.discarded:
+        return
     queue = core.discarded[-1]
     bytes_left = queue.bytes - DISCARD_BYTES
     for _ in range(DISCARDS_PER_TURN):

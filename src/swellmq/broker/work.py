@@ -11,8 +11,8 @@ from typing import final
 from mypy_extensions import i64, mypyc_attr
 
 from swellmq.broker.access import Request
-from swellmq.broker.session import Session, Subscription
-from swellmq.broker.topics import ShareGroup
+from swellmq.broker.session import Delivery, DeliveryQueue, Session, Subscription
+from swellmq.broker.tree import Search, ShareGroup
 from swellmq.codec.packets import Publish, Subscribe, TopicRequest, Unsubscribe
 from swellmq.connection import Connection, Question
 
@@ -59,12 +59,27 @@ class Spread(Work):
 @final
 @mypyc_attr(native_class=True, acyclic=True)
 class Routing(Work):
-    """A will that was due when enough was done in its turn."""
+    """A message whose subscribers are still to be found: a will that was due when enough was done in its turn, or one
+    that crosses very many filters."""
 
-    def __init__(self, publish: Publish, publisher: Session) -> None:
+    def __init__(self, publish: Publish, publisher: Session | None, search: Search | None = None) -> None:
         super().__init__()
         self.publish = publish
         self.publisher = publisher
+        self.search = search  # None: not begun
+        self.spread: Spread | None = None  # once they are found
+
+
+@final
+@mypyc_attr(native_class=True, acyclic=True)
+class HandOver(Work):
+    """What a session that has ended held of shared subscriptions, on its way to their other members."""
+
+    def __init__(self, deliveries: list[Delivery], left: DeliveryQueue | None) -> None:
+        super().__init__()
+        self.deliveries = deliveries  # that were in flight
+        self.next: i64 = 0  # index of the first of them that is still here
+        self.left = left  # what waited, and by other subscriptions, too
 
 
 @final

@@ -86,10 +86,16 @@ def check_response_topic(topic: bytes) -> None:
 def check_topic_filter(topic_filter: bytes) -> None:
     """Raise MalformedPacket where `topic_filter`, shared or not, is none; TOPIC_FILTER_INVALID where it is too deep."""
     _check_topic(topic_filter)
+    shared = topic_filter.startswith(SHARE_PREFIX)
+    if not shared:
+        _check_depth(topic_filter)  # first: to look at the wildcards of 30,000 levels takes 1 ms
     if _HASH in topic_filter or _PLUS in topic_filter:
         _check_wildcards(topic_filter)
-    if topic_filter.startswith(SHARE_PREFIX):
-        topic_filter = _checked_share(topic_filter)
+    if shared:
+        _check_depth(_checked_share(topic_filter))
+
+
+def _check_depth(topic_filter: bytes) -> None:
     if _is_too_deep(topic_filter):
         raise MalformedPacket(TOPIC_FILTER_INVALID, "topic filter with too many levels", MALFORMED_PACKET)
 

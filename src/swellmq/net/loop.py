@@ -22,6 +22,10 @@ the back, until a read brings little. The back is asked for one at a time, so th
 rotation however few a turn serves, and its epoll is an entry of the front's, so that however many wait there, those in
 front are found at once (docs/decisions/0022-front-and-back.md).
 
+Somebody in front who comes while a turn is under way presses it: what takes long looks up between its steps whether
+there is such a one (`Turn.pressed`), and leaves what it has not done to the next turn. Each phase that was put off is
+favoured in one of the next turns, in rotation (docs/decisions/0023-pressed-turns.md).
+
 Closing last is what makes stale events harmless. epoll names descriptors, not connections: were a descriptor closed
 while events of the same batch are still to be read, an accept in that batch could reuse its number, and the dead
 connection's event would hit the newborn one. Here no descriptor is closed between a wait and the end of its turn.
@@ -45,6 +49,7 @@ from typing import Final, final
 from mypy_extensions import i64, mypyc_attr, u8
 
 from swellmq.connection import (
+    BACK,
     DEMANDING,
     IN_BACK,
     ON_DISK,
@@ -142,10 +147,13 @@ class Loop:
         self.epoll.register(self.waker, READABLE)
         self.reads = Sampler()
         self.watcher: Watcher | None = None
+        turn.ready = self.poll
+        turn.beside.update((self.back_fd, self.waker))
         self.guest_fd: int = -1  # the epoll descriptor of another loop, whose turns our host runs
         self.guest_ready: bool = False  # it was readable
         self.table: list[Connection | None] = [None] * TABLE_SLICE
         self.output = Output(self.epoll, turn, stats, self.table)
+        turn.beside.add(self.output.writable_fd)
         self.linger = Linger(self.back)
         self.listeners: dict[int, Listener] = {}
         self.bounds: dict[int, Bound] = {}  # of the listeners that have one, by their index
@@ -248,7 +256,7 @@ class Loop:
         events = self.poll(wait_ms / 1000 if wait_ms >= 0 else None, self.events_max)
         begin_ns = self.read_clocks()
         turn = self.turn_state
-        turn.again = False
+        turn.begin(begin_ns)
         now_ms = turn.now_ms
         engine = self.engine
         beside = now_ms >= self.beside_ms
@@ -274,9 +282,9 @@ class Loop:
                 beside = True
             elif fd == self.guest_fd:
                 self.guest_ready = True
-        if back_ready:
-            if turn.flush:
-                self.output.flush_fresh(now_ms)
+        if turn.flush:
+            self.output.flush_fresh(now_ms)
+        if back_ready and not turn.puts_off(BACK):
             self._serve_back(now_ms)
         # 3. tick
         engine.tick(now_ms)
@@ -349,7 +357,7 @@ class Loop:
                 self._accept(self.listeners[fd], now_ms)
             else:
                 self.linger.read(fd)
-            if monotonic_ns() >= until_ns:
+            if monotonic_ns() >= until_ns or self.turn_state.pressed():
                 return
 
     def _read(self, connection: Connection, mask: i64, now_ms: i64, read_bytes: i64) -> None:
@@ -720,9 +728,11 @@ class Loop:
         """Tell by `guest_ready` when another loop's `fileno()` is readable; -1 ends that."""
         if self.guest_fd >= 0:
             self.epoll.unregister(self.guest_fd)
+            self.turn_state.beside.discard(self.guest_fd)
         self.guest_fd = fd
         if fd >= 0:
             self.epoll.register(fd, READABLE)
+            self.turn_state.beside.add(fd)
 
     def let_go(self, connection: Connection) -> int:
         """Serve a connection no longer, without a word to it or its handler: its descriptor is the caller's now.

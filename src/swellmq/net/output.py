@@ -17,7 +17,7 @@ from typing import Final, final
 
 from mypy_extensions import i64, mypyc_attr
 
-from swellmq.connection import READABLE, WRITABLE, Buffers, Connection, Layer, Turn, Watcher, drain
+from swellmq.connection import LATE, READABLE, WRITABLE, Buffers, Connection, Layer, Turn, Watcher, drain
 from swellmq.errors import OPEN, PEER_RESET, WRITE_STALLED
 from swellmq.limits import (
     BYTES_PER_LOOK,
@@ -68,12 +68,15 @@ class Output:
         from the start. What is late gets as much time again, in order; it shares that with sockets that take more.
         """
         slice_ns = self.slice_ns
-        self.flush_fresh(now_ms)
+        self.flush_fresh(now_ms, True)
         late = self.turn.late
-        if late and self.room:
+        if (late or self.room) and self.turn.puts_off(LATE):
+            return
+        pressing = self.turn.favoured != LATE  # else it has its time, or input would outrun it
+        if (late and self.room) or not pressing:
             slice_ns //= 2
         if late:
-            self.late_next = self._flush_some(late, self.late_next, now_ms, slice_ns)
+            self.late_next = self._flush_some(late, self.late_next, now_ms, slice_ns, pressing)
             if self.late_next == len(late):
                 late.clear()
                 self.late_next = 0
@@ -86,17 +89,18 @@ class Output:
             self.room = False
             self._refill(now_ms, slice_ns)
 
-    def flush_fresh(self, now_ms: i64) -> None:
-        """Write to the connections that got output since the last time; those that are left then are late."""
+    def flush_fresh(self, now_ms: i64, pressing: bool = False) -> None:
+        """Write to the connections that got output since the last time; those that are left then are late. `pressing`:
+        fewer where somebody in front waits."""
         turn = self.turn
         fresh = drain(turn.flush)
-        done = self._flush_some(fresh, 0, now_ms, self.slice_ns)
+        done = self._flush_some(fresh, 0, now_ms, self.slice_ns, pressing)
         if done < len(fresh):
             turn.late.extend(fresh[done:])
         if self.rest:
             turn.late.extend(drain(self.rest))
 
-    def _flush_some(self, connections: list[Connection], start: i64, now_ms: i64, slice_ns: i64) -> i64:
+    def _flush_some(self, connections: list[Connection], start: i64, now_ms: i64, slice_ns: i64, pressing: bool) -> i64:
         """Write to those from index `start` on until the slice is used up; the index of the first that is left."""
         index = start
         until_ns: i64 = 0
@@ -114,6 +118,8 @@ class Output:
                     until_ns = now_ns + slice_ns
                 elif now_ns >= until_ns:
                     break
+                if pressing and self.turn.pressed():
+                    break
         return index
 
     def _refill(self, now_ms: i64, slice_ns: i64) -> None:
@@ -125,7 +131,7 @@ class Output:
                 connection = self.table[fd]
                 if connection is not None:
                     self.write_backlog(connection, now_ms)
-            if len(events) < WRITABLE_EVENTS or monotonic_ns() >= until_ns:
+            if len(events) < WRITABLE_EVENTS or monotonic_ns() >= until_ns or self.turn.pressed():
                 return
 
     def _unwatch(self, connection: Connection) -> None:
@@ -186,7 +192,13 @@ class Output:
         buffers = connection.buffers
         if buffers is not None and buffers.layer is not None:
             if connection.outbox_bytes > LAYER_BYTES and connection.close_reason == OPEN:
-                outbox = self._some_of(connection, outbox)
+                outbox = self._some_of(connection, buffers, outbox)
+            else:
+                if buffers.large:
+                    outbox.insert(0, buffers.large[buffers.large_next :])
+                    buffers.large = b""
+                if connection.outbox_bytes > WRITES_PER_TURN * WRITE_BYTES:
+                    outbox = _first_of(outbox, WRITES_PER_TURN * WRITE_BYTES)  # more has no chance to leave
             outbox = self._pass_down(connection, buffers.layer, outbox)
         if (buffers is not None and buffers.backlog is not None) or connection.outbox_bytes > JOIN_BYTES:
             self._keep_backlog(connection, outbox)
@@ -209,20 +221,33 @@ class Output:
             self._keep_backlog(connection, [data[written:]])
             self._stall(connection, now_ms)
 
-    def _some_of(self, connection: Connection, outbox: list[bytes]) -> list[bytes]:
+    def _some_of(self, connection: Connection, buffers: Buffers, outbox: list[bytes]) -> list[bytes]:
         """The first pieces of an outbox, as far as they may pass a layer in one turn; the others are late."""
-        if outbox and len(outbox[0]) > 2 * LAYER_BYTES:
-            large = outbox[0]
-            outbox[:1] = [large[start : start + LAYER_BYTES] for start in range(0, len(large), LAYER_BYTES)]
+        if not buffers.large and outbox and len(outbox[0]) > 2 * LAYER_BYTES:
+            buffers.large = outbox.pop(0)
+            buffers.large_next = 0
+        if buffers.large:
+            start = buffers.large_next
+            buffers.large_next += LAYER_BYTES
+            part = buffers.large[start : buffers.large_next]
+            if buffers.large_next >= len(buffers.large):
+                buffers.large = b""
+            self._leave(connection, outbox)
+            return [part]
         count = 0
         size: i64 = 0
         while count < len(outbox) and size < LAYER_BYTES:
             size += len(outbox[count])
+            if size > 2 * LAYER_BYTES:
+                break  # a large one; it is not the first
             count += 1
         if count < len(outbox):
-            connection.outbox = outbox[count:]
-            self.rest.append(connection)
+            self._leave(connection, outbox[count:])
         return outbox[:count]
+
+    def _leave(self, connection: Connection, outbox: list[bytes]) -> None:
+        connection.outbox = outbox
+        self.rest.append(connection)
 
     def _pass_down(self, connection: Connection, layer: Layer, outbox: list[bytes]) -> list[bytes]:
         """What goes to the socket for an outbox. What the layer adds waits too, but is not counted as MQTT."""
@@ -344,6 +369,17 @@ class Output:
             total += len(backlog[index])
             index += 1
         return pieces, total
+
+
+def _first_of(pieces: list[bytes], size_max: i64) -> list[bytes]:
+    """The first `size_max` bytes of some pieces."""
+    first: list[bytes] = []
+    for piece in pieces:
+        if size_max <= 0:
+            break
+        first.append(piece[:size_max])
+        size_max -= len(piece)
+    return first
 
 
 def _advance(buffers: Buffers, backlog: list[bytes], written: i64) -> None:

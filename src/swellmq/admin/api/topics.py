@@ -18,7 +18,7 @@ from swellmq.broker.core import Core
 from swellmq.broker.retained import RetainedNode
 from swellmq.broker.session import Entry
 from swellmq.broker.sharded import ShardedMap
-from swellmq.broker.topics import Subscribers
+from swellmq.broker.tree import Subscribers
 from swellmq.codec.topic import check_topic_filter, matches
 from swellmq.errors import PeerError
 from swellmq.server import Server
