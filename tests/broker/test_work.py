@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from harness import MemoryBroker, MemoryClient
+from harness import MemoryBroker, MemoryClient, properties
 from stand_ins import DelayedStorage
 
 from swellmq.broker.broker import CROWDED_LEAST
@@ -13,11 +13,23 @@ from swellmq.broker.rules import Rules
 from swellmq.broker.storage import Storage
 from swellmq.broker.tree import MERGE_VISITS
 from swellmq.broker.will import end_session
-from swellmq.broker.work import Filters, Work
+from swellmq.broker.work import Filters, Routing, Work
 from swellmq.codec import spec
 from swellmq.codec.encode import encode
-from swellmq.codec.packets import Ack, Disconnect, Ping, Publish, Suback, Subscribe, TopicRequest, Unsubscribe, Will
+from swellmq.codec.packets import (
+    Ack,
+    Connect,
+    Disconnect,
+    Ping,
+    Publish,
+    Suback,
+    Subscribe,
+    TopicRequest,
+    Unsubscribe,
+    Will,
+)
 from swellmq.codec.spec import PINGREQ
+from swellmq.connection import LINE
 from swellmq.errors import PEER_CLOSED
 from swellmq.limits import (
     DELIVERIES_PER_TURN,
@@ -141,6 +153,101 @@ def test_a_search_takes_several_turns_and_the_acknowledgement_comes_after_it() -
     broker.check()
 
 
+NEW_TOPIC = b"/".join([b"a"] * LEVELS) + b"/new"
+
+
+def searching(**options: object) -> tuple[Measured, MemoryClient, MemoryClient]:
+    """A broker, a client that all CROSSED lead to, and a publisher."""
+    broker = Measured()
+    hostile = broker.connect("hostile")
+    hostile.subscribe(*[one.decode() for one in CROSSED])
+    return broker, hostile, broker.connect("publisher", **options)
+
+
+def pressed(broker: Measured, favoured: int) -> None:
+    """One turn in which somebody in front waits all the time."""
+    broker.turn_state.press = True
+    broker.turn_state.favoured = favoured
+    broker._one_turn()
+    broker.turn_state.press = False
+
+
+def test_who_subscribes_during_a_search_has_the_newest_retained_message() -> None:
+    broker, _hostile, publisher = searching()
+    broker.inject(NEW_TOPIC.decode(), b"old", retain=True)
+    broker.core.topics.forget_routes()
+    late = broker.connect("late")
+    publisher.feed(Publish(NEW_TOPIC, b"new", 0, True))
+    broker._one_turn()
+    assert broker.core.work
+    late.feed(subscribe([NEW_TOPIC]))
+    broker.turn()
+    assert [one.payload for one in late.receive() if isinstance(one, Publish)][-1:] == [b"new"]
+
+
+def test_who_unsubscribes_during_a_search_gets_nothing_any_more() -> None:
+    broker, hostile, publisher = searching()
+    leaving = broker.connect("leaving")
+    leaving.subscribe("a/#", "+/a/#")
+    publisher.feed(Publish(NEW_TOPIC, b"x", 0, False))
+    broker._one_turn()
+    assert broker.core.work
+    leaving.feed(Unsubscribe(2, [b"a/#", b"+/a/#"]))
+    broker.turn()
+    assert not [one for one in leaving.receive() if isinstance(one, Publish)]  # [MQTT-3.10.4-2]
+    assert hostile.payloads() == [b"x"]
+
+
+def test_a_will_comes_after_messages_that_are_still_on_their_way() -> None:
+    broker, hostile, publisher = searching(will=Will(Publish(NEW_TOPIC, b"will", 0, False), 0))
+    publisher.feed(Publish(NEW_TOPIC, b"first", 0, False))
+    broker._one_turn()
+    while not (isinstance(broker.core.work[0], Routing) and broker.core.work[0].spread is not None):
+        pressed(broker, LINE)
+    publisher.connection.close(PEER_CLOSED)
+    pressed(broker, 0)
+    broker.turn()
+    assert hostile.payloads() == [b"first", b"will"]
+
+
+def test_who_comes_back_waits_for_its_own_messages() -> None:
+    broker, hostile, publisher = searching()
+    publisher.feed(Publish(NEW_TOPIC, b"first", 0, False))
+    broker._one_turn()
+    while not (isinstance(broker.core.work[0], Routing) and broker.core.work[0].spread is not None):
+        pressed(broker, LINE)
+    again = broker.open(4)
+    connect = Connect()
+    connect.protocol_version = 4
+    connect.client_id = "publisher"
+    connect.clean_start = True
+    again.feed(connect, Publish(NEW_TOPIC, b"second", 0, False))
+    pressed(broker, 0)
+    broker.turn()
+    assert hostile.payloads() == [b"first", b"second"]  # [MQTT-4.6.0-6]
+
+
+def test_an_acknowledgement_waits_for_what_its_message_has_changed_and_no_longer() -> None:
+    """Also where its last slice changes nothing, so that no batch is under way."""
+    storage = DelayedStorage()
+    broker = Measured(storage=storage)
+    broker.connect("kept", clean_start=False).subscribe("all", qos=1)
+    for number in range(300):
+        broker.connect(f"c{number}").subscribe("all", qos=1)
+    publisher = broker.connect("publisher", version=5)
+    storage.commit()
+    broker.turn()
+    publisher.receive()
+    publish = Publish(b"all", b"x", 1, False)
+    publish.packet_identifier = 7
+    publisher.feed(publish)
+    for _ in range(10):
+        pressed(broker, LINE)
+        storage.commit()
+    broker.turn()
+    publisher.expect(Ack(spec.PUBACK, 7, spec.SUCCESS))
+
+
 def test_searches_that_are_under_way_end_before_the_broker_does() -> None:
     broker = Measured()
     hostile = broker.connect("hostile")
@@ -169,6 +276,32 @@ def test_what_a_member_leaves_is_handed_over_in_slices() -> None:
     assert staying.payloads() == [b"%d" % number for number in range(5_000)]
     assert max(broker.sent) <= 2 * DELIVERIES_PER_TURN
     broker.check()
+
+
+def test_what_is_handed_over_is_stored_together_with_the_end_of_the_session() -> None:
+    """Although it is no longer kept when it ends: a crash in between would take what others have not got yet."""
+    limits = Limits()
+    limits.queued_messages = 5_000
+    storage = DelayedStorage()
+    broker = Measured(storage=storage, limits=limits)
+    leaving = broker.connect("leaving", version=5, clean_start=False, session_expiry_interval=100)
+    leaving.subscribe("$share/g/t", qos=1)
+    leaving.drop()
+    for number in range(3_000):
+        broker.inject("t", b"%d" % number, 1)
+    staying = broker.connect("staying", version=5, clean_start=False, session_expiry_interval=100)
+    staying.subscribe("$share/g/t", qos=1)
+    staying.drop()
+    again = broker.connect("leaving", version=5, clean_start=False, session_expiry_interval=100)
+    storage.commit()
+    broker.turn()
+    before = storage.sealed
+    again.feed(Disconnect(0, properties(session_expiry_interval=0)))
+    broker._one_turn()
+    storage.take_calls()
+    broker.turn()
+    assert storage.sealed == before + 1
+    assert broker.session("staying").queued() > 2_000
 
 
 FILTERS = [b"many/%d/+" % number for number in range(20_000)]

@@ -1217,6 +1217,20 @@ def test_who_is_served_behind_is_served_however_busy_those_in_front_are(server: 
     assert len(reader.expect(Publish).payload) == 1_000
 
 
+def test_a_favoured_back_is_served_even_if_nobody_says_that_it_is_ready(server: Servers, clients: Clients) -> None:
+    """The system names no more than `events_max`, and it may be behind all of them."""
+    one = server()
+    light, bulky = clients(one, 4, "light"), clients(one, 4, "bulky")
+    light.ping()
+    one.loop.poll = lambda _timeout_s, _count: []
+    bulky.send(BULK)
+    one.turn(0)
+    assert one.stats.publishes_received == 0
+    one.turn_state.put_off = BACK
+    one.turn(0)
+    assert one.stats.publishes_received == 60
+
+
 class Eavesdropper(Watcher):
     """Notes what a client has got when another one is read."""
 

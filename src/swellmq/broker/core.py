@@ -454,7 +454,7 @@ class Core:
             work.reply = packet
             work.changes = changes_before
         elif self.changes != changes_before:
-            connection.hold(packet)
+            connection.hold_until(packet, self.ticket_since(changes_before))
         else:
             connection.send_in_order(packet)
 

@@ -49,6 +49,8 @@ def route_publish(core: Core, publish: Publish, publisher: Session | None, conne
     """
     topics = core.topics
     route = topics.route(publish.topic_name)
+    if publish.retain:
+        retain_publish(core, publish, publisher)
     if route is None:
         search = topics.search(publish.topic_name)
         whole = publisher is None or core.stopping or _in_one_batch(core, publish)
@@ -68,8 +70,6 @@ def route_publish(core: Core, publish: Publish, publisher: Session | None, conne
     if spread:
         core.queue(send_out(core, publish, publisher, route), connection)
     else:
-        if publish.retain:
-            retain_publish(core, publish, publisher)
         for subscription in route.targets:
             deliver(core, subscription, publish, publisher)  # [MQTT-4.5.0-1]
         if route.groups is not None:
@@ -88,8 +88,6 @@ def _in_one_batch(core: Core, publish: Publish) -> bool:
 
 def send_out(core: Core, publish: Publish, publisher: Session | None, route: Route) -> Spread:
     """Begin to give a message to very many: what takes it to them."""
-    if publish.retain:
-        retain_publish(core, publish, publisher)
     _pass_on(core, publish)
     return Spread(route.targets, route.groups, publisher, publish)
 
@@ -259,7 +257,7 @@ def hand_over(core: Core, session: Session) -> None:
     if deliveries or queue is not None:
         work = HandOver(deliveries, queue)
         # What is stored goes in one batch with the end of the session, or a crash could take it.
-        if not hand_on(core, work, core.kept(session) or core.stopping):
+        if not hand_on(core, work, core.storage.durable or core.stopping):
             core.queue(work, None)
 
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 from mypy_extensions import i64
 
 from swellmq.broker.core import Core
-from swellmq.broker.publish import deliver, deliver_shared, hand_on, send_out
+from swellmq.broker.publish import deliver, deliver_shared, hand_on, retain_publish, send_out
 from swellmq.broker.work import HandOver, Routing, Spread, Work
 from swellmq.codec.decode import decode_publish, header_length, packet_length
 from swellmq.codec.packets import Publish
@@ -48,6 +48,8 @@ def _find(core: Core, routing: Routing) -> bool:
     topics = core.topics
     search = routing.search
     if search is None:
+        if routing.publish.retain:
+            retain_publish(core, routing.publish, routing.publisher)
         search = routing.search = topics.search(routing.publish.topic_name)
     before = search.visited
     done = search.go_on(VISITS_AT_ONCE)

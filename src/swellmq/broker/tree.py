@@ -277,8 +277,10 @@ class Search:
             if self.visited >= until:
                 return False
             session, matching = several.popitem()
-            by_session[session] = _merged(matching)
             self.visited += len(matching)
+            matching = [subscription for subscription in matching if subscription.position >= 0]  # the others have gone
+            if matching:
+                by_session[session] = matching[0] if len(matching) == 1 else _merged(matching)
         route.targets = list(by_session.values())
         self.visited += len(route.targets)
         return True

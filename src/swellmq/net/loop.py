@@ -90,7 +90,7 @@ log = logging.getLogger("swellmq.loop")
 
 NO_BOUND: Final = 1 << 40
 WAKES: Final = 4096  # that are taken at once
-TABLE_SLICE: Final = 4096  # the table by descriptor grows by so many places
+TABLE_SLICE: Final = 1024  # the table by descriptor grows by so many places
 EXHAUSTED_LOG_MS: Final = 10_000
 CALM_LOOK_MS: Final = 1_000
 FAILED: Final = 8  # select.EPOLLERR
@@ -284,7 +284,7 @@ class Loop:
                 self.guest_ready = True
         if turn.flush:
             self.output.flush_fresh(now_ms)
-        if back_ready and not turn.puts_off(BACK):
+        if (back_ready or turn.favoured == BACK) and not turn.puts_off(BACK):
             self._serve_back(now_ms)
         # 3. tick
         engine.tick(now_ms)
