@@ -42,6 +42,7 @@ def serve(settings: Settings, make: Callable[[Settings], Server] = Server) -> in
     fitting = raise_descriptor_limit(settings.max_connections)
     try:
         sockets = _handed_over(settings)
+        sys.path_importer_cache.clear()  # the names in all folders of libraries, 70 KB: the pool takes their place
         server = make(settings)
         server.handed_over = sockets
         server.owns_log = True
