@@ -326,6 +326,8 @@ class MqttBroker(Engine):
                 self._go_on_reading(connection, now_ms)
         if core.work:
             turn.again = True
+        else:
+            core.deliveries_left += left
 
     def _take_back(self) -> None:
         """The store has read messages back: let those in who wait for them."""

@@ -22,7 +22,7 @@ from swellmq.broker.session import Session
 from swellmq.broker.shelf import count_no_longer, has_shelf, read_back
 from swellmq.broker.topics import closed_to_clients
 from swellmq.broker.will import detach, end_session, on_session_due
-from swellmq.broker.work import Routing, Spread, Work
+from swellmq.broker.work import Work
 from swellmq.codec import spec
 from swellmq.codec.decode import CONNACK_REASONS, decode_connect
 from swellmq.codec.encode import encode_connack
@@ -293,19 +293,8 @@ def admit(core: Core, connection: Connection, connect: Connect) -> None:
         pump(core, session)
         if session.replays is not None:
             replay(core, session)
-    if core.work:
-        _wait_for_its_messages(core, connection, session)
-
-
-def _wait_for_its_messages(core: Core, connection: Connection, session: Session) -> None:
-    """Where messages that the client has published are still on their way, what it publishes now comes after them."""
-    for work in core.work:
-        publisher: Session | None = None
-        if isinstance(work, (Spread, Routing)):
-            publisher = work.publisher
-        if publisher is not None and publisher.client_id == session.client_id:
-            core.queue(Work(), connection)
-            return
+    if core.work and core.has_under_way(session):
+        core.queue(Work(), connection)  # what it publishes now comes after that
 
 
 def _has_place(

@@ -23,7 +23,7 @@ from swellmq.broker.sharded import ShardedMap, rebuild
 from swellmq.broker.storage import Storage
 from swellmq.broker.topics import Topics
 from swellmq.broker.uplink import Uplink
-from swellmq.broker.work import Work
+from swellmq.broker.work import Routing, Spread, Work
 from swellmq.codec.spec import BAD_USER_NAME_OR_PASSWORD, IMPLEMENTATION_SPECIFIC_ERROR, NOT_AUTHORIZED
 from swellmq.connection import DEMANDING, Connection, Peers, Turn
 from swellmq.errors import PeerError
@@ -409,6 +409,16 @@ class Core:
             connection.question = work
             connection.interest |= DEMANDING
             self.turn.watch.append(connection)
+
+    def has_under_way(self, session: Session) -> bool:
+        """Whether messages that this client has published, on whatever connection, are still on their way."""
+        for work in self.work:
+            publisher: Session | None = None
+            if isinstance(work, (Spread, Routing)):
+                publisher = work.publisher
+            if publisher is not None and publisher.client_id == session.client_id:
+                return True
+        return False
 
     def let_go(self, work: Work) -> None:
         """Its client goes on, or is gone; cuts the circle between the two."""

@@ -37,8 +37,8 @@ def publish_will(core: Core, session: Session) -> None:
     if core.kept(session) and not session.ended:
         core.touch()
         core.storage.session_saved(session)
-    if (core.deliveries_left < 0 or core.work) and not core.stopping:
-        # Many clients are lost at once, or the messages of this one are still on their way.
+    many = core.deliveries_left < 0  # clients are lost at once
+    if (many or (core.work and core.has_under_way(session))) and not core.stopping:
         core.queue(Routing(publish, session), None)
     else:
         route_publish(core, publish, session)  # [MQTT-3.1.2-14] [MQTT-3.1.2-15]
