@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import random
 import select
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,7 +16,7 @@ from swellmq.broker.retained import Source
 from swellmq.broker.session import RELEASED, SENT, Delivery, Session, Subscription
 from swellmq.codec.packets import Publish
 from swellmq.store.fold import Fold, Pace, fold_and_read
-from swellmq.store.folding import IDLE_S, NICE, FoldProcess
+from swellmq.store.folding import IDLE_S, NICE, REST_CODE, FoldProcess
 from swellmq.store.journal import encode_frame
 from swellmq.store.manage import TABLES
 from swellmq.store.records import PATIENT, READ, READ_BACK, Changes, deliveries_of
@@ -246,6 +248,34 @@ def test_a_fold_rests_after_work_and_only_then() -> None:
     hasty = Pace(patient=False)
     hasty.since_ns = 0
     assert hasty.rest() == 0 and hasty.since_ns == 0
+
+
+def test_a_process_that_has_time_rests_before_each_module() -> None:
+    code = REST_CODE + (
+        "slept = []\ntime.sleep = slept.append\nimport graphlib, colorsys\n"
+        "assert graphlib.TopologicalSorter and slept[:2] == [0.0001, 0.0001], slept"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize(("topics", "patient", "commits"), [(400, True, 3), (400, False, 1), (10, True, 1)])
+def test_a_fold_that_has_time_commits_few_changes_at_once(
+    tmp_path: Path, topics: int, patient: bool, commits: int
+) -> None:
+    path = tmp_path / f"journal-{1:020d}"
+    data = b""
+    for number in range(400):
+        storage = DiskStorage(str(tmp_path), False, lambda: None)
+        storage.retained_saved(Publish(b"t/%d" % (number % topics), b"%d" % number, 0, True), None)
+        data += encode_frame(number + 1, number, 1, 1, b"".join(storage.pieces))
+    path.write_bytes(data)
+    fold = Fold(str(tmp_path / "state.db"), patient)
+    statements: list[str] = []
+    fold.db.set_trace_callback(statements.append)
+    assert fold.run([str(path)], lambda _done, _files: True)
+    assert statements.count("COMMIT") == commits
+    assert fold.db.execute("SELECT count(*), max(CAST(payload AS INTEGER)) FROM retained").fetchone() == (topics, 399)
+    fold.close()
 
 
 def test_sqlite_lets_a_fold_rest(tmp_path: Path) -> None:

@@ -46,13 +46,13 @@ from swellmq.store.records import (
 from swellmq.store.schema import DATABASE, open_database, unusable
 
 SLICE_RECORDS: Final = 20_000  # of one transaction: well under a second
-PATIENT_RECORDS: Final = 2_000  # the same of a fold that has time: SQLite writes them in a millisecond or two
+PATIENT_CHANGES: Final = 150  # that come of them, where a fold has time: SQLite commits so many in half a millisecond
 CHECKPOINT_PAGES: Final = 4_000  # of SQLite's log, which are brought into the database then
-PATIENT_PAGES: Final = 500
+PATIENT_PAGES: Final = 100
 VACUUM_FREE_PAGES: Final = 4_096  # 16 MB of free pages are given back to the system
-WORK_NS: Final = 300_000  # after so much work a fold that has time sleeps for a moment,
+WORK_NS: Final = 150_000  # after so much work a fold that has time sleeps for a moment,
 REST_S: Final = 0.000_1  # in which whoever waits for its core gets that
-WORK_STEPS: Final = 1_000  # of SQLite's machine, between two looks at the time: a tenth of a millisecond or two
+WORK_STEPS: Final = 300  # of SQLite's machine, between two looks at the time: some hundredths of a millisecond
 NOTHING: Final = bytearray()
 READ_ROWS: Final = 500  # of a piece that is read back: the broker unpacks one in about a millisecond
 
@@ -65,7 +65,7 @@ class Fold:
 
     def __init__(self, path: str, patient: bool = False) -> None:
         self.path = path
-        self.slice_records = PATIENT_RECORDS if patient else SLICE_RECORDS
+        self.slice_changes = PATIENT_CHANGES if patient else SLICE_RECORDS
         self.db = open_database(path)
         try:
             self.db.execute(f"PRAGMA wal_autocheckpoint = {PATIENT_PAGES if patient else CHECKPOINT_PAGES}")
@@ -95,7 +95,7 @@ class Fold:
                 self.folded = frame.number
                 self.clock_ms = frame.clock_ms
                 self.wall_ms = frame.wall_ms
-                if changes.records >= self.slice_records:
+                if changes.records >= SLICE_RECORDS or changes.size() >= self.slice_changes:
                     self.commit(changes)
                     changes = Changes()
             self.commit(changes, sync=index == len(paths) - 1)

@@ -5,8 +5,8 @@ one that writes them.
 
 A fold has time, and where the broker has one core it takes it from the loop. A low priority is not enough there: a
 scheduler that is fair lets whoever runs go on until the next tick, 4 ms later, also where a client's message has woken
-the loop meanwhile. So a fold rests often, unless it is behind (`fold.Pace`). To start Python alone takes a tenth of a
-second, without any rest: so the process stays while there is work for it now and then.
+the loop meanwhile. So a fold rests often, unless it is behind (`fold.Pace`), and before each module while it starts. To
+start Python takes a tenth of a second all the same: so the process stays while there is work for it now and then.
 """
 
 from __future__ import annotations
@@ -41,6 +41,13 @@ IDLE_S: Final = 10.0  # a process that has had nothing to do for so long ends
 NICE: Final = 10  # of a fold: the loop goes first
 FOLD_PATIENCE_BYTES: Final = 4 * SEGMENT_BYTES  # more of closed files is folded without rests: a start has to read it
 FOLD_CODE: Final = "import sys; from swellmq.store.fold import child; sys.exit(child())"
+# What has a process sleep for 0.1 ms before it imports a module: a finder of modules that finds none.
+REST_CODE: Final = """\
+import sys, time
+class Rests:
+    find_spec = lambda *about: time.sleep(0.000_1)
+sys.meta_path.insert(0, Rests)
+"""
 
 
 @final
@@ -75,7 +82,7 @@ class FoldProcess:
         if self.process is not None and not first and self._tell(self.process, arguments):
             return
         self.kill()
-        self.process = process = self._spawn()
+        self.process = process = self._spawn(FOLD_CODE if first else REST_CODE + FOLD_CODE)
         self.stays = not first
         try:
             if not first:  # and before it has imported anything
@@ -86,13 +93,13 @@ class FoldProcess:
             self.kill()
             raise
 
-    def _spawn(self) -> subprocess.Popen[bytes]:
+    def _spawn(self, code: str) -> subprocess.Popen[bytes]:
         package = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
         environment = dict(os.environ)
         environment["PYTHONPATH"] = os.pathsep.join([package, environment.get("PYTHONPATH", "")]).rstrip(os.pathsep)
         # The lock goes with it: no other broker may use the folder before it has ended.
         process = subprocess.Popen(
-            [sys.executable, "-P", "-c", FOLD_CODE, self.folder],
+            [sys.executable, "-P", "-c", code, self.folder],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

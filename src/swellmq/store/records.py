@@ -239,6 +239,12 @@ class Changes:
         self.number: int = 0  # the largest number given out
         self.records: int = 0
 
+    def size(self) -> int:
+        """How many rows of the tables they touch; a message counts with its deliveries."""
+        queued = len(self.deliveries) + len(self.progress) + len(self.deliveries_ended) + len(self.received)
+        kept = len(self.sessions) + len(self.sessions_ended) + len(self.subscriptions) + len(self.retained)
+        return queued + kept
+
     def apply(self, data: bytes) -> None:
         """Take the records of one frame. Raises struct.error or IndexError where they are none."""
         pos: i64 = 0
