@@ -46,7 +46,7 @@ from swellmq.store.records import (
 from swellmq.store.schema import DATABASE, open_database, unusable
 
 SLICE_RECORDS: Final = 20_000  # of one transaction: well under a second
-PATIENT_CHANGES: Final = 150  # that come of them, where a fold has time: SQLite commits so many in half a millisecond
+PATIENT_CHANGES: Final = 150  # that come of them, where a fold has time: they are committed in under a millisecond
 CHECKPOINT_PAGES: Final = 4_000  # of SQLite's log, which are brought into the database then
 PATIENT_PAGES: Final = 100
 VACUUM_FREE_PAGES: Final = 4_096  # 16 MB of free pages are given back to the system
