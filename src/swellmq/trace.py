@@ -259,8 +259,7 @@ class Traces(Tracing):
             raise TraceError(f"a trace lasts from 1 to {MINUTES_MAX} minutes")
         if sum(other.active() for name, other in self.traces.items() if name != client_id) >= TRACES_MAX:
             raise TraceError(f"{TRACES_MAX} clients are traced already: stop one of them first")
-        self.stop(client_id)
-        self.traces.pop(client_id, None)
+        self.forget(client_id)
         while len(self.traces) >= TRACES_KEPT:
             self.traces.pop(next(name for name, other in self.traces.items() if not other.active()))
         trace = self.traces[client_id] = Trace(self.core, client_id, minutes)
@@ -291,6 +290,11 @@ class Traces(Tracing):
         trace.stopped = True
         trace.ends_ms = min(trace.ends_ms, int(self.core.turn.wall_ms))
         return True
+
+    def forget(self, client_id: str) -> bool:
+        """End a trace and drop its lines; False where there is none."""
+        self.stop(client_id)
+        return self.traces.pop(client_id, None) is not None
 
     def find(self, client_id: str) -> Trace | None:
         """A client's trace, going on or over."""

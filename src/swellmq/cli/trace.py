@@ -47,7 +47,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def follow(client: AdminClient, arguments: argparse.Namespace) -> None:
     """Begin the trace, print its lines, and end it."""
-    path = f"/clients/{encoded(arguments.client_id)}/trace"
+    path = f"/traces/{encoded(arguments.client_id)}"
     begun = client.ask("POST", path, {"minutes": arguments.minutes})
     if not arguments.json:
         print(f"tracing {arguments.client_id} until {moment(begun['ends_at'])}; Ctrl-C ends it", file=sys.stderr)
@@ -68,9 +68,9 @@ def follow(client: AdminClient, arguments: argparse.Namespace) -> None:
 
 
 def stop(client: AdminClient, path: str) -> None:
-    """End the trace, unless it has ended already."""
+    """End the trace, unless others have taken its place already. Its lines stay, for the page."""
     try:
-        client.ask("DELETE", path)
+        client.ask("POST", path + "/stop")
     except AdminError as error:
         if error.status != 404:
             raise

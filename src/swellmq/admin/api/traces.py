@@ -1,4 +1,8 @@
-"""Traces: the packets of one client, in and out, for some minutes."""
+"""Traces: the packets of one client, in and out, for some minutes.
+
+They stand beside the clients and not below them: a trace may begin before its client connects, and is read after the
+client has gone.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +15,7 @@ from swellmq.admin.answer import ApiError
 from swellmq.admin.api.overview import moment
 from swellmq.admin.route import Route
 from swellmq.server import Server
-from swellmq.trace import LINES_KEPT, MINUTES_MAX, RECEIVED, SENT, Trace, TraceError, traces
+from swellmq.trace import LINES_KEPT, MINUTES_MAX, RECEIVED, SENT, Trace, TraceError, Traces, traces
 
 
 class TraceItem(msgspec.Struct):
@@ -70,17 +74,22 @@ def start(server: Server, client_id: str, body: TraceOrder) -> TraceState:
         raise ApiError(409, "too_many_traces", str(error)) from None
 
 
-def stop(server: Server, client_id: str) -> None:
-    """End a trace; its lines stay for a while."""
-    if not traces(server.broker.core).stop(client_id):
-        raise ApiError(404, "no_such_trace", f"client {client_id!r} is not traced")
+def stop(server: Server, client_id: str) -> TraceState:
+    """End a trace; its lines stay until others take their place."""
+    some = traces(server.broker.core)
+    some.stop(client_id)
+    return state(known(some, client_id))
+
+
+def forget(server: Server, client_id: str) -> None:
+    """End a trace, and forget its lines."""
+    if not traces(server.broker.core).forget(client_id):
+        raise no_such_trace(client_id)
 
 
 def lines(server: Server, client_id: str, query: TraceQuery) -> TraceLines:
     """The packets of a client that is or was traced."""
-    trace = traces(server.broker.core).find(client_id)
-    if trace is None:
-        raise ApiError(404, "no_such_trace", f"client {client_id!r} was not traced")
+    trace = known(traces(server.broker.core), client_id)
     found = trace.last(query.limit, query.after)
     items = [
         TraceItem(
@@ -97,6 +106,19 @@ def every(server: Server) -> TraceList:
     return TraceList([state(trace) for name in list(some.traces) if (trace := some.find(name)) is not None])
 
 
+def known(some: Traces, client_id: str) -> Trace:
+    """A client's trace, going on or over. Raises ApiError where there is none."""
+    trace = some.find(client_id)
+    if trace is None:
+        raise no_such_trace(client_id)
+    return trace
+
+
+def no_such_trace(client_id: str) -> ApiError:
+    """What is answered where there is no trace of a client."""
+    return ApiError(404, "no_such_trace", f"there is no trace of client {client_id!r}")
+
+
 def state(trace: Trace) -> TraceState:
     """What is told of a trace."""
     return TraceState(
@@ -111,7 +133,8 @@ def state(trace: Trace) -> TraceState:
 
 ROUTES: Final = (
     Route("GET", "/api/v1/traces", every),
-    Route("POST", "/api/v1/clients/{client_id}/trace", start),
-    Route("GET", "/api/v1/clients/{client_id}/trace", lines),
-    Route("DELETE", "/api/v1/clients/{client_id}/trace", stop),
+    Route("POST", "/api/v1/traces/{client_id}", start),
+    Route("GET", "/api/v1/traces/{client_id}", lines),
+    Route("DELETE", "/api/v1/traces/{client_id}", forget),
+    Route("POST", "/api/v1/traces/{client_id}/stop", stop),
 )

@@ -127,9 +127,9 @@ export class Clients {
   }
 
   async trace(start) {
-    const path = `clients/${part(this.client)}/trace`;
+    const path = "traces/" + part(this.client);
     try {
-      await (start ? post(path, { minutes: TRACE_MINUTES }) : remove(path));
+      await (start ? post(path, { minutes: TRACE_MINUTES }) : post(path + "/stop"));
       this.tracing = start;
       setText(byId("trace-state"), start ? `Packets are shown here for ${TRACE_MINUTES} minutes.` : "Stopped.");
     } catch (error) {
@@ -139,7 +139,7 @@ export class Clients {
 
   async readTrace() {
     const id = this.client;
-    const { items } = await get(`clients/${part(id)}/trace`).catch(() => ({ items: [] }));
+    const { items } = await get("traces/" + part(id)).catch(() => ({ items: [] }));
     if (this.client !== id || items.length === 0) return;
     const box = byId("trace").parentElement;
     const following = box.scrollTop + box.clientHeight >= box.scrollHeight - 4;
